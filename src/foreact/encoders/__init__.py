@@ -1,0 +1,1 @@
+"""Pixels -> tokens: the bundled `tiny` encoder and any Hugging Face vision model."""

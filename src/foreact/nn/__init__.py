@@ -1,0 +1,1 @@
+"""Attention blocks, position codes, flow matching: pure and small."""

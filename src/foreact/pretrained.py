@@ -1,0 +1,271 @@
+"""What every model of foreact shares: a frozen config that builds it, and a safe folder on disk.
+
+A saved model is a folder with `config.json` (schema, kind, config), `model.safetensors` and a `README.md` card. Keys are
+strict in both directions and nothing in a downloaded file is executed: `kind` is looked up in `registry.MODELS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from foreact.errors import ForeactError
+
+SCHEMA = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenSpec:
+    """The tokens that a model works on: those of one encoder at one image size.
+
+    Attributes:
+        grid: rows and columns of patches; N = grid[0] * grid[1].
+        channels: C, feature channels per token.
+        fingerprint: the encoder's identity (name, weights' hash, layer, normalisation, image size).
+    """
+
+    grid: tuple[int, int]
+    channels: int
+    fingerprint: str
+
+    @property
+    def count(self) -> int:
+        """N, the number of patch tokens of a frame."""
+        return self.grid[0] * self.grid[1]
+
+    def require(self, other: TokenSpec, *, model: str, source: str) -> None:
+        """Refuse tokens of another encoder.
+
+        Raises:
+            ForeactError: `other` has another fingerprint or shape.
+        """
+        if other != self:
+            raise ForeactError(
+                f"{model} was trained on tokens of encoder {self.fingerprint} ({self.count} x {self.channels}), but "
+                f"{source} has tokens of {other.fingerprint} ({other.count} x {other.channels}): use the same encoder and image size"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Base of all model configs: plain, frozen, JSON-serialisable data that can build its model."""
+
+    kind: ClassVar[str]
+
+    def build(self) -> PretrainedModel:
+        """Make the model with fresh weights, on the default device."""
+        raise NotImplementedError(type(self).__name__)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as JSON-serialisable data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls: type[T], data: Any, *, where: str = "config") -> T:
+        """Inverse of `to_dict`, strict: unknown, missing or ill-typed keys raise `ForeactError` naming `where`."""
+        return _decode(cls, data, where)
+
+
+class PretrainedModel(nn.Module):
+    """An `nn.Module` with a config, counted parameters and `save_pretrained / from_pretrained / push_to_hub`."""
+
+    config: ModelConfig
+
+    def num_parameters(self, *, trainable_only: bool = False) -> int:
+        """Number of parameters (not buffers); works on the meta device."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not trainable_only)
+
+    def save_pretrained(self, folder: str | Path, *, card: str = "", half: bool = False) -> None:
+        """Write the model to `folder`, file by file and atomically, the config last.
+
+        Args:
+            folder: made if missing; files of an earlier model there are replaced.
+            card: text of the model card; a short one is written if empty.
+            half: store float tensors as float16 (loading casts them back).
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        if half:
+            state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(state, metadata={"format": "pt"}))
+        write_atomically(folder / CARD_FILE, (card or self._default_card()).encode())
+        write_atomically(folder / CONFIG_FILE, (json.dumps(self._describe(), indent=2) + "\n").encode())
+
+    @classmethod
+    def from_pretrained(cls: type[T], source: str | Path, *, revision: str | None = None) -> T:
+        """Load a model from a folder or a Hub id, in evaluation mode, on the CPU.
+
+        Raises:
+            ForeactError: missing or unreadable files, another kind or schema, missing or extra tensors.
+        """
+        model = load_model(source, revision=revision)
+        if not isinstance(model, cls):
+            raise ForeactError(f"{source} holds a {model.config.kind}, not a {cls.__name__}")
+        return model
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, card: str = "") -> str:
+        """Upload the model to the Hugging Face Hub; returns the address of the commit."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, card=card)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "kind": self.config.kind, "config": self.config.to_dict()}
+
+    def _default_card(self) -> str:
+        kind = self.config.kind
+        return f"---\nlibrary_name: foreact\ntags: [foreact, {kind}]\n---\n# {kind}\n\n{self.num_parameters():,} parameters.\n"
+
+
+def load_model(source: str | Path, *, revision: str | None = None) -> Any:
+    """Load whichever model `source` (folder or Hub id) holds. See `PretrainedModel.from_pretrained`."""
+    from foreact.registry import config_class
+
+    folder = _local_folder(source, revision)
+    described = _read_config(folder)
+    config = config_class(described["kind"], where=str(folder)).from_dict(
+        described["config"], where=str(folder / CONFIG_FILE)
+    )
+    model = config.build()
+    _load_weights(model, folder / WEIGHTS_FILE)
+    return model.eval()
+
+
+def read_kind(folder: str | Path) -> str | None:
+    """The kind of model saved in `folder`, or None where there is none."""
+    try:
+        return str(_read_config(Path(folder))["kind"])
+    except ForeactError:
+        return None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds either its old or its whole new content, also after a kill."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ForeactError(f"cannot write {path}: {error.strerror or error}; nothing that was there is lost") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _local_folder(source: str | Path, revision: str | None) -> Path:
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    name = str(source)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ForeactError(f"{source}: no such folder (and not a Hub id of the form owner/name)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]))
+    except Exception as error:
+        raise ForeactError(f"{source}: no such folder, and the Hub did not give it ({type(error).__name__})") from error
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        described = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ForeactError(f"{folder} holds no model: {CONFIG_FILE} is missing") from error
+    except (OSError, ValueError) as error:
+        raise ForeactError(f"{path} cannot be read: {error}") from error
+    if not isinstance(described, dict) or set(described) != {"schema", "kind", "config"}:
+        raise ForeactError(f"{path} is not a foreact model config (it needs schema, kind and config)")
+    if described["schema"] != SCHEMA:
+        raise ForeactError(f"{path} has schema {described['schema']}, this foreact reads schema {SCHEMA}")
+    return described
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    try:
+        state = safetensors.torch.load_file(path)
+    except Exception as error:
+        raise ForeactError(f"{path} is missing or not a readable safetensors file ({error})") from error
+    wanted = model.state_dict()
+    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if missing or extra:
+        raise ForeactError(
+            f"{path} does not fit its config: {len(missing)} missing tensors {missing[:3]}, {len(extra)} extra {extra[:3]}"
+        )
+    for key, tensor in state.items():
+        if tensor.shape != wanted[key].shape:
+            raise ForeactError(f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(wanted[key].shape)}")
+    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()})
+
+
+def _decode(annotation: Any, value: Any, where: str) -> Any:
+    """Turn JSON data into `annotation` (dataclasses, tuples, optionals, scalars), strictly."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return _decode_dataclass(annotation, value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            if type(None) in args:
+                return None
+            raise ForeactError(f"{where} must not be null")
+        return _decode(next(a for a in args if a is not type(None)), value, where)
+    if origin is typing.Literal:
+        if value not in args:
+            raise ForeactError(f"{where} is {value!r}, not one of {list(args)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ForeactError(f"{where} must be a list")
+        items = args[:1] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
+        if len(items) != len(value):
+            raise ForeactError(f"{where} must have {len(items)} entries, not {len(value)}")
+        return tuple(_decode(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(items, value, strict=True)))
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(annotation, type) and (not isinstance(value, annotation) or (annotation is int and isinstance(value, bool))):
+        raise ForeactError(f"{where} must be {annotation.__name__}, not {value!r}")
+    return value
+
+
+def _decode_dataclass(cls: type[T], value: Any, where: str) -> T:
+    if not isinstance(value, dict):
+        raise ForeactError(f"{where} must be an object for {cls.__name__}")
+    hints = typing.get_type_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if value.keys() != names:
+        raise ForeactError(
+            f"{where} does not fit {cls.__name__}: missing keys {sorted(names - value.keys())}, unknown keys {sorted(value.keys() - names)}"
+        )
+    return cls(**{name: _decode(hints[name], value[name], f"{where}: {name}") for name in names})
+
+
+def meta_build(config: ModelConfig) -> PretrainedModel:
+    """Build the model on the meta device: shapes, parameters and FLOPs without allocating weights."""
+    with torch.device("meta"):
+        return config.build()
