@@ -1,0 +1,105 @@
+"""The contracts between the rooms (design, section 3) and the batch that training hands to every token model.
+
+Letters used everywhere: B batch, T frames, N patch tokens, C feature channels, Q latent tokens, Z latent channels,
+H horizon in actions, A action dimension. h actions lead from s_t to s_{t+h}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from foreact.pretrained import ModelConfig, TokenSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Pairs of frames as tokens, with the actions between them.
+
+    Attributes:
+        tokens_t: s_t, (B, N, C).
+        tokens_th: s_{t+h}, (B, N, C).
+        lengths: h of each pair, (B,) int64.
+        actions: a_{t:t+h} in the data's units, padded to (B, H, A); None for actionless videos.
+    """
+
+    tokens_t: Tensor
+    tokens_th: Tensor
+    lengths: Tensor
+    actions: Tensor | None = None
+
+    def require_actions(self) -> Tensor:
+        """The actions.
+
+        Raises:
+            ValueError: the pairs come from videos without actions.
+        """
+        if self.actions is None:
+            raise ValueError("this model needs actions, the batch has none")
+        return self.actions
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
+        moved = {k: None if v is None else v.to(device, non_blocking=True) for k, v in vars(self).items()}
+        return Batch(**moved)  # type: ignore[arg-type]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Pixels -> tokens, frozen."""
+
+    spec: TokenSpec
+    image_size: int
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """uint8 (B, height, width, 3) -> float (B, N, C)."""
+        ...
+
+
+class LatentActionModel(Protocol):
+    """(s_t, s_{t+h}) <-> z."""
+
+    def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+        """Two (B, N, C) -> z (B, Q, Z)."""
+        ...
+
+    def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
+        """(B, N, C) and z (B, Q, Z) -> the predicted s_{t+h} (B, N, C)."""
+        ...
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars to log; `loss` is minimised."""
+        ...
+
+
+class WorldModel(Protocol):
+    """(s_t, actions) -> s_{t+h}. Sampling noise always comes from the generator that is handed in."""
+
+    config: ModelConfig
+    stochastic: bool
+
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Tokens (B, N, C), actions (B, H, A) of which the first `lengths` (B,) count -> tokens (B, N, C)."""
+        ...
+
+    def rollout(
+        self, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
+    ) -> list[Tensor]:
+        """Predict chunk after chunk, each (actions, lengths), feeding predictions back; one (B, N, C) per chunk."""
+        ...
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars to log; `loss` is minimised."""
+        ...
+
+
+class ImageDecoder(Protocol):
+    """Tokens -> pixels."""
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) -> float images (B, height, width, 3) in [0, 1]."""
+        ...

@@ -1,0 +1,126 @@
+"""Residual Latent Action autoencoder (RLA-WM, section 3 and A.2).
+
+    z = f_enc(s_{t+h} - s_t),    s^_{t+h} = f_dec(s_t, z),    loss = |s^ - s|_1 + |s^ - s|_2^2    (mean over elements)
+
+Both networks are plain pre-norm transformers over [Q learned tokens | N patch tokens]. Choices the paper leaves open:
+2-D position codes on the patch tokens, and learned slot tokens added to z in the decoder, so that slots and places are
+told apart (`positions=False` gives the released code's position-free networks). The output is s_{t+h} itself by
+default; `residual_output` makes it a correction of s_t, which starts training at persistence.
+
+Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from foreact.contracts import Batch
+from foreact.nn.attention import Block, initialise, learned_tokens, zero
+from foreact.nn.losses import regression_loss
+from foreact.nn.positions import PatchEmbedding
+from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLAConfig(ModelConfig):
+    """Sizes of the RLA autoencoder; the defaults are the paper's.
+
+    Attributes:
+        tokens: the tokens it works on.
+        dim: width D of both transformers.
+        depth: blocks in each of encoder and decoder.
+        heads: attention heads.
+        latent_tokens: Q.
+        latent_channels: Z; |z| = Q * Z.
+        positions: 2-D position codes on patch tokens (off in the released code).
+        residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
+    """
+
+    kind: ClassVar[str] = "rla"
+
+    tokens: TokenSpec
+    dim: int = 1024
+    depth: int = 12
+    heads: int = 16
+    latent_tokens: int = 32
+    latent_channels: int = 64
+    positions: bool = True
+    residual_output: bool = False
+
+    def build(self) -> RLA:
+        """An RLA autoencoder with fresh weights."""
+        return RLA(self)
+
+
+class RLA(PretrainedModel):
+    """The autoencoder: `infer` is f_enc, `decode` is f_dec."""
+
+    config: RLAConfig
+
+    def __init__(self, config: RLAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ResidualEncoder(config)
+        self.decoder = ResidualDecoder(config)
+
+    def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+        """z = f_enc(s_{t+h} - s_t): two (B, N, C) -> (B, Q, Z)."""
+        return self.encoder(tokens_th.float() - tokens_t.float())
+
+    def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
+        """s^_{t+h} = f_dec(s_t, z): (B, N, C) and (B, Q, Z) -> (B, N, C)."""
+        return self.decoder(tokens_t.float(), z)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Reconstruction loss L1 + MSE; the skill against persistence is logged beside it."""
+        predicted = self.decode(batch.tokens_t, self.infer(batch.tokens_t, batch.tokens_th)).float()
+        return regression_loss(predicted, batch.tokens_th, batch.tokens_t)
+
+
+class ResidualEncoder(nn.Module):
+    """f_enc: the residual's patch tokens and Q learned queries through self-attention; the queries become z."""
+
+    def __init__(self, config: RLAConfig) -> None:
+        super().__init__()
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.positions)
+        self.queries = learned_tokens(config.latent_tokens, config.dim)
+        self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.depth)])
+        self.norm = nn.LayerNorm(config.dim)
+        self.out = nn.Linear(config.dim, config.latent_channels)
+        initialise(self)
+
+    def forward(self, residual_BNC: Tensor) -> Tensor:
+        """(B, N, C) -> z (B, Q, Z)."""
+        queries_BQD = self.queries.expand(len(residual_BNC), -1, -1)
+        x_BSD = torch.cat([queries_BQD, self.project(residual_BNC)], dim=1)
+        for block in self.blocks:
+            x_BSD = block(x_BSD)
+        return self.out(self.norm(x_BSD[:, : len(self.queries)]))
+
+
+class ResidualDecoder(nn.Module):
+    """f_dec: projected z and s_t through self-attention; the patch positions become s_{t+h}."""
+
+    def __init__(self, config: RLAConfig) -> None:
+        super().__init__()
+        self.residual_output = config.residual_output
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.positions)
+        self.project_z = nn.Linear(config.latent_channels, config.dim)
+        self.slots = learned_tokens(config.latent_tokens, config.dim)
+        self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.depth)])
+        self.norm = nn.LayerNorm(config.dim)
+        self.out = nn.Linear(config.dim, config.tokens.channels)
+        initialise(self)
+        zero(self.out)
+
+    def forward(self, tokens_BNC: Tensor, z_BQZ: Tensor) -> Tensor:
+        """(B, N, C) and (B, Q, Z) -> (B, N, C)."""
+        x_BSD = torch.cat([self.project_z(z_BQZ) + self.slots, self.project(tokens_BNC)], dim=1)
+        for block in self.blocks:
+            x_BSD = block(x_BSD)
+        out_BNC = self.out(self.norm(x_BSD[:, len(self.slots) :]))
+        return tokens_BNC + out_BNC if self.residual_output else out_BNC

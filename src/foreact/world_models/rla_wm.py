@@ -1,0 +1,179 @@
+"""RLA-WM: generate the residual latent action z by flow matching, then decode the future tokens (RLA-WM, section 3).
+
+    condition = f_cond(s_t, a_{t:t+h})                                      once per chunk
+    v^ = f_flow(z_tau, tau, condition),  z <- z + dtau * v^                 30 Euler steps from z_0 = eps
+    s^_{t+h} = f_dec(s_t, z_1)                                              once per chunk
+
+z is standardised per dimension with statistics fitted on the training split (the released code divides by 10). Two
+variants share this file's model; their condition and flow networks are in `rla_wm_networks`:
+the paper's (default): [Q queries | s_t | action] -> self-attention -> Q condition tokens; flow over [condition | z_tau];
+the released code's: s_t through blocks modulated by a GRU of the actions; flow cross-attends to all N tokens.
+The paper does not say how tau enters; here it modulates the flow's blocks (adaLN-zero).
+
+Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, H horizon, A action dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from foreact.contracts import Batch
+from foreact.latent_actions.rla import RLAConfig
+from foreact.nn.actions import ActionNormaliser
+from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
+from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
+from foreact.world_models.rla_wm_networks import AdaptiveCondition, CrossFlow, JointFlow, QueryCondition
+from foreact.world_models.rollout import autoregress
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLAWorldModelConfig(ModelConfig):
+    """Sizes and variant of RLA-WM; the defaults are the paper's.
+
+    Attributes:
+        rla: the frozen autoencoder inside; its tokens are the model's.
+        action_dim: A.
+        horizon: H, the longest chunk (15 in the paper).
+        dim: width D of condition and flow networks.
+        condition_depth: blocks of the condition network (8; 12 in the released IWS configs).
+        flow_depth: blocks of the flow network.
+        heads: attention heads.
+        variant: the paper's networks or the released code's.
+        slots: learned slot tokens on z in the flow network (off in the released code).
+        time_law: law of tau in training (the released code: logit_normal).
+        l1_weight: weight of an L1 term beside the MSE on velocities (the released code: 1).
+        solver: ODE solver.
+        steps: its steps.
+    """
+
+    kind: ClassVar[str] = "rla_wm"
+
+    rla: RLAConfig
+    action_dim: int
+    horizon: int = 15
+    dim: int = 1024
+    condition_depth: int = 8
+    flow_depth: int = 8
+    heads: int = 16
+    variant: Literal["paper", "released"] = "paper"
+    slots: bool = True
+    time_law: TimeLaw = "uniform"
+    l1_weight: float = 0.0
+    solver: Solver = "euler"
+    steps: int = 30
+
+    @property
+    def tokens(self) -> TokenSpec:
+        """The tokens the model works on."""
+        return self.rla.tokens
+
+    def build(self) -> RLAWorldModel:
+        """A world model with fresh weights, its autoencoder's included."""
+        return RLAWorldModel(self)
+
+
+class RLAWorldModel(PretrainedModel):
+    """Stochastic world model: one noise, one future."""
+
+    config: RLAWorldModelConfig
+    stochastic = True
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, config: RLAWorldModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.rla = config.rla.build().requires_grad_(False)
+        self.normalise = ActionNormaliser(config.action_dim)
+        condition, flow = (
+            (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
+        )
+        self.condition = condition(config)
+        self.flow = flow(config)
+        shape = (config.rla.latent_tokens, config.rla.latent_channels)
+        self.register_buffer("latent_mean", torch.zeros(shape))
+        self.register_buffer("latent_std", torch.ones(shape))
+
+    def fit_latents(self, z_BQZ: Tensor) -> None:
+        """Set the per-dimension statistics that standardise z, from latents of the training split."""
+        self.latent_mean.copy_(z_BQZ.mean(dim=0))
+        self.latent_std.copy_(z_BQZ.std(dim=0).clamp_min(1e-4))
+
+    def infer_latent(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+        """The standardised z of a true pair, (B, Q, Z); no gradient reaches the autoencoder."""
+        with torch.no_grad():
+            return (self.rla.infer(tokens_t, tokens_th).float() - self.latent_mean) / self.latent_std
+
+    def decode_latent(self, tokens_t: Tensor, z: Tensor) -> Tensor:
+        """Future tokens (B, N, C) of a standardised z (B, Q, Z)."""
+        return self.rla.decode(tokens_t, z.float() * self.latent_std + self.latent_mean).float()
+
+    def sample_latent(
+        self,
+        tokens: Tensor,
+        actions: Tensor,
+        lengths: Tensor,
+        generator: torch.Generator,
+        *,
+        steps: int | None = None,
+        solver: Solver | None = None,
+    ) -> Tensor:
+        """A standardised z (B, Q, Z) for the chunk, by integrating the flow from noise.
+
+        Args:
+            tokens: s_t, (B, N, C).
+            actions: (B, H, A) in the data's units.
+            lengths: valid actions of each chunk, (B,).
+            generator: source of the noise.
+            steps: ODE steps; the config's if None.
+            solver: ODE solver; the config's if None.
+
+        Raises:
+            ValueError: fewer than one step, an unknown solver or a chunk longer than the config's horizon.
+        """
+        context = self._condition(tokens, actions, lengths)
+        shape = (len(tokens), *self.latent_mean.shape)
+        noise = torch.randn(shape, generator=generator, device=generator.device).to(tokens.device)
+        return integrate(
+            lambda z, time: self.flow(z, time, context).float(),
+            noise,
+            steps=self.config.steps if steps is None else steps,
+            solver=solver or self.config.solver,
+        )
+
+    @torch.no_grad()
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """See `contracts.WorldModel.predict`."""
+        return self.decode_latent(tokens, self.sample_latent(tokens, actions, lengths, generator))
+
+    def rollout(
+        self, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
+    ) -> list[Tensor]:
+        """See `contracts.WorldModel.rollout`."""
+        return autoregress(self.predict, tokens, chunks, generator)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
+        z = self.infer_latent(batch.tokens_t, batch.tokens_th)
+        noise = torch.randn(z.shape, generator=generator, device=generator.device).to(z.device)
+        time_B = sample_times(self.config.time_law, len(z), generator, z.device)
+        point, velocity = interpolate(noise, z, time_B)
+        context = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths)
+        predicted = self.flow(point, time_B, context).float()
+        mse = F.mse_loss(predicted, velocity)
+        l1 = F.l1_loss(predicted, velocity)
+        return {"loss": mse + self.config.l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
+
+    def _condition(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor | list[tuple[Tensor, Tensor]]:
+        if actions.shape[1:] != (self.config.horizon, self.config.action_dim):
+            raise ValueError(
+                f"actions are {tuple(actions.shape[1:])}, this model takes (H, A) = "
+                f"({self.config.horizon}, {self.config.action_dim}): pad chunks to the horizon"
+            )
+        return self.flow.prepare(self.condition(tokens.float(), *self.normalise(actions, lengths)))

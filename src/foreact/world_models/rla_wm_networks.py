@@ -1,0 +1,127 @@
+"""Condition and flow networks of RLA-WM: the paper's pair (QueryCondition, JointFlow) and the released code's pair
+(AdaptiveCondition, CrossFlow).
+
+A condition network maps (s_t, actions) to context tokens once per chunk. A flow network's `prepare` turns them into
+what all ODE steps share, and its `forward` predicts a velocity.
+
+Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, M context tokens, D width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from foreact.nn.actions import PaddedMLP, RecurrentEncoder
+from foreact.nn.attention import Block, ModulatedBlock, initialise, learned_tokens, zero
+from foreact.nn.positions import PatchEmbedding, TimeEmbedding
+
+if TYPE_CHECKING:
+    from foreact.world_models.rla_wm import RLAWorldModelConfig
+
+
+class QueryCondition(nn.Module):
+    """The paper's: [Q queries | s_t | action token] through self-attention; the queries are passed on."""
+
+    def __init__(self, config: RLAWorldModelConfig) -> None:
+        super().__init__()
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.positions)
+        self.embed_actions = PaddedMLP(config.action_dim, config.horizon, config.dim)
+        self.queries = learned_tokens(config.rla.latent_tokens, config.dim)
+        self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.condition_depth)])
+        self.norm = nn.LayerNorm(config.dim)
+        initialise(self)
+
+    def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor) -> Tensor:
+        """s_t (B, N, C), standardised actions (B, H, A), their mask (B, H) -> condition tokens (B, Q, D)."""
+        queries_BQD = self.queries.expand(len(tokens_BNC), -1, -1)
+        action_B1D = self.embed_actions(actions_BHA, mask_BH)[:, None]
+        x_BSD = torch.cat([queries_BQD, self.project(tokens_BNC), action_B1D], dim=1)
+        for block in self.blocks:
+            x_BSD = block(x_BSD)
+        return self.norm(x_BSD[:, : len(self.queries)])
+
+
+class JointFlow(nn.Module):
+    """The paper's: self-attention over [Q condition tokens | Q noisy latent tokens], modulated by the flow time."""
+
+    def __init__(self, config: RLAWorldModelConfig) -> None:
+        super().__init__()
+        self.time = TimeEmbedding(config.dim)
+        self.project_z = nn.Linear(config.rla.latent_channels, config.dim)
+        self.slots = learned_tokens(config.rla.latent_tokens, config.dim) if config.slots else None
+        self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.flow_depth)])
+        self.norm = nn.LayerNorm(config.dim)
+        self.out = nn.Linear(config.dim, config.rla.latent_channels)
+        initialise(self)
+        zero(self.out)
+
+    def prepare(self, context_BMD: Tensor) -> Tensor:
+        """The condition tokens as they are."""
+        return context_BMD
+
+    def forward(self, z_BQZ: Tensor, time_B: Tensor, context_BMD: Tensor) -> Tensor:
+        """Noisy latent (B, Q, Z) at times (B,) -> velocity (B, Q, Z)."""
+        latent_BQD = self.project_z(z_BQZ)
+        if self.slots is not None:
+            latent_BQD = latent_BQD + self.slots
+        x_BSD = torch.cat([context_BMD.to(latent_BQD.dtype), latent_BQD], dim=1)
+        time_BD = self.time(time_B)
+        for block in self.blocks:
+            x_BSD = block(x_BSD, time_BD)
+        return self.out(self.norm(x_BSD[:, context_BMD.shape[1] :]))
+
+
+class AdaptiveCondition(nn.Module):
+    """The released code's: s_t through blocks modulated by one vector of the actions; all N tokens are passed on."""
+
+    def __init__(self, config: RLAWorldModelConfig) -> None:
+        super().__init__()
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.positions)
+        self.embed_actions = RecurrentEncoder(config.action_dim, config.dim)
+        self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.condition_depth)])
+        initialise(self)
+
+    def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor) -> Tensor:
+        """s_t (B, N, C), standardised actions (B, H, A), their mask (B, H) -> condition tokens (B, N, D)."""
+        x_BND = self.project(tokens_BNC)
+        action_BD = self.embed_actions(actions_BHA, mask_BH)
+        for block in self.blocks:
+            x_BND = block(x_BND, action_BD)
+        return x_BND
+
+
+class CrossFlow(nn.Module):
+    """The released code's: latent tokens attend to themselves and to the condition, modulated by the flow time.
+
+    The condition's keys and values are computed once per chunk; the released code projects them in every ODE step.
+    """
+
+    def __init__(self, config: RLAWorldModelConfig) -> None:
+        super().__init__()
+        self.time = TimeEmbedding(config.dim)
+        self.project_z = nn.Linear(config.rla.latent_channels, config.dim)
+        self.slots = learned_tokens(config.rla.latent_tokens, config.dim) if config.slots else None
+        self.blocks = nn.ModuleList(
+            [ModulatedBlock(config.dim, config.heads, cross=True) for _ in range(config.flow_depth)]
+        )
+        self.norm = nn.LayerNorm(config.dim)
+        self.out = nn.Linear(config.dim, config.rla.latent_channels)
+        initialise(self)
+        zero(self.out)
+
+    def prepare(self, context_BMD: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of the condition tokens, one pair per block."""
+        return [block.cross.keys_values(context_BMD) for block in self.blocks]  # type: ignore[union-attr]
+
+    def forward(self, z_BQZ: Tensor, time_B: Tensor, context: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Noisy latent (B, Q, Z) at times (B,) -> velocity (B, Q, Z)."""
+        x_BQD = self.project_z(z_BQZ)
+        if self.slots is not None:
+            x_BQD = x_BQD + self.slots
+        time_BD = self.time(time_B)
+        for block, keys_values in zip(self.blocks, context, strict=True):
+            x_BQD = block(x_BQD, time_BD, keys_values)
+        return self.out(self.norm(x_BQD))
