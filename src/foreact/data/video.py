@@ -1,0 +1,172 @@
+"""Video files: written with short groups of pictures, read by frame number."""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from foreact.errors import ForeactError
+
+
+class Video:
+    """A video file that is read by frame number.
+
+    The presentation times of all frames are read once, without decoding, and kept: so frame k is the k-th picture shown,
+    whatever the container says about its frame rate, and every read starts at the key frame before it. No file stays open.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    @cached_property
+    def _times(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Presentation times of all frames and of key frames, sorted, in ticks; seconds per tick."""
+        if not self.path.is_file():
+            raise ForeactError(f"video {self.path} is missing")
+        try:
+            with av.open(str(self.path)) as container:
+                stream = container.streams.video[0]
+                packets = [p for p in container.demux(stream) if p.pts is not None and p.size and not p.is_discard]
+                seconds = float(stream.time_base or 1)
+        except (av.FFmpegError, OSError, IndexError) as error:
+            raise ForeactError(f"video {self.path} is truncated or not a video ({_reason(error)})") from error
+        shown = np.array(sorted(p.pts for p in packets), dtype=np.int64)
+        keys = np.array(sorted(p.pts for p in packets if p.is_keyframe), dtype=np.int64)
+        if not len(keys):
+            raise ForeactError(f"video {self.path} holds no frames")
+        return shown, keys, seconds
+
+    @property
+    def frame_count(self) -> int:
+        """Frames listed in the file (that they can be decoded is seen when they are read)."""
+        return len(self._times[0])
+
+    @property
+    def fps(self) -> float:
+        """Mean frames per second; 0.0 for a single frame."""
+        shown, _, seconds = self._times
+        return (len(shown) - 1) / float((shown[-1] - shown[0]) * seconds) if len(shown) > 1 else 0.0
+
+    def frame_at(self, timestamp: float) -> int:
+        """Number of the frame shown nearest to `timestamp`, in seconds from the first frame."""
+        shown, _, seconds = self._times
+        return int(np.abs((shown - shown[0]) * seconds - timestamp).argmin())
+
+    def read(self, *, start: int = 0, count: int | None = None, size: int | None = None) -> np.ndarray:
+        """Frames start .. start + count - 1, uint8 (T, height, width, 3).
+
+        Args:
+            start: number of the first frame.
+            count: frames to read; to the end if None.
+            size: squash each frame to size x size pixels; as stored if None.
+
+        Raises:
+            ForeactError: the file is missing, damaged or has fewer frames.
+        """
+        shown, keys, _ = self._times
+        count = len(shown) - start if count is None else count
+        if start < 0 or count < 1 or start + count > len(shown):
+            raise ForeactError(f"video {self.path} has {len(shown)} frames, not frames {start} to {start + count - 1}")
+        wanted = shown[start : start + count]
+        key = int(keys[max(np.searchsorted(keys, wanted[0], side="right") - 1, 0)])
+        frames: list[np.ndarray] = []
+        try:
+            self._decode(key, wanted, size, frames)
+        except (av.FFmpegError, OSError) as error:
+            raise self._damaged(start + len(frames), _reason(error)) from error
+        if len(frames) < count:
+            raise self._damaged(start + len(frames), "end of data")
+        return np.stack(frames)
+
+    def _decode(self, key: int, wanted: np.ndarray, size: int | None, frames: list[np.ndarray]) -> None:
+        """Append the pictures shown at the times `wanted`, decoding from the key frame at `key`."""
+        reformat = VideoReformatter()
+        with av.open(str(self.path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO" if len(wanted) > 32 else "NONE"
+            container.seek(key, stream=stream)
+            for frame in container.decode(stream):
+                if frame.pts is None or frame.pts < wanted[len(frames)]:
+                    continue
+                if frame.pts > wanted[len(frames)]:
+                    return
+                width, height = (size, size) if size else (frame.width, frame.height)
+                how = Interpolation.AREA if height < frame.height else Interpolation.BICUBIC
+                picture = reformat.reformat(frame, width, height, "rgb24", interpolation=how)
+                frames.append(picture.to_ndarray())
+                if len(frames) == len(wanted):
+                    return
+
+    def _damaged(self, frame: int, reason: str) -> ForeactError:
+        return ForeactError(f"video {self.path} is truncated or damaged: frame {frame} cannot be decoded ({reason})")
+
+
+def read_video(path: str | Path, *, start: int = 0, count: int | None = None, size: int | None = None) -> np.ndarray:
+    """Frames of a video file, uint8 (T, height, width, 3); see `Video.read`."""
+    return Video(path).read(start=start, count=count, size=size)
+
+
+def count_frames(path: str | Path) -> int:
+    """Number of frames in a video file.
+
+    Raises:
+        ForeactError: the file is missing or not a readable video.
+    """
+    return Video(path).frame_count
+
+
+def write_video(
+    path: str | Path, frames_THWC: np.ndarray, fps: int, *, codec: str = "libx264", crf: int = 20, gop: int = 2
+) -> None:
+    """Write frames to an mp4 file that is quick to read at random places; the file appears whole or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        frames_THWC: uint8 (T, height, width, 3), height and width even.
+        fps: frames per second.
+        codec: an encoder of FFmpeg.
+        crf: constant quality, lower is better.
+        gop: frames from one key frame to the next.
+
+    Raises:
+        ForeactError: frames of another shape or type; the disk is full or not writable.
+    """
+    path = Path(path)
+    if frames_THWC.ndim != 4 or frames_THWC.shape[-1] != 3 or frames_THWC.dtype != np.uint8 or not len(frames_THWC):
+        raise ForeactError(
+            f"{path}: frames must be uint8 (T, height, width, 3), not {frames_THWC.dtype} {frames_THWC.shape}"
+        )
+    height, width = frames_THWC.shape[1:3]
+    if height % 2 or width % 2:
+        raise ForeactError(
+            f"{path}: H.264 needs an even height and width, not {height} x {width}: crop or pad by one pixel"
+        )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # One thread, so that the bytes do not depend on the machine's number of cores.
+    options = {"crf": str(crf), "g": str(gop), "preset": "veryfast", "threads": "1"}
+    try:
+        with av.open(str(temporary), "w", format="mp4") as container:
+            stream = container.add_stream(codec, rate=fps, options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for picture in frames_THWC:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+            container.mux(stream.encode())
+        temporary.replace(path)
+    except (av.FFmpegError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ForeactError(f"cannot write {path}: {_reason(error)}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space left on the disk: free some and run it again"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
