@@ -1,0 +1,136 @@
+"""Push-T (gym-pusht): recording episodes of a scripted pusher as a LeRobot dataset."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.writer import LeRobotWriter
+from foreact.envs.pusher import ORBIT, Array, ScriptedPusher, centre_of
+from foreact.errors import ForeactError
+from foreact.pretrained import write_atomically
+
+CAMERA = "observation.images.top"
+FPS = 10
+COLUMNS = {
+    "observation.state": ("agent_x", "agent_y"),
+    "observation.environment_state": ("block_x", "block_y", "block_angle"),
+    "action": ("target_x", "target_y"),
+}
+TASKS = {
+    "goal": "push the T-shaped block onto the green target",
+    "push": "push the T-shaped block around",
+    "play": "play around the T-shaped block",
+}
+PROVENANCE_FILE = "collection.json"
+SHORTEST = 50  # frames; a 30-step rollout and a choice of starts fit
+
+
+def collect_pusht(
+    out: str | Path,
+    *,
+    episodes: int,
+    seed: int,
+    image_size: int = 128,
+    max_steps: int = 70,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Record `episodes` Push-T episodes of 50 to `max_steps` frames at 10 frames/s as a LeRobot dataset.
+
+    Each episode depends on `seed` and its number alone: an interrupted call, made again, ends with the same dataset, and a
+    finished one is left as it is. Positions are window pixels (512 x 512), angles radians; an action is the agent's target.
+
+    Args:
+        out: the dataset's folder.
+        image_size: side of the square frames in pixels.
+        on_progress: called with (episodes recorded, episodes).
+
+    Raises:
+        ForeactError: the `pusht` extra is missing, or `out` holds another recording.
+    """
+    if episodes < 1 or max_steps < 2 or image_size < 16:
+        raise ForeactError(
+            f"cannot record {episodes} episodes of {max_steps} steps at {image_size} pixels: needs at least 1, 2 and 16"
+        )
+    out = Path(out)
+    env = make_pusht(image_size)
+    _claim(out, {"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps})
+    if (out / "meta" / "info.json").exists():
+        return _require_length(out, episodes)
+    cameras = {CAMERA: (image_size, image_size)}
+    with LeRobotWriter(out, fps=FPS, cameras=cameras, columns=COLUMNS, robot_type="pusht") as writer:
+        for index in range(writer.episodes_written, episodes):
+            frames, columns, task = record_episode(env, np.random.default_rng((seed, index)), max_steps)
+            writer.add_episode({CAMERA: frames}, columns, task)
+            if on_progress is not None:
+                on_progress(index + 1, episodes)
+
+
+def make_pusht(image_size: int) -> Any:
+    """A `gym_pusht` environment whose observations are frames of `image_size` x `image_size` pixels.
+
+    Raises:
+        ForeactError: gym-pusht is not installed, or its OpenCV wants a system library that is missing.
+    """
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    try:
+        from gym_pusht.envs.pusht import PushTEnv
+    except ModuleNotFoundError as error:
+        raise ForeactError(f"Push-T needs {error.name}: pip install 'foreact[pusht]'") from error
+    except ImportError as error:
+        raise ForeactError(
+            f"OpenCV does not load ({error}); the build that needs no system library mends it: "
+            "pip uninstall -y opencv-python && pip install --force-reinstall --no-deps opencv-python-headless"
+        ) from error
+    return PushTEnv(obs_type="pixels", observation_width=image_size, observation_height=image_size)
+
+
+def record_episode(env: Any, rng: np.random.Generator, max_steps: int) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
+    """Frames (T, H, W, 3) uint8, columns {name: (T, D) float32} and the task of one episode."""
+    length = int(rng.integers(min(SHORTEST, max_steps), max_steps + 1))
+    frame, info = env.reset(options={"reset_to_state": _initial_state(rng)})
+    agent, block = info["pos_agent"], info["block_pose"]
+    pusher = ScriptedPusher(rng, agent, info["goal_pose"])
+    frames, rows = [], []
+    for _ in range(length):
+        action = pusher.act(agent, block)
+        frames.append(frame)
+        rows.append((agent, block, action))
+        frame, _, _, _, info = env.step(action)
+        agent, block = info["pos_agent"], info["block_pose"]
+    columns = [np.asarray(column, dtype=np.float32) for column in zip(*rows, strict=True)]
+    return np.stack(frames), dict(zip(COLUMNS, columns, strict=True)), TASKS[pusher.manner]
+
+
+def _initial_state(rng: np.random.Generator) -> Array:
+    """Agent (x, y) and block (x, y, angle), the agent clear of the block."""
+    while True:
+        agent, block = rng.uniform(50, 450, 2), np.append(rng.uniform(130, 380, 2), rng.uniform(-np.pi, np.pi))
+        if np.linalg.norm(agent - centre_of(block)) > ORBIT:
+            return np.concatenate([agent, block])
+
+
+def _claim(out: Path, provenance: dict[str, Any]) -> None:
+    """Write down how `out` is recorded, or check that it agrees with what is there already."""
+    path = out / PROVENANCE_FILE
+    if path.exists():
+        if json.loads(path.read_text()) != provenance:
+            raise ForeactError(f"{out} holds a recording made with {path.read_text().strip()}: use another --out")
+    elif out.is_dir() and any(out.iterdir()):
+        raise ForeactError(f"{out} is not empty and holds no Push-T recording: use another --out")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(provenance) + "\n").encode())
+
+
+def _require_length(out: Path, episodes: int) -> None:
+    there = len(LeRobotDataset(out).episodes)
+    if there != episodes:
+        raise ForeactError(f"{out} is finished with {there} episodes, not {episodes}: use another --out")
