@@ -1,0 +1,141 @@
+"""Bootstrap intervals over episodes: the episode is what was drawn at random, its windows and samples are not.
+
+Every statistic is first averaged within an episode, then over episodes, each of them counting once. Resampling draws
+whole episodes, and one draw serves all values of an episode, so ratios and differences are paired. Intervals are BCa
+(bias-corrected and accelerated; Efron 1987), which follow the skew of errors that have a long tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Weights of the episodes (R, n), rows summing to n -> values (R,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A statistic with its interval.
+
+    Attributes:
+        mean: the statistic on all episodes.
+        low: lower end; None where a single episode gives no interval.
+        high: upper end; None as `low`.
+        n: episodes.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How intervals are made.
+
+    Attributes:
+        resamples: draws of n episodes with replacement.
+        level: coverage aimed at.
+        seed: of the draws; the same n and seed draw the same episodes.
+    """
+
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+
+    def mean(self, values: np.ndarray, groups: np.ndarray) -> Interval | None:
+        """Mean over episodes of the episodes' means.
+
+        Args:
+            values: (W,) one number per window.
+            groups: (W,) the episode of each window.
+
+        Returns:
+            None where there are no windows.
+        """
+        means = episode_means(values, groups)
+        return self._interval(lambda weights: weights @ means / len(means), len(means))
+
+    def difference(self, values: np.ndarray, reference: np.ndarray, groups: np.ndarray) -> Interval | None:
+        """Mean of `values - reference`, paired by window. See `mean`."""
+        return self.mean(np.asarray(values) - np.asarray(reference), groups)
+
+    def ratio(self, numerator: np.ndarray, denominator: np.ndarray, groups: np.ndarray) -> Interval | None:
+        """Sum of `numerator` over sum of `denominator`, episodes drawn jointly; None where the latter is zero."""
+        upper, lower = episode_means(numerator, groups), episode_means(denominator, groups)
+        if not lower.sum():
+            return None
+        return self._interval(lambda weights: _divide(weights @ upper, weights @ lower), len(upper))
+
+    def skill(self, error: np.ndarray, reference_error: np.ndarray, groups: np.ndarray) -> Interval | None:
+        """Forecasting skill score 1 - sum error / sum reference error, episodes drawn jointly; see `ratio`."""
+        upper, lower = episode_means(error, groups), episode_means(reference_error, groups)
+        if not lower.sum():
+            return None
+        return self._interval(lambda weights: 1 - _divide(weights @ upper, weights @ lower), len(upper))
+
+    def _interval(self, statistic: Statistic, n: int) -> Interval | None:
+        if n == 0:
+            return None
+        point = float(statistic(np.ones((1, n)))[0])
+        if n == 1:
+            return Interval(mean=point, low=None, high=None, n=1)
+        draws = statistic(_weights(n, self.resamples, self.seed))
+        leave_one_out = statistic((1 - np.eye(n)) * n / (n - 1))
+        low, high = _bca(point, draws[np.isfinite(draws)], leave_one_out[np.isfinite(leave_one_out)], self.level)
+        return Interval(mean=point, low=low, high=high, n=n)
+
+
+def episode_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Mean of the (W,) values in each group, in the order of the sorted groups; (n,).
+
+    Raises:
+        ValueError: shapes differ.
+    """
+    values, groups = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    if values.shape != groups.shape or values.ndim != 1:
+        raise ValueError(f"values {values.shape} and groups {groups.shape} must be vectors of one length")
+    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.bincount(inverse, weights=values, minlength=len(counts)) / counts
+
+
+@lru_cache(maxsize=8)
+def _weights(n: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of n episodes is in each resample, (resamples, n)."""
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
+
+
+def _bca(point: float, draws: np.ndarray, leave_one_out: np.ndarray, level: float) -> tuple[float, float]:
+    """BCa ends of the interval, from the resamples' values and the jackknife's."""
+    if np.ptp(draws) == 0:
+        return point, point
+    normal = NormalDist()
+    below = ((draws < point).sum() + 0.5 * (draws == point).sum()) / len(draws)
+    bias = normal.inv_cdf(float(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
+    influence = leave_one_out.mean() - leave_one_out
+    spread = (influence**2).sum()
+    acceleration = (influence**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
+    ends = []
+    for tail in ((1 - level) / 2, (1 + level) / 2):
+        shifted = bias + normal.inv_cdf(tail)
+        ends.append(normal.cdf(bias + shifted / (1 - acceleration * shifted)))
+    low, high = np.quantile(draws, ends)
+    return float(low), float(high)
+
+
+def _divide(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Quotient with nan where a resample holds only episodes without a denominator."""
+    return np.divide(upper, lower, out=np.full_like(upper, np.nan), where=lower != 0)
