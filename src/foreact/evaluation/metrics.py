@@ -1,0 +1,175 @@
+"""Metrics of imagined futures, one number per prediction; what each is called and which way is better.
+
+Tokens are (..., N, C): N patch tokens with C channels. Images are float (B, height, width, 3) in [0, 1].
+Identical inputs give: token L1 0, cosine 1, PSNR `MAX_PSNR` (finite, so that means stay finite), SSIM 1, LPIPS 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+MAX_PSNR = 100.0
+"""Decibels at which PSNR is cut off; 8-bit rounding alone is 59 dB away from the truth."""
+
+LPIPS_WEIGHTS = "vgg16-397923af.pth"
+
+ImageMetric = Callable[[Tensor, Tensor], Tensor]
+"""Two batches of images -> (B,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How a metric is shown.
+
+    Attributes:
+        label: its name for a reader.
+        better: where good values lie; `one` for ratios that should be 1.
+        digits: decimals worth printing.
+    """
+
+    label: str
+    better: Literal["lower", "higher", "one"]
+    digits: int = 3
+
+
+METRICS = {
+    "token_l1": Metric(label="token L1", better="lower", digits=4),
+    "token_l1_skill": Metric(label="skill (token L1 against persistence)", better="higher"),
+    "token_cosine": Metric(label="token cosine", better="higher", digits=4),
+    "token_l1_best_of_k": Metric(label="token L1, best of K", better="lower", digits=4),
+    "token_l1_of_mean": Metric(label="token L1 of the mean of K", better="lower", digits=4),
+    "token_energy_score": Metric(label="energy score (tokens)", better="lower", digits=4),
+    "sharpness": Metric(label="sharpness (motion energy / true)", better="one"),
+    "sharpness_moving": Metric(label="sharpness where something moves", better="one"),
+    "psnr": Metric(label="PSNR (dB)", better="higher", digits=2),
+    "ssim": Metric(label="SSIM", better="higher", digits=4),
+    "lpips": Metric(label="LPIPS (VGG)", better="lower", digits=4),
+}
+_SUFFIXES = {
+    "_error_px": "error (px)",
+    "_error_deg": "error (degrees)",
+    "_error_mm": "error (mm)",
+    "_error": "error",
+    "_error_px_best_of_k": "error (px), best of K",
+    "_error_deg_best_of_k": "error (degrees), best of K",
+    "_error_mm_best_of_k": "error (mm), best of K",
+    "_error_best_of_k": "error, best of K",
+}
+
+
+def describe(metric: str) -> Metric:
+    """How `metric` is shown; state probe errors are recognised by their ending, an unknown name is its own label."""
+    if metric in METRICS:
+        return METRICS[metric]
+    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
+        if metric.endswith(suffix):
+            name = metric.removesuffix(suffix).replace("_", " ")
+            return Metric(label=f"{name} {_SUFFIXES[suffix]}", better="lower", digits=2)
+    return Metric(label=metric.replace("_", " "), better="lower")
+
+
+def token_l1(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference: two (..., N, C) -> (...)."""
+    return (predicted - target).abs().mean(dim=(-2, -1))
+
+
+def token_cosine(predicted: Tensor, target: Tensor) -> Tensor:
+    """Cosine similarity of each token with its target, averaged over tokens: two (..., N, C) -> (...)."""
+    return F.cosine_similarity(predicted, target, dim=-1).mean(dim=-1)
+
+
+def energy_score(samples: Tensor, target: Tensor) -> Tensor:
+    """Energy score of K samples, a strictly proper score (Gneiting and Raftery 2007), lower is better.
+
+        ES = mean_k d(x_k, y) - 1/2 mean_{k != j} d(x_k, x_j),    d(x, y) = |x - y|_2 / sqrt(N C)
+
+    The second mean leaves out k = j, so that the expectation does not depend on K; for a single sample it is the error.
+
+    Args:
+        samples: (K, ..., N, C).
+        target: (..., N, C).
+
+    Returns:
+        (...).
+    """
+    count = len(samples)
+    error = _rms(samples - target).mean(dim=0)
+    if count == 1:
+        return error
+    pairs = [_rms(samples[k] - samples[j]) for k in range(count) for j in range(k + 1, count)]
+    return error - torch.stack(pairs).mean(dim=0) / 2
+
+
+def motion_energy(predicted: Tensor, target: Tensor, start: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Numerator and denominator of the sharpness, |s^ - s_0|^2 and |s - s_0|^2, to be summed before dividing.
+
+    A blurred mean of possible futures moves less than the truth (below 1), hallucinated motion more (above 1).
+
+    Args:
+        predicted: s^, (..., N, C).
+        target: s, broadcastable to (..., N, C).
+        start: s_0, broadcastable to (..., N, C).
+        threshold: count only tokens that move in the truth or in the prediction by more than this (RMS over channels).
+
+    Returns:
+        Two (...) tensors.
+    """
+    dream, truth = (predicted - start).square().mean(dim=-1), (target - start).square().mean(dim=-1)
+    dream, truth = torch.broadcast_tensors(dream, truth)
+    counted = torch.maximum(dream, truth) > threshold**2
+    return (dream * counted).sum(dim=-1), (truth * counted).sum(dim=-1)
+
+
+def psnr(images: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in decibels, at most `MAX_PSNR`: two (B, height, width, 3) -> (B,)."""
+    error = (images - target).square().mean(dim=(1, 2, 3))
+    return -10 * torch.log10(error.clamp_min(10 ** (-MAX_PSNR / 10)))
+
+
+def ssim(images: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity (11 x 11 Gaussian, sigma 1.5, range 1, mirrored borders): two (B, height, width, 3) -> (B,)."""
+    values = structural_similarity_index_measure(
+        _channels_first(images), _channels_first(target), sigma=1.5, kernel_size=11, data_range=1.0, reduction="none"
+    )
+    if not isinstance(values, Tensor):
+        raise TypeError("torchmetrics returned more than the similarity")
+    return values
+
+
+def load_lpips(device: torch.device) -> tuple[ImageMetric | None, str | None]:
+    """LPIPS with the VGG-16 trunk, if it can be had without a download.
+
+    Returns:
+        The metric and None, or None and the reason why it is not there with what to do about it.
+    """
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_WEIGHTS).is_file():
+        fetch = "python -c \"import torchvision; torchvision.models.vgg16(weights='IMAGENET1K_V1')\""
+        return None, f"the ImageNet weights of VGG-16 ({LPIPS_WEIGHTS}) are not in torch's hub cache; fetch: {fetch}"
+    try:
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+        network = LearnedPerceptualImagePatchSimilarity(net_type="vgg", normalize=True).to(device).eval()
+    except Exception as error:  # a torchvision built for another torch raises RuntimeError on import
+        return None, f"torchvision does not load here ({type(error).__name__}); pip install 'foreact[lpips]'"
+
+    def lpips(images: Tensor, target: Tensor) -> Tensor:
+        pairs = zip(_channels_first(images).split(1), _channels_first(target).split(1), strict=True)
+        return torch.stack([network(image, truth).detach() for image, truth in pairs])
+
+    return lpips, None
+
+
+def _rms(difference: Tensor) -> Tensor:
+    return difference.square().mean(dim=(-2, -1)).sqrt()
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    return images.permute(0, 3, 1, 2).float().clamp(0, 1)
