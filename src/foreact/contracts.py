@@ -6,8 +6,8 @@ H horizon in actions, A action dimension. h actions lead from s_t to s_{t+h}.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -25,12 +25,14 @@ class Batch:
         tokens_th: s_{t+h}, (B, N, C).
         lengths: h of each pair, (B,) int64.
         actions: a_{t:t+h} in the data's units, padded to (B, H, A); None for actionless videos.
+        shard: which part of the step's batch this is, and of how many.
     """
 
     tokens_t: Tensor
     tokens_th: Tensor
     lengths: Tensor
     actions: Tensor | None = None
+    shard: tuple[int, int] = (0, 1)
 
     def require_actions(self) -> Tensor:
         """The actions.
@@ -42,10 +44,16 @@ class Batch:
             raise ValueError("this model needs actions, the batch has none")
         return self.actions
 
+    def draw(self, sampler: Callable[[int], Tensor]) -> Tensor:
+        """This shard's rows of `sampler(rows)`, drawn for the whole batch so that shards agree with one process."""
+        index, shards = self.shard
+        rows = len(self.lengths)
+        return sampler(rows * shards)[index * rows : (index + 1) * rows].to(self.tokens_t.device)
+
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        moved = {k: None if v is None else v.to(device, non_blocking=True) for k, v in vars(self).items()}
-        return Batch(**moved)  # type: ignore[arg-type]
+        moved = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 @runtime_checkable

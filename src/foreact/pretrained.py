@@ -36,11 +36,15 @@ class TokenSpec:
         grid: rows and columns of patches; N = grid[0] * grid[1].
         channels: C, feature channels per token.
         fingerprint: the encoder's identity (name, weights' hash, layer, normalisation, image size).
+        encoder: by which name or folder the encoder is loaded; where it lies does not make it another one.
+        image_size: side of the square frames that are encoded, in pixels.
     """
 
     grid: tuple[int, int]
     channels: int
     fingerprint: str
+    encoder: str = dataclasses.field(compare=False)
+    image_size: int = dataclasses.field(compare=False)
 
     @property
     def count(self) -> int:

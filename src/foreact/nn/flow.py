@@ -15,12 +15,12 @@ Solver = Literal["euler", "midpoint", "heun"]
 TimeLaw = Literal["uniform", "logit_normal"]
 
 
-def sample_times(law: TimeLaw, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Flow times (B,) in (0, 1) drawn from the named law with `generator` (whose device may be the CPU)."""
+def sample_times(law: TimeLaw, batch: int, generator: torch.Generator) -> Tensor:
+    """Flow times (B,) in (0, 1) drawn from the named law on the generator's device."""
     if law == "uniform":
-        return torch.rand(batch, generator=generator, device=generator.device).to(device)
+        return torch.rand(batch, generator=generator, device=generator.device)
     if law == "logit_normal":
-        return torch.sigmoid(torch.randn(batch, generator=generator, device=generator.device)).to(device)
+        return torch.sigmoid(torch.randn(batch, generator=generator, device=generator.device))
     raise ValueError(f"unknown flow time law {law!r}")
 
 
@@ -50,7 +50,7 @@ def integrate(
         raise ValueError(f"unknown solver {solver!r}: euler, midpoint or heun")
     z, width = noise, 1.0 / steps
     for index in range(steps):
-        start = torch.full((z.shape[0],), index * width, device=z.device)
+        start = torch.full((z.shape[0],), index * width, dtype=z.dtype, device=z.device)
         slope = velocity(z, start)
         if solver == "midpoint":
             slope = velocity(z + 0.5 * width * slope, start + 0.5 * width)

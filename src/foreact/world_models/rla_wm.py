@@ -161,8 +161,8 @@ class RLAWorldModel(PretrainedModel):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
         z = self.infer_latent(batch.tokens_t, batch.tokens_th)
-        noise = torch.randn(z.shape, generator=generator, device=generator.device).to(z.device)
-        time_B = sample_times(self.config.time_law, len(z), generator, z.device)
+        noise = batch.draw(lambda n: torch.randn(n, *z.shape[1:], generator=generator, device=generator.device))
+        time_B = batch.draw(lambda n: sample_times(self.config.time_law, n, generator))
         point, velocity = interpolate(noise, z, time_B)
         context = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths)
         predicted = self.flow(point, time_B, context).float()

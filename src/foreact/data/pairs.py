@@ -1,0 +1,107 @@
+"""Frame pairs (s_t, s_{t+h}) for training, sampled as in the paper (section A.2), reproducibly by step.
+
+Batch k of a run is a function of (seed, k) alone: a resumed run and two processes see the batches of an uninterrupted,
+single one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSampling:
+    """How pairs are drawn.
+
+    Attributes:
+        max_horizon: largest h; the smallest is 1.
+        law: of h: uniform, or the long-biased Beta(5, 2) over the range (the released code, on ManiSkill).
+        moving: probability of a start frame near movement (0.9 in the paper).
+    """
+
+    max_horizon: int = 15
+    law: Literal["uniform", "beta"] = "uniform"
+    moving: float = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Sampled pairs: episode, start frame t and horizon h, each (B,) int64."""
+
+    episode: np.ndarray
+    start: np.ndarray
+    horizon: np.ndarray
+
+    def __getitem__(self, rows: slice) -> Pairs:
+        return Pairs(episode=self.episode[rows], start=self.start[rows], horizon=self.horizon[rows])
+
+
+class PairSampler:
+    """Draws pairs from the training episodes."""
+
+    def __init__(
+        self,
+        lengths: dict[int, int],
+        config: PairSampling,
+        *,
+        seed: int,
+        moving: dict[int, np.ndarray] | None = None,
+    ) -> None:
+        """Prepare the sampler.
+
+        Args:
+            lengths: frames T of each training episode; episodes of one frame have no pair and are left out.
+            config: the law.
+            seed: of all batches.
+            moving: per episode, the mask (T,) of start frames near movement.
+
+        Raises:
+            ValueError: no episode has two frames, or the horizon is below 1.
+        """
+        if config.max_horizon < 1:
+            raise ValueError(f"the horizon must be at least 1, not {config.max_horizon}")
+        self.config, self.seed = config, seed
+        starts = [(e, t, length - 1 - t) for e, length in lengths.items() for t in range(length - 1)]
+        if not starts:
+            raise ValueError("no episode has two frames, so there is no pair to draw")
+        self._starts = np.array(starts, dtype=np.int64)  # rows: episode, t, frames left after t
+        near = [moving[e][t] for e, t, _ in starts] if moving else []
+        self._moving = np.flatnonzero(near)
+
+    def sample(self, step: int, batch: int) -> Pairs:
+        """The pairs of a step's batch; the same for the same seed, step and batch size."""
+        rng = np.random.default_rng([self.seed, step])
+        rows = rng.integers(len(self._starts), size=batch)
+        if len(self._moving):
+            biased = self._moving[rng.integers(len(self._moving), size=batch)]
+            rows = np.where(rng.random(batch) < self.config.moving, biased, rows)
+        episode, start, left = self._starts[rows].T
+        longest = np.minimum(left, self.config.max_horizon)
+        share = rng.beta(5, 2, size=batch) if self.config.law == "beta" else rng.random(batch)
+        horizon = np.minimum(1 + np.floor(share * longest), longest).astype(np.int64)
+        return Pairs(episode=episode, start=start, horizon=horizon)
+
+
+def gather_actions(actions: dict[int, np.ndarray], pairs: Pairs, horizon: int) -> np.ndarray:
+    """Action chunks a_{t:t+h} of pairs, zero-padded: (B, H, A) float32.
+
+    Args:
+        actions: per episode (T, A); row t leads frame t to frame t + 1.
+        pairs: whose horizons are at most `horizon`.
+        horizon: H.
+    """
+    width = next(iter(actions.values())).shape[1]
+    chunks = np.zeros((len(pairs.start), horizon, width), dtype=np.float32)
+    for row, (episode, start, h) in enumerate(zip(pairs.episode, pairs.start, pairs.horizon, strict=True)):
+        chunks[row, :h] = actions[int(episode)][start : start + h]
+    return chunks
+
+
+def action_statistics(actions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per dimension, each (A,), over episodes of (T, A)."""
+    rows = np.concatenate([a[:-1] if len(a) > 1 else a for a in actions]).astype(np.float64)
+    return rows.mean(axis=0).astype(np.float32), rows.std(axis=0).astype(np.float32)

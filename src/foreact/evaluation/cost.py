@@ -1,0 +1,86 @@
+"""Parameters and FLOPs of every stage of an imagined chunk, counted on the meta device: no weights are allocated.
+
+Accounting: one sample, one chunk; a multiply-add is two FLOPs; matrix products, attention and convolutions count,
+elementwise work does not (PyTorch's own counter). `encode` is one frame, `flow` is `flow_step` times the sampler's steps,
+`draw` is the image decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from foreact.decoders.unet import UNetDecoder
+from foreact.encoders import meta_encoder
+from foreact.presets import Preset, Variant
+from foreact.pretrained import meta_build
+from foreact.world_models.dino_wm import DinoWM
+from foreact.world_models.rla_wm import RLAWorldModel
+
+Stage = dict[str, int]
+PAPER_TOTALS = {"rla_wm": 3.5e12, "dino_wm": 2.1e12}
+"""FLOPs per inference as the paper reports them (Table 1); its accounting is not stated."""
+
+_ACTION_DIM = 8  # the Panda's
+
+
+def preset_cost(preset: Preset, *, action_dim: int = _ACTION_DIM, variant: Variant = "paper") -> dict[str, dict[str, Stage]]:
+    """Cost of a preset's RLA-WM and DINO-WM by stage: {"rla_wm": {"encode": {"params", "flops"}, ...}, "dino_wm": ...}."""
+    encoder, tokens = meta_encoder(preset.encoder, image_size=preset.image_size)
+    frame = torch.empty(1, preset.image_size, preset.image_size, 3, dtype=torch.uint8, device="meta")
+    encode = _stage(encoder, lambda: encoder(frame))
+    drawer = meta_build(preset.image_decoder(tokens))
+    assert isinstance(drawer, UNetDecoder)
+    draw = _stage(drawer, lambda: drawer(_meta(1, tokens.count, tokens.channels)))
+    rla_wm = meta_build(preset.rla_wm(preset.rla(tokens, variant=variant), action_dim, variant=variant))
+    dino_wm = meta_build(preset.dino_wm(tokens, action_dim))
+    assert isinstance(rla_wm, RLAWorldModel) and isinstance(dino_wm, DinoWM)
+    return {
+        "rla_wm": {"encode": encode, **rla_wm_cost(rla_wm), "draw": draw},
+        "dino_wm": {"encode": encode, "decode": dino_wm_cost(dino_wm), "draw": draw},
+    }
+
+
+def rla_wm_cost(model: RLAWorldModel) -> dict[str, Stage]:
+    """Condition, one flow step, all flow steps and decode of a model on the meta device."""
+    config, tokens = model.config, model.config.tokens
+    s_t = _meta(1, tokens.count, tokens.channels)
+    actions, mask = _meta(1, config.horizon, config.action_dim), _meta(1, config.horizon).bool()
+    z, time = _meta(1, config.rla.latent_tokens, config.rla.latent_channels), _meta(1)
+    condition = _stage(model.condition, lambda: model.flow.prepare(model.condition(s_t, actions, mask)))
+    context = model.flow.prepare(model.condition(s_t, actions, mask))
+    step = _stage(model.flow, lambda: model.flow(z, time, context))
+    calls = config.steps * (1 if config.solver == "euler" else 2)
+    return {
+        "condition": condition,
+        "flow_step": step,
+        "flow": {"params": step["params"], "flops": calls * step["flops"]},
+        "decode": _stage(model.rla.decoder, lambda: model.rla.decoder(s_t, z)),
+    }
+
+
+def dino_wm_cost(model: DinoWM) -> Stage:
+    """The one pass of the regression model, on the meta device."""
+    config, tokens = model.config, model.config.tokens
+    s_t, actions = _meta(1, tokens.count, tokens.channels), _meta(1, config.horizon, config.action_dim)
+    return _stage(model, lambda: model(s_t, actions, torch.ones(1, dtype=torch.long, device="meta")))
+
+
+def total_flops(stages: dict[str, Stage], *, drawn: bool = True) -> int:
+    """FLOPs of one chunk: encode, condition, all flow steps, decode, and draw where asked for."""
+    left_out = {"flow_step"} if drawn else {"flow_step", "draw", "encode"}
+    return sum(stage["flops"] for name, stage in stages.items() if name not in left_out)
+
+
+def _stage(module: nn.Module, call: Callable[[], Any]) -> Stage:
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return {"params": sum(p.numel() for p in module.parameters()), "flops": int(counter.get_total_flops())}
+
+
+def _meta(*shape: int) -> torch.Tensor:
+    return torch.empty(*shape, device="meta")

@@ -1,0 +1,203 @@
+"""Named recipes: `tiny` (a CPU, minutes), `small` (one GPU or a patient CPU, an hour or two), `paper` (the paper's sizes)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from foreact.data.pairs import PairSampling
+from foreact.decoders.unet import ImageDecoderConfig
+from foreact.errors import ForeactError
+from foreact.latent_actions.rla import RLAConfig
+from foreact.pretrained import TokenSpec
+from foreact.training.loop import TrainConfig
+from foreact.world_models.dino_wm import DinoWMConfig
+from foreact.world_models.rla_wm import RLAWorldModelConfig
+
+Variant = Literal["paper", "released"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Sizes and training of one complete system.
+
+    Attributes:
+        name: of the preset.
+        encoder: name, Hub id or folder of the frozen encoder.
+        image_size: side of the square frames it sees, in pixels.
+        dim: width D of all transformers.
+        heads: attention heads.
+        rla_depth: blocks in each of RLA's encoder and decoder.
+        condition_depth: blocks of RLA-WM's condition network.
+        flow_depth: blocks of its flow network.
+        latent_tokens: Q.
+        latent_channels: Z.
+        residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
+        horizon: H, the longest action chunk.
+        decoder_channels: stages of the image decoder.
+        decoder_blocks: residual blocks in each.
+        pairs: law of frame pairs of the world models.
+        rla_pairs: law of frame pairs of the RLA autoencoder.
+        train_rla, train_rla_wm, train_dino_wm, train_image_decoder, train_encoder: how each is trained.
+    """
+
+    name: str
+    encoder: str
+    image_size: int
+    dim: int
+    heads: int
+    rla_depth: int
+    condition_depth: int
+    flow_depth: int
+    latent_tokens: int
+    latent_channels: int
+    residual_output: bool
+    horizon: int = 15
+    decoder_channels: tuple[int, ...]
+    decoder_blocks: int
+    pairs: PairSampling = PairSampling()
+    rla_pairs: PairSampling
+    train_rla: TrainConfig
+    train_rla_wm: TrainConfig
+    train_dino_wm: TrainConfig
+    train_image_decoder: TrainConfig
+    train_encoder: TrainConfig
+
+    def rla(self, tokens: TokenSpec, *, variant: Variant = "paper") -> RLAConfig:
+        """The RLA autoencoder; the released variant has no position codes."""
+        return RLAConfig(
+            tokens=tokens,
+            dim=self.dim,
+            depth=self.rla_depth,
+            heads=self.heads,
+            latent_tokens=self.latent_tokens,
+            latent_channels=self.latent_channels,
+            positions=variant == "paper",
+            residual_output=self.residual_output,
+        )
+
+    def rla_wm(self, rla: RLAConfig, action_dim: int, *, variant: Variant = "paper") -> RLAWorldModelConfig:
+        """The world model over `rla`, in the paper's variant or the released code's."""
+        released = variant == "released"
+        return RLAWorldModelConfig(
+            rla=rla,
+            action_dim=action_dim,
+            horizon=self.horizon,
+            dim=self.dim,
+            condition_depth=self.condition_depth,
+            flow_depth=self.flow_depth,
+            heads=self.heads,
+            variant=variant,
+            slots=not released,
+            time_law="logit_normal" if released else "uniform",
+            l1_weight=1.0 if released else 0.0,
+        )
+
+    def dino_wm(self, tokens: TokenSpec, action_dim: int) -> DinoWMConfig:
+        """The regression baseline, as deep as RLA-WM's condition network and decoder together."""
+        return DinoWMConfig(
+            tokens=tokens,
+            action_dim=action_dim,
+            horizon=self.horizon,
+            dim=self.dim,
+            depth=self.condition_depth + self.rla_depth,
+            heads=self.heads,
+            residual_output=self.residual_output,
+        )
+
+    def image_decoder(self, tokens: TokenSpec) -> ImageDecoderConfig:
+        """The image decoder."""
+        return ImageDecoderConfig(tokens=tokens, channels=self.decoder_channels, blocks=self.decoder_blocks)
+
+
+def tiny() -> Preset:
+    """For a CPU: the demo's sizes; every stage is trained in a minute or two on two cores."""
+    wm = TrainConfig(steps=700, batch_size=32, learning_rate=1e-3, warmup=50, schedule="cosine", ema=0.99, save_every=200)
+    return Preset(
+        name="tiny",
+        encoder="tiny",
+        image_size=128,
+        dim=128,
+        heads=4,
+        rla_depth=3,
+        condition_depth=3,
+        flow_depth=3,
+        latent_tokens=8,
+        latent_channels=16,
+        residual_output=True,
+        decoder_channels=(96, 64, 32, 16),
+        decoder_blocks=1,
+        rla_pairs=PairSampling(),
+        train_rla=wm,
+        train_rla_wm=wm,
+        train_dino_wm=wm,
+        train_image_decoder=TrainConfig(steps=400, batch_size=16, learning_rate=2e-3, schedule="cosine", ema=0.98, save_every=200),
+        train_encoder=TrainConfig(steps=500, batch_size=32, learning_rate=1e-3, schedule="cosine"),
+    )
+
+
+def small() -> Preset:
+    """For one GPU, or a CPU with patience."""
+    wm = TrainConfig(steps=6000, batch_size=64, learning_rate=5e-4, warmup=200, schedule="cosine")
+    return Preset(
+        name="small",
+        encoder="tiny",
+        image_size=128,
+        dim=256,
+        heads=8,
+        rla_depth=4,
+        condition_depth=4,
+        flow_depth=4,
+        latent_tokens=16,
+        latent_channels=32,
+        residual_output=True,
+        decoder_channels=(160, 96, 64, 32),
+        decoder_blocks=1,
+        rla_pairs=PairSampling(),
+        train_rla=wm,
+        train_rla_wm=wm,
+        train_dino_wm=wm,
+        train_image_decoder=TrainConfig(steps=4000, batch_size=32, learning_rate=1e-3, schedule="cosine"),
+        train_encoder=TrainConfig(steps=10_000, batch_size=64, learning_rate=1e-3, schedule="cosine"),
+    )
+
+
+def paper() -> Preset:
+    """The paper's sizes (section A.2): DINOv3-L/16 at 512 px, 12 + 12 and 8 + 8 layers of width 1024, 100k steps."""
+    rla = TrainConfig(steps=100_000, batch_size=128, learning_rate=1e-4, warmup=1000, ema=0.9999, save_every=2500)
+    wm = TrainConfig(steps=100_000, batch_size=64, learning_rate=1e-4, warmup=1000, ema=0.9999, save_every=2500)
+    return Preset(
+        name="paper",
+        encoder="facebook/dinov3-vitl16-pretrain-lvd1689m",
+        image_size=512,
+        dim=1024,
+        heads=16,
+        rla_depth=12,
+        condition_depth=8,
+        flow_depth=8,
+        latent_tokens=32,
+        latent_channels=64,
+        residual_output=False,
+        decoder_channels=(512, 256, 128, 64),
+        decoder_blocks=2,
+        rla_pairs=PairSampling(max_horizon=100),
+        train_rla=rla,
+        train_rla_wm=wm,
+        train_dino_wm=wm,
+        train_image_decoder=TrainConfig(steps=60_000, batch_size=32, learning_rate=1e-4, warmup=1000, save_every=2500),
+        train_encoder=TrainConfig(steps=100_000, batch_size=256, learning_rate=5e-4, warmup=5000, schedule="cosine"),
+    )
+
+
+PRESETS = {"tiny": tiny, "small": small, "paper": paper}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ForeactError: no such preset.
+    """
+    if name not in PRESETS:
+        raise ForeactError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]()

@@ -1,0 +1,113 @@
+"""Training states on disk: `RUN/checkpoints/step-00000123/{state.safetensors, state.json}`, whole or not at all.
+
+No pickle: optimiser moments are stored by parameter name. Together with batches and noise that depend on (seed, step)
+alone, a state is all that an exact resume needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from foreact.errors import ForeactError
+
+_NAME = re.compile(r"step-(\d{8})")
+
+
+def save_state(
+    run: Path, step: int, model: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, about: Any
+) -> None:
+    """Write the state after `step` steps and then remove older ones.
+
+    Args:
+        run: the run's folder.
+        step: steps done.
+        model: trained module; parameters and buffers are stored.
+        average: the exponential moving average of its state, by name.
+        optimizer: AdamW over the module's trainable parameters, in their order.
+        about: JSON data that a resume must find unchanged (config, split).
+
+    Raises:
+        ForeactError: the disk is full or not writable; the previous state stays.
+    """
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    partial = folder.with_name(f".{folder.name}.partial")
+    tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average/{k}": v for k, v in average.items()}
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    for index, entry in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{names[index]}/{k}": v for k, v in entry.items()}
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        flat = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+        (partial / "state.safetensors").write_bytes(safetensors.torch.save(flat))
+        (partial / "state.json").write_text(json.dumps({"step": step, "about": about}))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ForeactError(f"cannot write a checkpoint in {folder.parent}: {error.strerror}; earlier ones are intact") from error
+    for other in _states(run):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: Any) -> tuple[int, dict[str, Tensor]]:
+    """Restore the latest state into `model` and `optimizer`.
+
+    Returns:
+        Steps done and the average by name; (0, {}) where the run has no state.
+
+    Raises:
+        ForeactError: the state is unreadable, or belongs to another config or split.
+    """
+    states = _states(run)
+    if not states:
+        return 0, {}
+    folder = states[-1]
+    try:
+        described = json.loads((folder / "state.json").read_text())
+        tensors = safetensors.torch.load_file(folder / "state.safetensors")
+    except Exception as error:
+        raise ForeactError(f"{folder} is not a readable checkpoint ({type(error).__name__}); delete it to start anew") from error
+    if described["about"] != json.loads(json.dumps(about)):
+        changed = _difference(described["about"], json.loads(json.dumps(about)))
+        raise ForeactError(f"{run} was begun with other settings ({changed}); choose another --out or the same settings")
+    groups: dict[str, dict[str, Any]] = {"model": {}, "average": {}, "optimizer": {}}
+    for key, tensor in tensors.items():
+        kind, name = key.split("/", 1)
+        groups[kind][name] = tensor
+    model.load_state_dict(groups["model"])
+    _restore_optimizer(model, optimizer, groups["optimizer"])
+    return int(described["step"]), groups["average"]
+
+
+def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    state = optimizer.state_dict()
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, field = key.rsplit("/", 1)
+        entries.setdefault(names.index(name), {})[field] = tensor
+    optimizer.load_state_dict({"state": entries, "param_groups": state["param_groups"]})
+
+
+def _states(run: Path) -> list[Path]:
+    folder = run / "checkpoints"
+    return sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name)) if folder.is_dir() else []
+
+
+def _difference(old: Any, new: Any, path: str = "") -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = [_difference(old.get(k), new.get(k), f"{path}{k}.") for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+        return "; ".join(found[:3])
+    return f"{path.rstrip('.')}: {str(old)[:60]} -> {str(new)[:60]}"

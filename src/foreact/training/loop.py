@@ -1,0 +1,326 @@
+"""The one training loop: accelerate for devices, precision and processes; AdamW, warm-up, clipping, EMA, exact resume.
+
+Everything random in step k is a function of (seed, k): the batch and the noise. A run that was killed therefore ends
+with the same weights, bit for bit on a CPU, and two processes follow one process with twice the batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+
+from foreact.errors import ForeactError
+from foreact.training.checkpoint import load_state, save_state
+from foreact.training.journal import Journal
+from foreact.training.machine import matmul_rate, step_flops, synchronise
+
+OnStep = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: samples per step over all processes.
+        learning_rate: of AdamW after warm-up.
+        warmup: steps of linear warm-up.
+        schedule: after warm-up: constant, or a cosine to zero.
+        weight_decay: of AdamW.
+        clip: largest gradient norm.
+        ema: decay of the weights' moving average, which is what is saved; early steps use less.
+        precision: autocast to bf16, or none.
+        seed: of initial weights, batches and noise.
+        save_every: steps between checkpoints.
+        log_every: steps between log lines.
+        compile: compile the model with torch.compile (needs a C++ compiler on a CPU).
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float = 1e-4
+    warmup: int = 100
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: Literal["bf16", "no"] = "bf16"
+    seed: int = 0
+    save_every: int = 500
+    log_every: int = 20
+    compile: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+        model: trained module; parameters that do not require gradients stay as they are.
+        loss: (model, batch, generator) -> scalars, of which `loss` is minimised.
+        batches: (step, rank, processes) -> this process's part of the step's batch, on the CPU.
+        export: writes the model, which holds the averaged weights during the call.
+        about: JSON data that must be unchanged for a resume.
+        after_step: called with (step, steps) after each optimiser step.
+    """
+
+    model: nn.Module
+    loss: Callable[[Any, Any, torch.Generator], dict[str, Tensor]]
+    batches: Callable[[int, int, int], Any]
+    export: Callable[[], None]
+    about: dict[str, Any]
+    after_step: Callable[[int, int], None] | None = None
+
+
+class _Loss(nn.Module):
+    """Gives accelerate one module whose forward pass is the loss."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model = task.model
+        self._loss = task.loss
+
+    def forward(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        return self._loss(self.model, batch, generator)
+
+
+def train(task: Task, config: TrainConfig, run: Path, *, on_step: OnStep | None = None) -> dict[str, float]:
+    """Train `task.model`, or go on where `run` was stopped, and export it.
+
+    Args:
+        task: model, data and loss.
+        config: how.
+        run: folder for checkpoints, log and TensorBoard files.
+        on_step: called with (steps done, steps, latest values) after every step.
+
+    Returns:
+        The last logged values; empty where the run had been finished before.
+
+    Raises:
+        ForeactError: the run belongs to other settings, a checkpoint cannot be read or written, or the loss is not finite.
+    """
+    return _Run(task, config, run).train(on_step)
+
+
+class _Run:
+    def __init__(self, task: Task, config: TrainConfig, run: Path) -> None:
+        self.task, self.config, self.folder = task, config, run
+        run.mkdir(parents=True, exist_ok=True)
+        self.accelerator = Accelerator(mixed_precision=config.precision, step_scheduler_with_optimizer=False)
+        if config.batch_size % self.accelerator.num_processes:
+            raise ForeactError(f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes")
+        self.model = task.model
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        self.raw_optimizer = torch.optim.AdamW(
+            trainable, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.about = {"train": _what_matters(config), **task.about}
+        self.step, self.average = load_state(run, self.model, self.raw_optimizer, self.about)
+        if not self.average:
+            self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        module, self.optimizer = self.accelerator.prepare(_Loss(task), self.raw_optimizer)
+        self.module = torch.compile(module) if config.compile else module
+        self.average = {k: v.to(self.accelerator.device) for k, v in self.average.items()}
+        self.generator = torch.Generator()
+        self.waited = 0.0
+
+    def train(self, on_step: OnStep | None) -> dict[str, float]:
+        config, values = self.config, {}
+        if self.step < config.steps:
+            meter = self._meter()
+            journal = Journal(self.folder, first_step=self.step) if self.accelerator.is_main_process else None
+            prefetched = _prefetch(self._batch, self.step, config.steps)
+            try:
+                with _Interrupt() as interrupt:
+                    for batch in self._timed(prefetched):
+                        logged = meter.after_step(self, self._advance(batch))
+                        values = logged or values
+                        if logged and journal:
+                            journal.write(self.step, logged)
+                        if on_step:
+                            on_step(self.step, config.steps, values)
+                        if interrupt.asked or self.step % config.save_every == 0 or self.step == config.steps:
+                            self._save()
+                        if interrupt.asked:
+                            raise KeyboardInterrupt
+            finally:
+                prefetched.close()
+                if journal:
+                    journal.close()
+        self._export()
+        return values
+
+    def _batch(self, step: int) -> Any:
+        return self.task.batches(step, self.accelerator.process_index, self.accelerator.num_processes)
+
+    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+    def _advance(self, batch: Any) -> dict[str, Tensor]:
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        self.generator.manual_seed(config.seed * 1_000_003 + self.step)
+        set_seed(config.seed * 1_000_003 + self.step)  # dropout and its like, inside models
+        scalars = self.module(_to_device(batch, self.accelerator.device), self.generator)
+        self.accelerator.backward(scalars["loss"])
+        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_average()
+        if self.task.after_step:
+            self.task.after_step(self.step, config.steps)
+        return {**scalars, "gradient_norm": torch.as_tensor(norm)}
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        state = self.model.state_dict()
+        floating = [k for k in state if k in trained]
+        torch._foreach_lerp_([self.average[k] for k in floating], [state[k] for k in floating], 1 - decay)
+        for name in state.keys() - trained:
+            self.average[name].copy_(state[name])
+
+    def _meter(self) -> _Meter:
+        sample = _to_device(self._batch(self.step), self.accelerator.device)
+        scratch = copy.deepcopy(self.model)  # counting must leave no trace in the weights and buffers
+        flops = step_flops(lambda: self.task.loss(scratch, sample, torch.Generator().manual_seed(0)))
+        return _Meter(flops, matmul_rate(self.accelerator.device))
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            save_state(self.folder, self.step, self.model, self.average, self.raw_optimizer, self.about)
+        self.accelerator.wait_for_everyone()
+
+    def _export(self) -> None:
+        if self.accelerator.is_main_process:
+            self.model.load_state_dict(self.average)
+            self.task.export()
+        self.accelerator.wait_for_everyone()
+
+
+class _Meter:
+    """Losses and rates over a logging interval."""
+
+    def __init__(self, flops: int, peak: float) -> None:
+        self.flops, self.peak = flops, peak
+        self.start, self.since = time.perf_counter(), 0
+
+    def after_step(self, run: _Run, scalars: dict[str, Tensor]) -> dict[str, float] | None:
+        self.since += 1
+        config = run.config
+        if run.step % config.log_every and run.step != config.steps:
+            return None
+        means = {k: run.accelerator.reduce(v.detach().float(), "mean").item() for k, v in scalars.items()}
+        if not math.isfinite(means["loss"]):
+            raise ForeactError(f"the loss is {means['loss']} at step {run.step} of {run.folder}: try a smaller learning rate")
+        synchronise(run.accelerator.device)
+        elapsed = time.perf_counter() - self.start
+        values = {
+            **means,
+            "learning_rate": learning_rate(config, run.step - 1),
+            "samples_per_second": self.since * config.batch_size / elapsed,
+            "utilisation": self.flops * self.since / elapsed / self.peak,
+            "data_wait": run.waited / elapsed,
+        }
+        self.start, self.since, run.waited = time.perf_counter(), 0, 0.0
+        return values
+
+
+def _what_matters(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a resume must find unchanged; a constant schedule may be prolonged."""
+    free = {"save_every", "log_every", "compile"} | ({"steps"} if config.schedule == "constant" else set())
+    return {k: v for k, v in asdict(config).items() if k not in free}
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Learning rate of the step that follows `step` finished ones."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.learning_rate
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _prefetch(make: Callable[[int], Any], first: int, last: int, *, ahead: int = 3) -> Iterator[Any]:
+    """Batches of steps first..last-1, made in a thread; an error there is raised here."""
+    ready: queue.Queue[Any] = queue.Queue(maxsize=ahead)
+    stop = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for step in range(first, last):
+                if stop.is_set():
+                    return
+                put(make(step))
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C into a wish that is granted between two steps; a second one stops at once."""
+
+    def __enter__(self) -> _Interrupt:
+        self.asked = False
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._previous = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGINT, self._previous)
+
+
+def _to_device(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, tuple):
+        return tuple(_to_device(part, device) for part in batch)
+    return batch.to(device)

@@ -1,0 +1,37 @@
+"""What the machine can do: the rate that training is measured against."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def matmul_rate(device: torch.device, *, size: int | None = None, repeats: int = 5) -> float:
+    """FLOP/s of the best of a few large bf16 matrix products: 2048 cubed on a CPU, 8192 cubed on a GPU."""
+    size = size or (8192 if device.type == "cuda" else 2048)
+    a, b = (torch.randn(size, size, device=device).to(torch.bfloat16) for _ in range(2))
+    best = float("inf")
+    for _ in range(repeats + 2):
+        synchronise(device)
+        start = time.perf_counter()
+        a @ b
+        synchronise(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def step_flops(loss: Callable[[], dict[str, Tensor]]) -> int:
+    """FLOPs of one forward and backward pass of `loss()["loss"]`."""
+    with FlopCounterMode(display=False) as counter:
+        loss()["loss"].backward()
+    return int(counter.get_total_flops())

@@ -1,0 +1,95 @@
+"""How each model of RLA-WM is trained from recordings: model, loss, batches. The loop is `training.loop`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foreact.contracts import Batch
+from foreact.data.pairs import PairSampling
+from foreact.decoders.unet import UNetDecoder
+from foreact.errors import ForeactError
+from foreact.latent_actions.rla import RLA
+from foreact.pretrained import PretrainedModel, write_atomically
+from foreact.training.loop import Task, TrainConfig
+from foreact.training.recordings import FrameBatches, PairBatches, Recordings
+from foreact.world_models.dino_wm import DinoWM
+from foreact.world_models.rla_wm import RLAWorldModel
+
+_LATENT_PAIRS = 2048  # pairs that the statistics of z are fitted on
+_ENCODE_BATCH = 64
+
+
+def rla_task(model: RLA, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path) -> Task:
+    """The RLA autoencoder on frame pairs; needs no actions."""
+    model.config.tokens.require(recordings.cache.spec, model="this RLA", source=str(recordings.dataset.root))
+    batches = PairBatches(recordings, sampling, batch_size=config.batch_size, seed=config.seed)
+    return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
+
+
+def world_model_task(
+    model: RLAWorldModel | DinoWM, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path
+) -> Task:
+    """A world model on frame pairs with action chunks; fits the statistics of actions and, for RLA-WM, of z.
+
+    Raises:
+        ForeactError: the dataset has no actions, actions of another dimension, or tokens of another encoder.
+    """
+    tokens = model.config.tokens
+    tokens.require(recordings.cache.spec, model=f"this {model.config.kind}", source=str(recordings.dataset.root))
+    mean, std = recordings.action_statistics()
+    if len(mean) != model.config.action_dim:
+        raise ForeactError(
+            f"{recordings.dataset.root} has actions of {len(mean)} dimensions, the model takes {model.config.action_dim}"
+        )
+    model.normalise.fit(mean, std)
+    batches = PairBatches(
+        recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=model.config.horizon
+    )
+    if isinstance(model, RLAWorldModel):
+        model.fit_latents(_latents(model.rla, batches))
+    return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
+
+
+def image_decoder_task(model: UNetDecoder, recordings: Recordings, config: TrainConfig, run: Path) -> Task:
+    """The image decoder on single frames and their tokens."""
+    model.config.tokens.require(recordings.cache.spec, model="this image decoder", source=str(recordings.dataset.root))
+    size = recordings.cache.image_size
+    if model.config.image_size != (size, size):
+        raise ForeactError(f"the image decoder draws {model.config.image_size} pixels, the frames have {(size, size)}")
+    batches = FrameBatches(recordings, batch_size=config.batch_size, seed=config.seed, tokens=True)
+    return dataclasses.replace(
+        _task(model, recordings, batches, run), loss=lambda m, batch, generator: m.loss(*batch)
+    )
+
+
+def _task(model: PretrainedModel, recordings: Recordings, batches: Any, run: Path, **about: Any) -> Task:
+    def export() -> None:
+        recordings.split.save(run / "split.json")
+        origin = {"data": str(recordings.dataset.root), "split_hash": recordings.split.hash}
+        write_atomically(run / "run.json", (json.dumps(origin, indent=2) + "\n").encode())
+        model.save_pretrained(run)
+
+    def loss(module: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return module.loss(batch, generator)  # type: ignore[no-any-return]
+
+    described = {"kind": model.config.kind, "model": model.config.to_dict(), "split": recordings.split.hash, **about}
+    return Task(model=model, loss=loss, batches=batches, export=export, about=described)
+
+
+@torch.no_grad()
+def _latents(rla: nn.Module, batches: PairBatches) -> Tensor:
+    """z (B, Q, Z) of pairs drawn as in training, under a step number that training never uses."""
+    pairs = batches.sampler.sample(2**31, _LATENT_PAIRS)
+    found = []
+    for first in range(0, _LATENT_PAIRS, _ENCODE_BATCH):
+        part = pairs[first : first + _ENCODE_BATCH]
+        gather = batches.recordings.cache.gather
+        s_t, s_th = gather(part.episode, part.start), gather(part.episode, part.start + part.horizon)
+        found.append(rla.infer(torch.from_numpy(s_t), torch.from_numpy(s_th)))  # type: ignore[operator]
+    return torch.cat(found)

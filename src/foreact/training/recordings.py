@@ -1,0 +1,128 @@
+"""A dataset made ready for training: split, frozen encoder, tokens; and the batches drawn from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foreact.contracts import Batch
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.movement import moving_starts, object_positions
+from foreact.data.pairs import PairSampler, PairSampling, action_statistics, gather_actions
+from foreact.data.splits import Split
+from foreact.data.token_cache import TokenCache
+from foreact.errors import ForeactError
+
+_FRAMES_PER_READ = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recordings:
+    """What all training tasks read from."""
+
+    dataset: LeRobotDataset
+    split: Split
+    cache: TokenCache
+
+    @cached_property
+    def actions(self) -> dict[int, np.ndarray]:
+        """Actions (T, A) of the training episodes that have them.
+
+        Raises:
+            ForeactError: an action is not finite.
+        """
+        found = {e: self.dataset.actions(e) for e in self.split.train if self.dataset.has_actions(e)}
+        for episode, rows in found.items():
+            bad = np.flatnonzero(~np.isfinite(rows[:-1]).all(axis=1))
+            if len(bad):
+                raise ForeactError(f"{self.dataset.root}: episode {episode}, frame {bad[0]}: the action is NaN or infinite")
+        return found
+
+    @cached_property
+    def moving(self) -> dict[int, np.ndarray]:
+        """Masks (T,) of start frames near movement: of objects where poses are recorded, else of tokens."""
+        return dict(zip(self.split.train, moving_starts([self._change(e) for e in self.split.train]), strict=True))
+
+    def require_actions(self) -> dict[int, np.ndarray]:
+        """The actions.
+
+        Raises:
+            ForeactError: no training episode has any.
+        """
+        if not self.actions:
+            raise ForeactError(f"{self.dataset.root} has no episode with actions; a world model needs them (rla does not)")
+        return self.actions
+
+    def action_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (A,) of the training actions."""
+        mean, std = action_statistics(list(self.require_actions().values()))
+        return torch.from_numpy(mean), torch.from_numpy(std)
+
+    def _change(self, episode: int) -> np.ndarray:
+        positions = object_positions(self.dataset, episode)
+        if positions is not None:
+            return np.linalg.norm(np.diff(positions, axis=0), axis=1)
+        tokens = self.cache.tokens(episode)
+        parts = [tokens[i : i + _FRAMES_PER_READ + 1] for i in range(0, len(tokens) - 1, _FRAMES_PER_READ)]
+        changes = [np.abs(np.diff(p.astype(np.float32), axis=0)).mean(axis=(1, 2)) for p in parts]
+        return np.concatenate(changes)
+
+
+class PairBatches:
+    """Token pairs of a step, as `training.loop.Task.batches` wants them."""
+
+    def __init__(
+        self, recordings: Recordings, sampling: PairSampling, *, batch_size: int, seed: int, horizon: int | None = None
+    ) -> None:
+        """Prepare batches.
+
+        Args:
+            recordings: tokens and actions.
+            sampling: law of pairs.
+            batch_size: pairs per step over all processes.
+            seed: of the pairs.
+            horizon: H, to which action chunks are padded; None leaves actions out, for models that need none.
+        """
+        self.recordings, self.batch_size, self.horizon = recordings, batch_size, horizon
+        episodes = list(recordings.require_actions()) if horizon else recordings.split.train
+        lengths = {e: recordings.dataset.episodes[e].length for e in episodes}
+        moving = recordings.moving if sampling.moving > 0 else None
+        self.sampler = PairSampler(lengths, sampling, seed=seed, moving=moving)
+
+    def __call__(self, step: int, rank: int, processes: int) -> Batch:
+        """This process's pairs of step `step`."""
+        own = self.batch_size // processes
+        pairs = self.sampler.sample(step, self.batch_size)[rank * own : (rank + 1) * own]
+        gather = self.recordings.cache.gather
+        actions = gather_actions(self.recordings.actions, pairs, self.horizon) if self.horizon else None
+        return Batch(
+            tokens_t=torch.from_numpy(gather(pairs.episode, pairs.start)),
+            tokens_th=torch.from_numpy(gather(pairs.episode, pairs.start + pairs.horizon)),
+            lengths=torch.from_numpy(pairs.horizon),
+            actions=None if actions is None else torch.from_numpy(actions),
+            shard=(rank, processes),
+        )
+
+
+class FrameBatches:
+    """Single frames of the training episodes, as (tokens, frames) or frames alone."""
+
+    def __init__(self, recordings: Recordings, *, batch_size: int, seed: int, tokens: bool) -> None:
+        self.recordings, self.batch_size, self.seed, self.tokens = recordings, batch_size, seed, tokens
+        rows = [(e, t) for e in recordings.split.train for t in range(recordings.dataset.episodes[e].length)]
+        self._rows = np.array(rows, dtype=np.int64)
+
+    def __call__(self, step: int, rank: int, processes: int) -> tuple[Tensor, ...]:
+        """Tokens (B, N, C) and frames (B, S, S, 3) uint8 of step `step`; the frames alone without `tokens`."""
+        own = self.batch_size // processes
+        rng = np.random.default_rng([self.seed, step])
+        episodes, indices = self._rows[rng.integers(len(self._rows), size=self.batch_size)][rank * own : (rank + 1) * own].T
+        cache = self.recordings.cache
+        frames = torch.from_numpy(cache.gather_frames(episodes, indices))
+        return (torch.from_numpy(cache.gather(episodes, indices)), frames) if self.tokens else (frames,)
+
+

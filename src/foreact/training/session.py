@@ -1,0 +1,165 @@
+"""`foreact train`: from a request to recordings, a model, a task and the loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import PartialState
+
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.splits import split_episodes
+from foreact.data.token_cache import LiveTokens, TokenCache
+from foreact.encoders import load_encoder
+from foreact.errors import ForeactError
+from foreact.latent_actions.rla import RLA
+from foreact.presets import Preset, preset
+from foreact.pretrained import read_kind
+from foreact.progress import OnProgress
+from foreact.training.loop import Task, TrainConfig, train
+from foreact.training.recipes import image_decoder_task, rla_task, world_model_task
+from foreact.training.recordings import Recordings
+
+Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What `foreact train` was asked for; see its help for the fields."""
+
+    model: Literal["encoder", "rla", "rla-wm", "dino-wm", "image-decoder"]
+    data: Path
+    out: Path
+    preset: str
+    rla: Path | None
+    camera: str | None
+    encoder: str | None
+    image_size: int | None
+    variant: Literal["paper", "released"]
+    overrides: dict[str, Any]
+    cache: Path | None
+    no_cache: bool
+
+
+def run_training(request: TrainRequest, bar: Bar) -> None:
+    """Prepare and train the requested model.
+
+    Args:
+        request: what to train.
+        bar: (title, unit) -> a context that gives a progress callback.
+
+    Raises:
+        ForeactError: bad input; see the parts.
+    """
+    recipe = preset(request.preset)
+    recipe = replace(
+        recipe, encoder=request.encoder or recipe.encoder, image_size=request.image_size or recipe.image_size
+    )
+    config = _train_config(recipe, request)
+    torch.manual_seed(config.seed)
+    if request.model == "encoder":
+        raise ForeactError("training an encoder is not possible yet")
+    rla = _load_rla(request) if request.model == "rla-wm" else None
+    recordings = open_recordings(
+        request.data,
+        camera=request.camera,
+        encoder=rla.config.tokens.encoder if rla and not request.encoder else recipe.encoder,
+        image_size=rla.config.tokens.image_size if rla and not request.image_size else recipe.image_size,
+        cache=request.cache,
+        live=request.no_cache,
+        frames=request.model == "image-decoder",
+        bar=bar,
+    )
+    task = _task(request, recipe, config, recordings, rla)
+    with bar(f"train {request.model}", "steps") as on_progress:
+        train(task, config, request.out, on_step=on_progress)
+
+
+def open_recordings(
+    data: Path,
+    *,
+    camera: str | None,
+    encoder: str,
+    image_size: int,
+    cache: Path | None,
+    live: bool = False,
+    frames: bool = False,
+    bar: Bar,
+) -> Recordings:
+    """Read a dataset, split it and make its tokens available.
+
+    Args:
+        data: a LeRobot dataset.
+        camera: which one; the first if None.
+        encoder: name, Hub id or folder.
+        image_size: side of the frames that the encoder sees.
+        cache: folder of caches; see `cache_root`.
+        live: encode when asked instead of caching.
+        frames: also cache the resized frames.
+        bar: shows the encoding's progress.
+    """
+    dataset = LeRobotDataset(data, camera=camera)
+    split = split_episodes(dataset)
+    model = load_encoder(encoder, image_size=image_size)
+    if live:
+        return Recordings(dataset=dataset, split=split, cache=LiveTokens(dataset, model))
+    with PartialState().main_process_first(), bar("encode frames", "frames") as on_progress:
+        tokens = TokenCache.open(dataset, model, cache_root(cache), frames=frames, on_progress=on_progress)
+    return Recordings(dataset=dataset, split=split, cache=tokens)
+
+
+def cache_root(chosen: Path | None) -> Path:
+    """The folder of caches: the chosen one, else $FOREACT_CACHE, else `foreact` in the user's cache folder."""
+    if chosen is not None:
+        return chosen
+    if "FOREACT_CACHE" in os.environ:
+        return Path(os.environ["FOREACT_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foreact"
+
+
+def find_beside(folder: Path, kind: str, *, flag: str) -> Path:
+    """The one folder beside `folder` that holds a trained model of `kind`.
+
+    Raises:
+        ForeactError: there is none, or several; `flag` is the option that would name it.
+    """
+    parent = folder.resolve().parent
+    found = [p for p in sorted(parent.iterdir()) if p.is_dir() and read_kind(p) == kind] if parent.is_dir() else []
+    if len(found) != 1:
+        what = "no" if not found else f"{len(found)}"
+        raise ForeactError(f"{what} trained {kind.replace('_', '-')} beside {folder}: train one there, or name it with {flag}")
+    return found[0]
+
+
+def _load_rla(request: TrainRequest) -> RLA:
+    return RLA.from_pretrained(request.rla or find_beside(request.out, "rla", flag="--rla"))
+
+
+def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:
+    config: TrainConfig = getattr(recipe, f"train_{request.model.replace('-', '_')}")
+    changed = replace(config, **request.overrides)
+    if changed.steps < 1 or changed.batch_size < 1 or changed.learning_rate <= 0:
+        raise ForeactError("--steps and --batch-size must be at least 1, and --learning-rate positive")
+    return changed
+
+
+def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings: Recordings, rla: RLA | None) -> Task:
+    tokens = recordings.cache.spec
+    if request.model == "rla":
+        model = recipe.rla(tokens, variant=request.variant).build()
+        return rla_task(model, recordings, recipe.rla_pairs, config, request.out)
+    if request.model == "image-decoder":
+        return image_decoder_task(recipe.image_decoder(tokens).build(), recordings, config, request.out)
+    recordings.require_actions()
+    action_dim = recordings.dataset.action_dim or 0
+    if rla is None:
+        baseline = recipe.dino_wm(tokens, action_dim).build()
+        return world_model_task(baseline, recordings, recipe.pairs, config, request.out)
+    world_model = recipe.rla_wm(rla.config, action_dim, variant=request.variant).build()
+    world_model.rla.load_state_dict(rla.state_dict())
+    return world_model_task(world_model, recordings, recipe.pairs, config, request.out)

@@ -1,0 +1,165 @@
+"""Both world models and both variants of RLA-WM: shapes, padding, seeds, chunks, paper sizes."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from foreact.contracts import Batch
+from foreact.latent_actions.rla import RLAConfig
+from foreact.pretrained import TokenSpec, meta_build
+from foreact.world_models.dino_wm import DinoWMConfig
+from foreact.world_models.rla_wm import RLAWorldModelConfig
+
+TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
+PAPER_TOKENS = TokenSpec(grid=(32, 32), channels=1024, fingerprint="", encoder="", image_size=512)
+RLA = RLAConfig(tokens=TOKENS, dim=44, depth=1, heads=11, latent_tokens=13, latent_channels=17)
+B, H, A = 2, 19, 23
+PAPER = RLAWorldModelConfig(rla=RLA, action_dim=A, horizon=H, dim=52, heads=13, condition_depth=2, flow_depth=2, steps=3)
+RELEASED = dataclasses.replace(PAPER, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0)
+REGRESSION = DinoWMConfig(tokens=TOKENS, action_dim=A, horizon=H, dim=52, heads=13, depth=2)
+ALL = pytest.mark.parametrize("config", [PAPER, RELEASED, REGRESSION], ids=["paper", "released", "dino_wm"])
+
+
+def build(config):
+    """A model whose zero-initialised layers are made to do something, as after training."""
+    torch.manual_seed(0)
+    model = config.build()
+    for parameter in model.parameters():
+        if parameter.abs().sum() == 0:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+def inputs(batch=B):
+    g = torch.Generator().manual_seed(1)
+    tokens, actions = torch.randn(batch, 15, 7, generator=g), torch.randn(batch, H, A, generator=g)
+    return tokens, actions, torch.arange(batch) % H + 1
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@ALL
+def test_shapes_and_every_horizon(config):
+    model, (tokens, actions, lengths) = build(config), inputs(H)
+    assert model.predict(tokens, actions, lengths, seeded()).shape == (H, 15, 7)
+
+
+@ALL
+def test_padding_never_reaches_the_result_but_valid_actions_and_lengths_do(config):
+    model, (tokens, actions, lengths) = build(config), inputs()
+    expected = model.predict(tokens, actions, lengths, seeded())
+    padded = actions.clone()
+    for row, length in enumerate(lengths):
+        padded[row, length:] = float("nan")
+    torch.testing.assert_close(model.predict(tokens, padded, lengths, seeded()), expected)
+    changed = actions.clone()
+    changed[:, 0] += 1
+    assert not torch.allclose(model.predict(tokens, changed, lengths, seeded()), expected, atol=1e-4)
+    assert not torch.allclose(model.predict(tokens, actions, lengths + 1, seeded()), expected, atol=1e-4)
+
+
+@ALL
+def test_rollout_is_prediction_after_prediction(config):
+    model, (tokens, actions, lengths) = build(config), inputs()
+    futures = model.rollout(tokens, [(actions, lengths), (actions * 2, lengths)], seeded())
+    generator = seeded()
+    first = model.predict(tokens, actions, lengths, generator)
+    second = model.predict(first, actions * 2, lengths, generator)
+    torch.testing.assert_close(futures[0], first)
+    torch.testing.assert_close(futures[1], second)
+
+
+@ALL
+def test_same_seed_same_future_and_another_seed_another_one_where_stochastic(config):
+    model, (tokens, actions, lengths) = build(config), inputs()
+    one = model.predict(tokens, actions, lengths, seeded(1))
+    assert torch.equal(one, model.predict(tokens, actions, lengths, seeded(1)))
+    assert torch.allclose(one, model.predict(tokens, actions, lengths, seeded(2)), atol=1e-4) != model.stochastic
+
+
+@ALL
+def test_loss_trains_what_is_trainable(config):
+    model, (tokens, actions, lengths) = build(config), inputs()
+    batch = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
+    model.loss(batch, seeded())["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    if hasattr(model, "rla"):
+        assert not any(p.requires_grad for p in model.rla.parameters())
+
+
+@pytest.mark.parametrize("config", [PAPER, RELEASED], ids=["paper", "released"])
+def test_two_shards_draw_the_noise_of_one_batch(config):
+    model, (tokens, actions, lengths) = build(config), inputs(4)
+    whole = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
+    parts = [
+        Batch(
+            tokens_t=tokens[i : i + 2], tokens_th=tokens[i : i + 2] + 1,
+            lengths=lengths[i : i + 2], actions=actions[i : i + 2], shard=(i // 2, 2),
+        )
+        for i in (0, 2)
+    ]  # fmt: skip
+    expected = model.loss(whole, seeded())["loss"]
+    halves = [model.loss(part, seeded())["loss"] for part in parts]
+    torch.testing.assert_close(sum(halves) / 2, expected)
+
+
+def test_released_flow_projects_its_context_once_per_chunk():
+    model, (tokens, actions, lengths) = build(RELEASED), inputs()
+    calls = []
+    for block in model.flow.blocks:
+        block.cross.kv.register_forward_hook(lambda *_: calls.append(1))
+    cached = model.predict(tokens, actions, lengths, seeded())
+    assert len(calls) == len(model.flow.blocks)
+    plain_flow = model.flow.forward
+    condition = model.condition(tokens, *model.normalise(actions, lengths))
+    model.flow.forward = lambda z, t, _: plain_flow(z, t, model.flow.prepare(condition))
+    torch.testing.assert_close(model.predict(tokens, actions, lengths, seeded()), cached)
+
+
+def test_flow_without_slots_is_equivariant_to_the_order_of_latent_tokens_and_with_slots_it_is_not():
+    z, time = torch.randn(B, 13, 17), torch.rand(B)
+    for config, equivariant in ((RELEASED, True), (dataclasses.replace(RELEASED, slots=True), False)):
+        flow, context = build(config).flow, torch.randn(B, 15, 52)
+        one = flow(z.flip(1), time, flow.prepare(context)).flip(1)
+        assert torch.allclose(one, flow(z, time, flow.prepare(context)), atol=1e-4) == equivariant
+
+
+def test_latents_are_standardised_and_come_back():
+    model, (tokens, _, _) = build(PAPER), inputs(B)
+    z = torch.randn(64, 13, 17) * 5 + 3
+    model.fit_latents(z)
+    other = tokens + torch.randn_like(tokens)
+    standard = model.infer_latent(tokens, other)
+    torch.testing.assert_close(
+        standard * model.latent_std + model.latent_mean, model.rla.infer(tokens, other), atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        model.decode_latent(tokens, standard), model.rla.decode(tokens, model.rla.infer(tokens, other)), atol=1e-4, rtol=1e-4
+    )
+
+
+@ALL
+def test_actions_are_standardised_with_the_fitted_statistics(config):
+    model, (tokens, actions, lengths) = build(config), inputs()
+    expected = model.predict(tokens, actions, lengths, seeded())
+    model.normalise.fit(torch.full((A,), 10.0), torch.full((A,), 4.0))
+    torch.testing.assert_close(model.predict(tokens, actions * 4 + 10, lengths, seeded()), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_chunks_of_another_shape_are_refused():
+    model, (tokens, actions, lengths) = build(PAPER), inputs()
+    with pytest.raises(ValueError, match="pad chunks to the horizon"):
+        model.predict(tokens, actions[:, :5], lengths, seeded())
+
+
+def test_paper_sizes():
+    """Released 8 + 8 variant: about 345 M parameters, known from its weights; condition block 20 M, flow block 23 M."""
+    rla = RLAConfig(tokens=PAPER_TOKENS, positions=False)
+    released = meta_build(
+        RLAWorldModelConfig(rla=rla, action_dim=9, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0)
+    )
+    assert released.num_parameters(trainable_only=True) == pytest.approx(345e6, rel=0.02)
