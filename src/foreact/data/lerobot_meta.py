@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class EpisodeFiles:
     task: str
     data: str
     rows: tuple[int, int]
-    videos: dict[str, tuple[str, float, float | None]]
+    videos: Mapping[str, tuple[str, float, float | None]]
 
 
 def read_info(root: Path) -> Info:

@@ -6,6 +6,7 @@ import errno
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -32,12 +33,12 @@ class Video:
         try:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[0]
-                packets = [p for p in container.demux(stream) if p.pts is not None and p.size and not p.is_discard]
+                packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
                 seconds = float(stream.time_base or 1)
         except (av.FFmpegError, OSError, IndexError) as error:
             raise ForeactError(f"video {self.path} is truncated or not a video ({_reason(error)})") from error
-        shown = np.array(sorted(p.pts for p in packets), dtype=np.int64)
-        keys = np.array(sorted(p.pts for p in packets if p.is_keyframe), dtype=np.int64)
+        shown = np.array(sorted(pts for pts, _ in packets if pts is not None), dtype=np.int64)
+        keys = np.array(sorted(pts for pts, is_key in packets if is_key and pts is not None), dtype=np.int64)
         if not len(keys):
             raise ForeactError(f"video {self.path} holds no frames")
         return shown, keys, seconds
@@ -152,7 +153,7 @@ def write_video(
     options = {"crf": str(crf), "g": str(gop), "preset": "veryfast", "threads": "1"}
     try:
         with av.open(str(temporary), "w", format="mp4") as container:
-            stream = container.add_stream(codec, rate=fps, options=options)
+            stream: Any = container.add_stream(codec, rate=fps, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             for picture in frames_THWC:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
