@@ -1,0 +1,204 @@
+"""What the state probe is asked for: object and agent poses, found in a dataset's columns.
+
+Push-T: block and agent in pixels of the simulator's 512 x 512 window, whatever the size of the recorded pictures.
+ManiSkill with the Panda, seen by the papers' camera: object and hand in pixels of the recorded picture, by projection.
+Other datasets with an object pose: its position in millimetres. Any other float column can be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from foreact.data.lerobot import LeRobotDataset
+from foreact.errors import ForeactError
+
+Unit = Literal["px", "deg", "mm", ""]
+
+OBJECT_POSE = "observation.object_pose"
+STATE = "observation.state"
+PUSHT_BLOCK = "observation.environment_state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseTarget:
+    """Something to be read from tokens.
+
+    Attributes:
+        name: of the thing, the metric's first word.
+        unit: of its error; angles are in degrees.
+        read: (dataset, episode) -> (T, D) positions in `unit`, or (T, 1) angles in radians.
+        period: after how many radians an angle looks the same; None for what is no angle.
+        about: one sentence for the report: from which columns, in which unit.
+    """
+
+    name: str
+    unit: Unit
+    read: Callable[[LeRobotDataset, int], np.ndarray]
+    period: float | None = None
+    about: str
+
+    @property
+    def metric(self) -> str:
+        """`block_error_px` and the like."""
+        return f"{self.name}_error_{self.unit}" if self.unit else f"{self.name}_error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """A pinhole camera for square pictures.
+
+    Attributes:
+        eye: its place, metres.
+        target: the point in the middle of the picture, metres.
+        field_of_view: vertical, radians.
+    """
+
+    eye: tuple[float, float, float]
+    target: tuple[float, float, float]
+    field_of_view: float
+
+    def project(self, points: np.ndarray, size: int) -> np.ndarray:
+        """World points (..., 3) in metres, z up -> pixels (..., 2) as (x to the right, y down)."""
+        forward = np.subtract(self.target, self.eye)
+        forward = forward / np.linalg.norm(forward)
+        right = np.cross(forward, (0.0, 0.0, 1.0))
+        right = right / np.linalg.norm(right)
+        down = np.cross(forward, right)
+        ray = points - np.asarray(self.eye)
+        focal = size / 2 / np.tan(self.field_of_view / 2)
+        plane = np.stack([ray @ right, ray @ down], axis=-1)
+        return size / 2 + focal * plane / (ray @ forward)[..., None]
+
+
+CAMERAS = {
+    "maniskill-front-lower": Camera(eye=(0.8, 0.0, 0.6), target=(-0.048, 0.0, 0.07), field_of_view=1.0),
+}
+"""`maniskill-front-lower` is the papers' camera; checked against recordings by drawing the projected poses."""
+
+
+def find_poses(dataset: LeRobotDataset, *, columns: Sequence[str] = ()) -> tuple[PoseTarget, ...]:
+    """The poses that a dataset's columns give.
+
+    Args:
+        dataset: to be evaluated.
+        columns: further float columns to be read as vectors in their own units.
+
+    Raises:
+        ForeactError: a column that does not exist or holds no numbers.
+    """
+    found = [*_pusht(dataset), *_object_pose(dataset)]
+    for column in columns:
+        dtype = dataset.features.get(column, {}).get("dtype", "missing")
+        if not dtype.startswith("float"):
+            floats = [k for k, f in dataset.features.items() if str(f.get("dtype")).startswith("float")]
+            raise ForeactError(f"{dataset.root}: column {column!r} is {dtype}; float columns are {sorted(floats)}")
+        name = column.removeprefix("observation.").replace(".", "_")
+        about = f"{name}: column {column}, Euclidean distance in its own units"
+        found.append(PoseTarget(name=name, unit="", read=_reader(column), about=about))
+    return tuple(found)
+
+
+def pose_errors(predicted: np.ndarray, truth: np.ndarray, period: float | None) -> np.ndarray:
+    """Euclidean distance, or the smallest turn in degrees that looks right: two (..., D) -> (...)."""
+    difference = predicted - truth
+    if period is None:
+        return np.linalg.norm(difference, axis=-1)
+    turn = (difference[..., 0] + period / 2) % period - period / 2
+    return np.degrees(np.abs(turn))
+
+
+def panda_hand(joints: np.ndarray) -> np.ndarray:
+    """Where the Panda's fingertips are, (..., 3) metres from the middle of its base, for (..., >= 7) joint angles.
+
+    Modified Denavit-Hartenberg parameters of the maker's data sheet; the fingertips are 0.2104 m beyond joint 7.
+    """
+    lengths = ((0, 0.333), (0, 0), (0, 0.316), (0.0825, 0), (-0.0825, 0.384), (0, 0), (0.088, 0.2104))
+    twists = np.array([0, -1, 1, 1, -1, 1, 1]) * np.pi / 2
+    pose = np.broadcast_to(np.eye(4), (*joints.shape[:-1], 4, 4))
+    for joint, ((a, d), twist) in enumerate(zip(lengths, twists, strict=True)):
+        ct, st = np.cos(joints[..., joint]), np.sin(joints[..., joint])
+        ca, sa = np.cos(twist), np.sin(twist)
+        zero = np.zeros_like(ct)
+        step = [
+            [ct, -st, zero, zero + a],
+            [st * ca, ct * ca, zero - sa, zero - d * sa],
+            [st * sa, ct * sa, zero + ca, zero + d * ca],
+            [zero, zero, zero, zero + 1],
+        ]
+        pose = pose @ np.moveaxis(np.array(step), (0, 1), (-2, -1))
+    return pose[..., :3, 3]
+
+
+def yaw(quaternion: np.ndarray) -> np.ndarray:
+    """Turn about the vertical, (..., 1) radians, of quaternions (..., 4) as (w, x, y, z)."""
+    w, x, y, z = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
+    return np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))[..., None]
+
+
+def _pusht(dataset: LeRobotDataset) -> list[PoseTarget]:
+    if _names(dataset, PUSHT_BLOCK) != ["block_x", "block_y", "block_angle"]:
+        return []
+    window = "pixels of the simulator's 512 x 512 window"
+    targets = [
+        PoseTarget(name="block", unit="px", read=_reader(PUSHT_BLOCK, slice(0, 2)), about=f"block: {window}"),
+        PoseTarget(
+            name="block",
+            unit="deg",
+            read=_reader(PUSHT_BLOCK, slice(2, 3)),
+            period=2 * np.pi,
+            about="block: turn in the plane",
+        ),
+    ]
+    if _names(dataset, STATE) == ["agent_x", "agent_y"]:
+        targets.append(PoseTarget(name="agent", unit="px", read=_reader(STATE), about=f"agent: {window}"))
+    return targets
+
+
+def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
+    if _names(dataset, OBJECT_POSE) != ["x", "y", "z", "qw", "qx", "qy", "qz"]:
+        return []
+    turn = PoseTarget(
+        name="block",
+        unit="deg",
+        read=lambda data, episode: yaw(data.column(OBJECT_POSE, episode)[:, 3:]),
+        period=np.pi / 2,
+        about="block: turn about the vertical; cubes look alike every 90 degrees",
+    )
+    height, width = dataset.image_shape
+    panda = dataset.robot_type == "panda" and [*_names(dataset, STATE)][:1] == ["panda_joint1"]
+    if not (panda and dataset.camera.endswith("front") and height == width):
+        position = PoseTarget(
+            name="block",
+            unit="mm",
+            read=lambda data, episode: 1000 * data.column(OBJECT_POSE, episode)[:, :3],
+            about=f"block: column {OBJECT_POSE}, in space",
+        )
+        return [position, turn]
+    camera = CAMERAS["maniskill-front-lower"]
+    base = np.array([-0.615, 0.0, 0.0])  # where ManiSkill puts the robot
+
+    def block(data: LeRobotDataset, episode: int) -> np.ndarray:
+        return camera.project(data.column(OBJECT_POSE, episode)[:, :3].astype(np.float64), height)
+
+    def hand(data: LeRobotDataset, episode: int) -> np.ndarray:
+        return camera.project(base + panda_hand(data.column(STATE, episode).astype(np.float64)), height)
+
+    picture = f"pixels of the {width} x {height} picture, projected through the camera maniskill-front-lower"
+    return [
+        PoseTarget(name="block", unit="px", read=block, about=f"block: object pose in {picture}"),
+        turn,
+        PoseTarget(name="agent", unit="px", read=hand, about=f"agent: fingertips in {picture}"),
+    ]
+
+
+def _names(dataset: LeRobotDataset, column: str) -> list[str]:
+    names = dataset.features.get(column, {}).get("names") or []
+    return [str(n) for n in names] if isinstance(names, list) else []
+
+
+def _reader(column: str, dims: slice = slice(None)) -> Callable[[LeRobotDataset, int], np.ndarray]:
+    return lambda dataset, episode: np.asarray(dataset.column(column, episode)[:, dims], dtype=np.float64)
