@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.video import write_video
+from foreact.errors import ForeactError
+
+DATA = "data/chunk-000/file-000.parquet"
+TOP = "videos/observation.images.top/chunk-000/file-{:03d}.mp4"
+
+
+@pytest.fixture
+def copy(two_camera_dataset: Path, tmp_path: Path) -> Path:
+    """A copy of the two-camera dataset that a test may damage."""
+    return Path(shutil.copytree(two_camera_dataset, tmp_path / "copy"))
+
+
+def edit_info(root: Path, **changes: Any) -> None:
+    path = root / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_table(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def set_action(root: Path, row: int, value: float) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        actions = np.array(table.column("action").to_pylist(), np.float32)
+        actions[row, 1] = value
+        column = pa.FixedSizeListArray.from_arrays(pa.array(actions.reshape(-1)), 2)
+        return table.set_column(table.column_names.index("action"), "action", column)
+
+    edit_table(root / DATA, change)
+
+
+def test_what_a_dataset_says_about_itself(tiny_dataset: Path) -> None:
+    dataset = LeRobotDataset(tiny_dataset)
+    assert (dataset.fps, dataset.robot_type, dataset.action_dim) == (10, "square", 2)
+    assert dataset.cameras == (dataset.camera,) == ("observation.images.top",)
+    assert dataset.image_shape == (48, 64)
+    assert [e.length for e in dataset.episodes] == [37, 41, 43, 47, 53, 37]
+    assert [e.offset for e in dataset.episodes] == [0, 37, 78, 121, 168, 221]
+    assert dataset.total_frames == 258
+    assert {e.task for e in dataset.episodes} == {"push the block"}
+
+
+def test_columns_are_those_of_the_episode(tiny_dataset: Path) -> None:
+    dataset = LeRobotDataset(tiny_dataset)
+    table = pq.read_table(tiny_dataset / DATA).to_pylist()
+    for episode in dataset.episodes:
+        rows = table[episode.offset : episode.offset + episode.length]
+        assert dataset.actions(episode.index).tolist() == [row["action"] for row in rows]
+        assert dataset.actions(episode.index).dtype == np.float32
+        assert dataset.column("observation.state", episode.index).tolist() == [row["observation.state"] for row in rows]
+        assert dataset.column("frame_index", episode.index)[:, 0].tolist() == list(range(episode.length))
+
+
+def test_frames_show_the_state(tiny_dataset: Path) -> None:
+    dataset = LeRobotDataset(tiny_dataset)
+    for episode in (0, 4):
+        frames = dataset.frames(episode).astype(int)
+        blue = (frames[..., 2] - frames[..., 0]) > 80
+        for t in range(0, len(frames), 5):
+            _, columns = np.nonzero(blue[t])
+            assert abs(columns.mean() + 0.5 - dataset.column("observation.state", episode)[t, 0] / 8) < 1.5
+
+
+def test_part_of_an_episode(tiny_dataset: Path) -> None:
+    dataset = LeRobotDataset(tiny_dataset)
+    assert np.array_equal(dataset.frames(2, start=7, count=5), dataset.frames(2)[7:12])
+    assert dataset.frames(2, start=40).shape == (3, 48, 64, 3)
+    assert dataset.frames(2, count=2, size=24).shape == (2, 24, 24, 3)
+    for start, count in ((40, 4), (-1, 1), (0, 0)):
+        with pytest.raises(ForeactError, match="episode 2 has 43 frames, not frames"):
+            dataset.frames(2, start=start, count=count)
+
+
+def test_cameras_by_full_and_short_name(two_camera_dataset: Path) -> None:
+    dataset = LeRobotDataset(two_camera_dataset, camera="side")
+    assert dataset.camera == "observation.images.side"
+    side, top = dataset.frames(1), dataset.frames(1, camera="top")
+    assert top.mean() > side.mean() + 30
+    assert np.array_equal(top, LeRobotDataset(two_camera_dataset).frames(1))
+    assert np.array_equal(dataset.frames(1, camera="observation.images.top"), top)
+    with pytest.raises(
+        ForeactError, match=r"no camera 'back'; it has \['observation.images.top', 'observation.images.side'\]"
+    ):
+        LeRobotDataset(two_camera_dataset, camera="back")
+
+
+def test_actionless_dataset(actionless_dataset: Path) -> None:
+    dataset = LeRobotDataset(actionless_dataset)
+    assert dataset.action_dim is None
+    assert not dataset.has_actions(0)
+    assert dataset.frames(0).shape == (11, 48, 64, 3)
+    with pytest.raises(ForeactError, match="has no actions"):
+        dataset.actions(0)
+
+
+def test_single_actionless_episodes(partly_actionless_dataset: Path) -> None:
+    dataset = LeRobotDataset(partly_actionless_dataset)
+    assert [dataset.has_actions(i) for i in range(4)] == [True, False, True, False]
+    assert dataset.actions(2).shape == (29, 2)
+    with pytest.raises(ForeactError, match="episode 1 has no actions"):
+        dataset.actions(1)
+
+
+def test_null_rows_count_as_missing_actions(copy: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        rows = table.column("action").to_pylist()
+        rows[11:24] = [None] * 13
+        column = pa.array(rows, pa.list_(pa.float32(), 2))
+        return table.set_column(table.column_names.index("action"), "action", column)
+
+    before = LeRobotDataset(copy).actions(2)
+    edit_table(copy / DATA, change)
+    dataset = LeRobotDataset(copy)
+    assert [dataset.has_actions(i) for i in range(3)] == [True, False, True]
+    assert np.array_equal(dataset.actions(2), before)
+
+
+def test_a_dataset_can_be_sent_to_another_process(tiny_dataset: Path) -> None:
+    dataset = LeRobotDataset(tiny_dataset)
+    dataset.frames(0, count=1)
+    twin = pickle.loads(pickle.dumps(dataset))
+    assert np.array_equal(twin.frames(1), dataset.frames(1))
+
+
+def join_videos(root: Path) -> None:
+    """Put all episodes of a dataset into one video per camera, as LeRobot's own recorder does."""
+    dataset = LeRobotDataset(root)
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for camera in dataset.cameras:
+        frames = [dataset.frames(e.index, camera=camera) for e in dataset.episodes]
+        for e in dataset.episodes:
+            (root / f"videos/{camera}/chunk-000/file-{e.index:03d}.mp4").unlink()
+            begin, end = e.offset / dataset.fps, (e.offset + e.length) / dataset.fps
+            rows[e.index] |= {f"videos/{camera}/file_index": 0, f"videos/{camera}/from_timestamp": begin}
+            rows[e.index] |= {f"videos/{camera}/to_timestamp": end}
+        write_video(root / f"videos/{camera}/chunk-000/file-000.mp4", np.concatenate(frames), dataset.fps, crf=1)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_many_episodes_in_one_video(two_camera_dataset: Path, copy: Path) -> None:
+    join_videos(copy)
+    joined, single = LeRobotDataset(copy, camera="side"), LeRobotDataset(two_camera_dataset, camera="side")
+    for episode in range(3):
+        difference = joined.frames(episode).astype(int) - single.frames(episode)
+        assert np.abs(difference).mean() < 1
+    assert np.array_equal(joined.frames(1, start=4, count=3), joined.frames(1)[4:7])
+    with pytest.raises(ForeactError, match="episode 1 has 13 frames"):
+        joined.frames(1, start=12, count=2)
+
+
+def make_v21(source: Path, root: Path, version: str = "v2.1") -> Path:
+    """The dataset at `source` in the layout of version 2.1."""
+    dataset, info = LeRobotDataset(source), json.loads((source / "meta/info.json").read_text())
+    (root / "meta").mkdir(parents=True)
+    (root / "data/chunk-000").mkdir(parents=True)
+    table = pq.read_table(source / DATA)
+    for e in dataset.episodes:
+        pq.write_table(table.slice(e.offset, e.length), root / f"data/chunk-000/episode_{e.index:06d}.parquet")
+        for camera in dataset.cameras:
+            target = root / f"videos/chunk-000/{camera}/episode_{e.index:06d}.mp4"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / f"videos/{camera}/chunk-000/file-{e.index:03d}.mp4", target)
+    lines = [json.dumps({"episode_index": e.index, "tasks": [e.task], "length": e.length}) for e in dataset.episodes]
+    (root / "meta/episodes.jsonl").write_text("\n".join(lines) + "\n")
+    (root / "meta/tasks.jsonl").write_text('{"task_index": 0, "task": "push"}\n{"task_index": 1, "task": "pull"}\n')
+    info["codebase_version"] = version
+    info["data_path"] = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+    info["video_path"] = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+    (root / "meta/info.json").write_text(json.dumps(info | {"total_chunks": 1, "unknown": {"key": 1}}))
+    return root
+
+
+@pytest.mark.parametrize("version", ["v2.0", "v2.1"])
+def test_version_2_reads_the_same(two_camera_dataset: Path, tmp_path: Path, version: str) -> None:
+    new, old = (
+        LeRobotDataset(two_camera_dataset),
+        LeRobotDataset(make_v21(two_camera_dataset, tmp_path / "old", version)),
+    )
+    assert old.episodes == new.episodes
+    for episode in range(3):
+        assert np.array_equal(old.actions(episode), new.actions(episode))
+        assert np.array_equal(old.frames(episode, camera="side"), new.frames(episode, camera="side"))
+
+
+def test_fingerprint_follows_the_content(two_camera_dataset: Path, copy: Path) -> None:
+    original = LeRobotDataset(two_camera_dataset).fingerprint()
+    assert LeRobotDataset(copy).fingerprint() == original
+    assert LeRobotDataset(copy, camera="side").fingerprint() != original
+    edit_info(copy, robot_type="renamed")
+    assert LeRobotDataset(copy).fingerprint() == original
+    set_action(copy, 5, 0.25)
+    changed = LeRobotDataset(copy).fingerprint()
+    assert changed != original
+    write_video(copy / TOP.format(0), np.zeros((11, 48, 64, 3), np.uint8), 10)
+    assert LeRobotDataset(copy).fingerprint() != changed
+
+
+def test_no_such_folder_and_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(ForeactError, match="no such dataset folder"):
+        LeRobotDataset(tmp_path / "nothing")
+    with pytest.raises(ForeactError, match=r"meta/info\.json is missing"):
+        LeRobotDataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"info\.json cannot be read"),
+        ("[1]", r"info\.json cannot be read"),
+        ('{"codebase_version": "v4.0"}', r"version v4\.0 is not supported, only v2\.0, v2\.1, v3\.0"),
+        ('{"codebase_version": "v3.0"}', "the key 'fps' is missing"),
+    ],
+)
+def test_bad_info(copy: Path, content: str, message: str) -> None:
+    (copy / "meta/info.json").write_text(content)
+    with pytest.raises(ForeactError, match=message):
+        LeRobotDataset(copy)
+
+
+def test_missing_and_damaged_metadata(copy: Path) -> None:
+    path = copy / "meta/episodes/chunk-000/file-000.parquet"
+    edit_table(path, lambda table: table.drop_columns(["length"]))
+    with pytest.raises(ForeactError, match=r"file-000\.parquet: column 'length' is missing"):
+        LeRobotDataset(copy)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ForeactError, match="truncated or not a parquet file"):
+        LeRobotDataset(copy)
+    path.unlink()
+    with pytest.raises(ForeactError, match=r"meta/episodes/.* is missing"):
+        LeRobotDataset(copy)
+
+
+def test_missing_column(copy: Path) -> None:
+    edit_table(copy / DATA, lambda table: table.drop_columns(["action"]))
+    dataset = LeRobotDataset(copy)
+    assert dataset.column("observation.state", 0).shape == (11, 2)
+    for read in (dataset.actions, dataset.has_actions):
+        with pytest.raises(ForeactError, match=r"file-000\.parquet: column 'action' is missing"):
+            read(0)
+    with pytest.raises(ForeactError, match=r"has no column 'observation\.effort'"):
+        dataset.column("observation.effort", 0)
+
+
+def test_truncated_and_missing_data(copy: Path) -> None:
+    content = (copy / DATA).read_bytes()
+    (copy / DATA).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ForeactError, match="truncated or not a parquet file"):
+        LeRobotDataset(copy).actions(0)
+    (copy / DATA).unlink()
+    with pytest.raises(ForeactError, match=r"file-000\.parquet is missing"):
+        LeRobotDataset(copy).actions(0)
+
+
+def test_rows_that_belong_to_another_episode(copy: Path) -> None:
+    edit_table(copy / DATA, lambda table: table.slice(1))
+    with pytest.raises(ForeactError, match=r"rows 0 to 10 should be the 11 frames of episode 0, but 10 are"):
+        LeRobotDataset(copy).actions(0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_actions_that_are_not_finite(copy: Path, value: float) -> None:
+    set_action(copy, 11 + 5, value)
+    dataset = LeRobotDataset(copy)
+    assert dataset.has_actions(1)
+    assert np.isfinite(dataset.actions(0)).all()
+    with pytest.raises(ForeactError, match=f"episode 1, row 5: action dimension 1 is {value}"):
+        dataset.actions(1)
+
+
+def test_missing_and_truncated_video(copy: Path) -> None:
+    path = copy / TOP.format(1)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ForeactError, match=r"episode 1: video .*top/chunk-000/file-001\.mp4 is truncated"):
+        LeRobotDataset(copy).frames(1)
+    path.unlink()
+    with pytest.raises(ForeactError, match=r"episode 1: video .*top/chunk-000/file-001\.mp4 is missing"):
+        LeRobotDataset(copy).frames(1)
+    assert LeRobotDataset(copy).frames(2).shape == (17, 48, 64, 3)
+
+
+def test_camera_shorter_than_the_episode(copy: Path) -> None:
+    write_video(copy / TOP.format(1), np.zeros((12, 48, 64, 3), np.uint8), 10)
+    dataset = LeRobotDataset(copy)
+    assert dataset.frames(1, camera="side").shape[0] == 13
+    with pytest.raises(ForeactError, match=r"episode 1: video .* has 12 frames, not frames 0 to 12"):
+        dataset.frames(1)
+
+
+def test_episodes_of_one_frame(make_dataset: Callable[..., Path]) -> None:
+    dataset = LeRobotDataset(make_dataset(lengths=(1, 5, 1)))
+    assert [dataset.frames(i).shape[0] for i in range(3)] == [1, 5, 1]
+    assert dataset.actions(2).shape == (1, 2)
+
+
+def test_dataset_without_video(copy: Path) -> None:
+    info = json.loads((copy / "meta/info.json").read_text())
+    edit_info(copy, features={k: v for k, v in info["features"].items() if "images" not in k})
+    with pytest.raises(ForeactError, match="no camera stored as video"):
+        LeRobotDataset(copy)
