@@ -28,7 +28,7 @@ TASKS = {
     "push": "push the T-shaped block around",
     "play": "play around the T-shaped block",
 }
-PROVENANCE_FILE = "collection.json"
+RECIPE_FILE = "collection.json"
 SHORTEST = 50  # frames; a 30-step rollout and a choice of starts fit
 
 
@@ -60,11 +60,14 @@ def collect_pusht(
         )
     out = Path(out)
     env = make_pusht(image_size)
-    _claim(out, {"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps})
-    if (out / "meta" / "info.json").exists():
-        return _require_length(out, episodes)
+    recipe = {"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps}
+    if _finished(out, recipe, episodes):
+        return
     cameras = {CAMERA: (image_size, image_size)}
     with LeRobotWriter(out, fps=FPS, cameras=cameras, columns=COLUMNS, robot_type="pusht") as writer:
+        if writer.episodes_written > episodes:
+            raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
+        write_atomically(out / RECIPE_FILE, (json.dumps(recipe) + "\n").encode())
         for index in range(writer.episodes_written, episodes):
             frames, columns, task = record_episode(env, np.random.default_rng((seed, index)), max_steps)
             writer.add_episode({CAMERA: frames}, columns, task)
@@ -117,20 +120,14 @@ def _initial_state(rng: np.random.Generator) -> Array:
             return np.concatenate([agent, block])
 
 
-def _claim(out: Path, provenance: dict[str, Any]) -> None:
-    """Write down how `out` is recorded, or check that it agrees with what is there already."""
-    path = out / PROVENANCE_FILE
-    if path.exists():
-        if json.loads(path.read_text()) != provenance:
-            raise ForeactError(f"{out} holds a recording made with {path.read_text().strip()}: use another --out")
-    elif out.is_dir() and any(out.iterdir()):
-        raise ForeactError(f"{out} is not empty and holds no Push-T recording: use another --out")
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(provenance) + "\n").encode())
-
-
-def _require_length(out: Path, episodes: int) -> None:
+def _finished(out: Path, recipe: dict[str, Any], episodes: int) -> bool:
+    """Whether `out` holds this very recording; refuses one that was made in another way."""
+    path = out / RECIPE_FILE
+    if path.exists() and path.read_text() != json.dumps(recipe) + "\n":
+        raise ForeactError(f"{out} holds a recording made with {path.read_text().strip()}: use another --out")
+    if not path.exists() or not (out / "meta" / "info.json").exists():
+        return False
     there = len(LeRobotDataset(out).episodes)
     if there != episodes:
         raise ForeactError(f"{out} is finished with {there} episodes, not {episodes}: use another --out")
+    return True
