@@ -280,7 +280,7 @@ def test_actions_that_are_not_finite(copy: Path, value: float) -> None:
     dataset = LeRobotDataset(copy)
     assert dataset.has_actions(1)
     assert np.isfinite(dataset.actions(0)).all()
-    with pytest.raises(ForeactError, match=f"episode 1, row 5: action dimension 1 is {value}"):
+    with pytest.raises(ForeactError, match=f"episode 1, row 5: action target_y is {value}"):
         dataset.actions(1)
 
 

@@ -78,13 +78,27 @@ class LeRobotDataset:
     @property
     def image_shape(self) -> tuple[int, int]:
         """Height and width of the chosen camera's pictures, as `meta/info.json` has them."""
-        feature = self.features[self.camera]
+        return self.shape_of(self.camera)
+
+    def shape_of(self, camera: str) -> tuple[int, int]:
+        """Height and width of a camera's pictures, as `meta/info.json` has them."""
+        feature = self.features[self._full_name(camera)]
         shape, names = list(feature["shape"]), list(feature.get("names") or ())
         if len(shape) != 3:
-            raise ForeactError(f"{self.root}: meta/info.json gives {self.camera} the shape {shape}, not three numbers")
+            raise ForeactError(f"{self.root}: meta/info.json gives {camera} the shape {shape}, not three numbers")
         if "height" in names and "width" in names:
             return shape[names.index("height")], shape[names.index("width")]
         return (shape[1], shape[2]) if shape[0] == 3 else (shape[0], shape[1])
+
+    def names_of(self, key: str) -> tuple[str, ...]:
+        """Names of a feature's dimensions; their numbers where the dataset gives none."""
+        names: Any = self.features[key].get("names")
+        while isinstance(names, dict) and names:
+            names = next(iter(names.values()))
+        dims = int(np.prod(self.features[key]["shape"]))
+        return (
+            tuple(map(str, names)) if isinstance(names, list) and len(names) == dims else tuple(map(str, range(dims)))
+        )
 
     def has_actions(self, episode: int) -> bool:
         """Whether the episode has actions: the dataset has an action column and its rows are not all NaN."""
@@ -118,7 +132,7 @@ class LeRobotDataset:
         if len(bad):
             row, dim = bad[0]
             raise ForeactError(
-                f"{self.root}: episode {episode}, row {row}: action dimension {dim} is {actions[row, dim]} "
+                f"{self.root}: episode {episode}, row {row}: action {self.names_of(ACTION)[dim]} is {actions[row, dim]} "
                 f"({len(bad)} such values); repair or drop the episode"
             )
         return actions
@@ -150,16 +164,17 @@ class LeRobotDataset:
             raise ForeactError(
                 f"{self.root}: episode {episode} has {files.length} frames, not frames {start} to {start + count - 1}"
             )
-        path, begin, _ = files.videos[self.camera if camera is None else self._full_name(camera)]
-        video = self.video(path)
+        video, begin, _ = self.video_of(episode, camera)
         try:
             return video.read(start=start + (video.frame_at(begin) if begin else 0), count=count, size=size)
         except ForeactError as error:
             raise ForeactError(f"episode {episode}: {error}") from error.__cause__
 
-    def video(self, path: str) -> Video:
-        """The video file at `path`, relative to the dataset."""
-        return self._videos.setdefault(path, Video(self.root / path))
+    def video_of(self, episode: int, camera: str | None = None) -> tuple[Video, float, float | None]:
+        """The file that holds an episode's pictures, and the seconds at which it begins and (if known) ends there."""
+        name = self.camera if camera is None else self._full_name(camera)
+        path, begin, end = self._episode_files(episode).videos[name]
+        return self._videos.setdefault(path, Video(self.root / path)), begin, end
 
     def fingerprint(self) -> str:
         """A short hash of what was recorded: features, episodes, all parquet bytes, and of each video of the chosen camera

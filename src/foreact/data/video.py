@@ -6,13 +6,22 @@ import errno
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from foreact.errors import ForeactError
+
+
+class _Index(NamedTuple):
+    """Presentation times of all frames and of key frames, sorted, in ticks; seconds per tick; height and width."""
+
+    shown: np.ndarray
+    keys: np.ndarray
+    seconds: float
+    shape: tuple[int, int]
 
 
 class Video:
@@ -26,37 +35,41 @@ class Video:
         self.path = Path(path)
 
     @cached_property
-    def _times(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Presentation times of all frames and of key frames, sorted, in ticks; seconds per tick."""
+    def _index(self) -> _Index:
         if not self.path.is_file():
             raise ForeactError(f"video {self.path} is missing")
         try:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[0]
                 packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
-                seconds = float(stream.time_base or 1)
+                seconds, shape = float(stream.time_base or 1), (stream.height, stream.width)
         except (av.FFmpegError, OSError, IndexError) as error:
             raise ForeactError(f"video {self.path} is truncated or not a video ({_reason(error)})") from error
         shown = np.array(sorted(pts for pts, _ in packets if pts is not None), dtype=np.int64)
         keys = np.array(sorted(pts for pts, is_key in packets if is_key and pts is not None), dtype=np.int64)
         if not len(keys):
             raise ForeactError(f"video {self.path} holds no frames")
-        return shown, keys, seconds
+        return _Index(shown, keys, seconds, shape)
 
     @property
     def frame_count(self) -> int:
         """Frames listed in the file (that they can be decoded is seen when they are read)."""
-        return len(self._times[0])
+        return len(self._index.shown)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self._index.shape
 
     @property
     def fps(self) -> float:
         """Mean frames per second; 0.0 for a single frame."""
-        shown, _, seconds = self._times
+        shown, seconds = self._index.shown, self._index.seconds
         return (len(shown) - 1) / float((shown[-1] - shown[0]) * seconds) if len(shown) > 1 else 0.0
 
     def frame_at(self, timestamp: float) -> int:
         """Number of the frame shown nearest to `timestamp`, in seconds from the first frame."""
-        shown, _, seconds = self._times
+        shown, seconds = self._index.shown, self._index.seconds
         return int(np.abs((shown - shown[0]) * seconds - timestamp).argmin())
 
     def read(self, *, start: int = 0, count: int | None = None, size: int | None = None) -> np.ndarray:
@@ -70,7 +83,7 @@ class Video:
         Raises:
             ForeactError: the file is missing, damaged or has fewer frames.
         """
-        shown, keys, _ = self._times
+        shown, keys = self._index.shown, self._index.keys
         count = len(shown) - start if count is None else count
         if start < 0 or count < 1 or start + count > len(shown):
             raise ForeactError(f"video {self.path} has {len(shown)} frames, not frames {start} to {start + count - 1}")

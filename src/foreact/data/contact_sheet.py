@@ -1,0 +1,64 @@
+"""One picture that shows a whole dataset: rows are episodes, columns are evenly spaced frames."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from foreact.data.lerobot import Episode, LeRobotDataset
+from foreact.errors import ForeactError
+from foreact.pretrained import write_atomically
+
+_LABEL = 18
+_GAP = 4
+
+
+def contact_sheet(
+    dataset: LeRobotDataset, path: str | Path, *, episodes: int = 12, frames: int = 8, height: int = 96
+) -> None:
+    """Write a PNG of evenly spaced episodes of the chosen camera; an episode that cannot be read says so in its row.
+
+    Args:
+        dataset: the dataset.
+        path: the PNG file; its folder must exist.
+        episodes: rows at most.
+        frames: columns at most.
+        height: of one picture, in pixels.
+
+    Raises:
+        ForeactError: the file cannot be written.
+    """
+    rows, columns = dataset.shape_of(dataset.camera)
+    width = max(round(height * columns / rows), 1)
+    chosen = [dataset.episodes[i] for i in _spread(len(dataset.episodes), episodes)]
+    size = (frames * (width + _GAP) + _GAP, len(chosen) * (height + _LABEL + _GAP) + _GAP)
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for row, episode in enumerate(chosen):
+        top = _GAP + row * (height + _LABEL + _GAP)
+        label = f"episode {episode.index}, {episode.length} frames  {episode.task}"
+        try:
+            for column, (number, picture) in enumerate(_pictures(dataset, episode, frames)):
+                left = _GAP + column * (width + _GAP)
+                sheet.paste(picture.resize((width, height), Image.Resampling.BOX), (left, top + _LABEL))
+                draw.text((left + 2, top + _LABEL + 1), str(number), "white", font, stroke_width=1, stroke_fill="black")
+        except ForeactError as error:
+            label = f"episode {episode.index} cannot be read: {error}"
+        draw.text((_GAP, top + 1), label.encode("latin-1", "replace").decode("latin-1"), "black", font)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    write_atomically(Path(path), buffer.getvalue())
+
+
+def _pictures(dataset: LeRobotDataset, episode: Episode, most: int) -> list[tuple[int, Image.Image]]:
+    """Evenly spaced frames of an episode with their numbers."""
+    numbers = _spread(episode.length, most)
+    return [(t, Image.fromarray(dataset.frames(episode.index, start=t, count=1)[0])) for t in numbers]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` evenly spaced numbers below `count`, the first and the last among them."""
+    return [int(i) for i in np.linspace(0, count - 1, min(count, most)).round()]

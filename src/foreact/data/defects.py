@@ -1,0 +1,156 @@
+"""Checks of a dataset: generators of one line per defect, each naming the episode and the place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from foreact.data.lerobot import ACTION, Episode, LeRobotDataset
+from foreact.data.video import Video
+from foreact.errors import ForeactError
+
+COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+_SIZE = 64
+# Codecs alter single pixels of a still scene by a few grey levels; what moves alters some by far more.
+_STILL = 8
+
+
+class DefectFinder:
+    """Remembers what it has seen, to find duplicates.
+
+    Args:
+        dataset: the dataset that is checked.
+
+    Attributes:
+        found: the defects so far, each once, in the order found.
+    """
+
+    def __init__(self, dataset: LeRobotDataset):
+        self.dataset = dataset
+        self.found: dict[str, None] = {}
+        self._first_seen: dict[str, int] = {}
+
+    def check_episode(self, episode: Episode) -> None:
+        """Check all rows of the episode and decode all its frames of all cameras."""
+        dataset = self.dataset
+        self._collect(length_defects(episode))
+        self._collect(counter_defects(dataset, episode))
+        for key in data_columns(dataset):
+            self._collect(column_defects(dataset, episode, key))
+        for camera in dataset.cameras:
+            self._collect(self._picture_defects(episode, camera))
+        self._collect(self._row_duplicates(episode))
+
+    def check_whole(self) -> None:
+        """Check what concerns the dataset as a whole."""
+        self._collect(constant_dimensions(self.dataset))
+        for camera in self.dataset.cameras:
+            self._collect(file_defects(self.dataset, camera))
+
+    def _collect(self, defects: Iterator[str]) -> None:
+        try:
+            for defect in defects:
+                self.found.setdefault(defect)
+        except ForeactError as error:
+            self.found.setdefault(str(error))
+
+    def _picture_defects(self, episode: Episode, camera: str) -> Iterator[str]:
+        frames = self.dataset.frames(episode.index, size=_SIZE, camera=camera)
+        if episode.length > 1 and int(np.abs(frames.astype(np.int16) - frames[0]).max()) <= _STILL:
+            yield f"episode {episode.index}: {camera} shows no motion in {episode.length} frames"
+        else:
+            yield from self._duplicates(episode, camera.encode() + frames.tobytes(), f"the same pictures of {camera}")
+
+    def _row_duplicates(self, episode: Episode) -> Iterator[str]:
+        columns = [self.dataset.column(key, episode.index) for key in data_columns(self.dataset)]
+        if any((values != values[0]).any() for values in columns if np.isfinite(values).all()):
+            yield from self._duplicates(episode, b"".join(values.tobytes() for values in columns), "the same rows")
+
+    def _duplicates(self, episode: Episode, content: bytes, what: str) -> Iterator[str]:
+        first = self._first_seen.setdefault(hashlib.sha256(content).hexdigest(), episode.index)
+        if first != episode.index:
+            yield f"episode {episode.index}: duplicate of episode {first} ({what})"
+
+
+def data_columns(dataset: LeRobotDataset) -> list[str]:
+    """Numeric features apart from counters such as the timestamp."""
+    kinds = ("video", "image", "string")
+    return [key for key, f in dataset.features.items() if key not in COUNTERS and f.get("dtype") not in kinds]
+
+
+def length_defects(episode: Episode) -> Iterator[str]:
+    """Episodes without a single pair of frames."""
+    if episode.length < 2:
+        yield f"episode {episode.index}: {episode.length} frame, so there is no pair of frames in it"
+
+
+def counter_defects(dataset: LeRobotDataset, episode: Episode) -> Iterator[str]:
+    """Frame numbers and timestamps that do not count up with the frame rate."""
+    number = dataset.column("frame_index", episode.index)[:, 0]
+    rows = np.arange(episode.length)
+    if (wrong := np.flatnonzero(number != rows)).size:
+        yield f"episode {episode.index}, row {wrong[0]}: frame_index is {number[wrong[0]]}, not {wrong[0]}"
+    time, expected = dataset.column("timestamp", episode.index)[:, 0].astype(np.float64), rows / dataset.fps
+    tolerance = 1e-4 + np.spacing(expected.astype(np.float32))
+    if (wrong := np.flatnonzero(~(np.abs(time - expected) <= tolerance))).size:
+        row = wrong[0]
+        yield (
+            f"episode {episode.index}, row {row}: timestamp {time[row]:.4f} s, but at {dataset.fps} frames per second "
+            f"it is {expected[row]:.4f} s ({len(wrong)} rows are off)"
+        )
+
+
+def column_defects(dataset: LeRobotDataset, episode: Episode, key: str) -> Iterator[str]:
+    """Values that are not finite; actions that never change."""
+    values = dataset.column(key, episode.index)
+    if key == ACTION and not dataset.has_actions(episode.index):
+        return
+    if len(bad := np.argwhere(~np.isfinite(values))):
+        row, dim = bad[0]
+        name = dataset.names_of(key)[dim]
+        yield f"episode {episode.index}, row {row}: {key} {name} is {values[row, dim]} ({len(bad)} values are not finite)"
+    elif key == ACTION and episode.length > 2 and (values == values[0]).all():
+        yield f"episode {episode.index}: the action is the same in all {episode.length} rows"
+
+
+def constant_dimensions(dataset: LeRobotDataset) -> Iterator[str]:
+    """Action dimensions that never change in the whole dataset."""
+    actions = finite_actions(dataset)
+    if len(actions) > 1:
+        for name, values in zip(dataset.names_of(ACTION), actions.T):
+            if (values == values[0]).all():
+                yield f"action {name} is {values[0]:g} in every row of the dataset"
+
+
+def finite_actions(dataset: LeRobotDataset) -> np.ndarray:
+    """All action rows without NaN or infinity, (rows, A); A = 0 in a dataset without actions."""
+    if dataset.action_dim is None:
+        return np.zeros((0, 0), dtype=np.float32)
+    actions = np.concatenate([dataset.column(ACTION, episode.index) for episode in dataset.episodes])
+    return actions[np.isfinite(actions).all(axis=1)]
+
+
+def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[str]:
+    """Video files whose size, rate or number of frames is not what the dataset says."""
+    files: dict[Video, list[Episode]] = {}
+    for episode in dataset.episodes:
+        video, begin, end = dataset.video_of(episode.index, camera)
+        files.setdefault(video, []).append(episode)
+        if end is not None and (lasts := round((end - begin) * dataset.fps)) != episode.length:
+            yield f"episode {episode.index}: {camera} lasts {lasts} frames by its metadata, but there are {episode.length} rows"
+    height, width = dataset.shape_of(camera)
+    for video, episodes in files.items():
+        try:
+            shape, fps, count = video.shape, video.fps, video.frame_count
+        except ForeactError:
+            continue  # The episodes that need the file have said so.
+        who = f"episode {episodes[0].index}" + (f" to {episodes[-1].index}" if len(episodes) > 1 else "")
+        where = f"{who}: {video.path.relative_to(dataset.root)}"
+        if shape != (height, width):
+            yield f"{where} has pictures of {shape[0]} x {shape[1]}, info.json says {height} x {width}"
+        if fps and abs(fps / dataset.fps - 1) > 0.01:
+            yield f"{where} has {fps:.2f} frames per second, info.json says {dataset.fps}"
+        if count != (rows := sum(episode.length for episode in episodes)):
+            yield f"{where} has {count} frames, but there are {rows} rows"
