@@ -1,0 +1,60 @@
+# make demo, make test: each makes its own .venv first. Variables: PYTHON=python3.12 make test, DEMO_EPISODES=50 make demo.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= runs/demo
+DEMO_EPISODES ?= 200
+
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --constraint requirements/constraints.txt
+FOREACT = $(VENV)/bin/foreact
+INSTALLED = $(VENV)/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+.PHONY: help demo test lint format install clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+demo: export FOREACT_CACHE = $(DEMO)/tokens
+demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, evaluate, write an HTML report
+	$(FOREACT) collect pusht --episodes $(DEMO_EPISODES) --seed 0 --out $(DEMO)/data
+	$(FOREACT) train rla --data $(DEMO)/data --preset tiny --out $(DEMO)/rla
+	$(FOREACT) train rla-wm --data $(DEMO)/data --preset tiny --out $(DEMO)/rla-wm
+	$(FOREACT) train image-decoder --data $(DEMO)/data --preset tiny --out $(DEMO)/image-decoder
+	$(FOREACT) train dino-wm --data $(DEMO)/data --preset tiny --out $(DEMO)/dino-wm
+	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --out $(DEMO)/results.json
+	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html
+
+test: export OMP_NUM_THREADS ?= 2
+test: lint ## linters, types and all tests
+	$(VENV)/bin/pytest --junitxml build/tests.xml
+
+lint: $(INSTALLED) ## linters and types only
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(INSTALLED) ## put the code in order
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+install: $(INSTALLED) ## the virtual environment alone
+
+clean: ## remove the virtual environment, caches and the demo's results
+	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	    || { echo "foreact needs Python 3.10 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+$(INSTALLED): $(VENV)/bin/pip pyproject.toml requirements/constraints.txt requirements/pusht.txt
+	@echo "Installing pinned packages into $(VENV), a few minutes ..."
+	$(PIP_INSTALL) setuptools
+	$(PIP_INSTALL) --no-build-isolation --editable '.[dev]' --requirement requirements/pusht.txt
+	$(PIP_INSTALL) --no-deps gym-pusht
+	@touch $@
