@@ -164,6 +164,12 @@ def read_kind(folder: str | Path) -> str | None:
         return None
 
 
+def find_beside(folder: Path, kind: str) -> list[Path]:
+    """Folders beside `folder` that hold a model of `kind`."""
+    parent = folder.resolve().parent
+    return [p for p in sorted(parent.iterdir()) if p.is_dir() and read_kind(p) == kind] if parent.is_dir() else []
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` so that `path` holds either its old or its whole new content, also after a kill."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")

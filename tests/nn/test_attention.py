@@ -1,9 +1,10 @@
 """Attention blocks against NumPy twins."""
 
 import numpy as np
+import pytest
 import torch
 
-from foreact.nn.attention import Attention, Block, CrossAttention, ModulatedBlock, initialise
+from foreact.nn.attention import Attention, Block, CrossAttention, ModulatedBlock, attend, initialise
 
 
 def softmax(x):
@@ -49,3 +50,12 @@ def test_block_is_equivariant_to_the_order_of_tokens():
     torch.manual_seed(0)
     block, x, order = Block(15, 3), torch.randn(2, 7, 15), torch.randperm(7)
     torch.testing.assert_close(block(x)[:, order], block(x[:, order]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_fast_path_for_short_sequences_equals_the_fused_kernel(dtype):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 8).to(dtype) for n in (7, 11, 11))
+    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(attend(q, k, v), plain, atol=tolerance, rtol=tolerance)

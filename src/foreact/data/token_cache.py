@@ -119,7 +119,8 @@ class TokenCache:
 
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
         batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(_ENCODE_BATCH)
-        return np.concatenate([self.encoder.encode(b).float().cpu().numpy().astype(np.float16) for b in batches])
+        with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=torch.bfloat16):
+            return np.concatenate([self.encoder.encode(b).cpu().float().numpy().astype(np.float16) for b in batches])
 
     def _require_space(self, frames: bool) -> None:
         needed = self.required_bytes(frames=frames)

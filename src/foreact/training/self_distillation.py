@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.encoders.tiny import PATCH, TinyEncoder, TinyEncoderConfig
+from foreact.encoders.tiny import PATCH, TinyEncoderConfig
 from foreact.nn.attention import Block, initialise
 from foreact.training.views import random_colours, random_crops
 

@@ -15,11 +15,11 @@ from accelerate import PartialState
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.splits import split_episodes
 from foreact.data.token_cache import LiveTokens, TokenCache
-from foreact.encoders import load_encoder
+from foreact.encoders.base import load_encoder
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, preset
-from foreact.pretrained import read_kind
+from foreact.pretrained import find_beside
 from foreact.progress import OnProgress
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.training.recipes import image_decoder_task, rla_task, world_model_task
@@ -122,22 +122,21 @@ def cache_root(chosen: Path | None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foreact"
 
 
-def find_beside(folder: Path, kind: str, *, flag: str) -> Path:
+def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
     """The one folder beside `folder` that holds a trained model of `kind`.
 
     Raises:
         ForeactError: there is none, or several; `flag` is the option that would name it.
     """
-    parent = folder.resolve().parent
-    found = [p for p in sorted(parent.iterdir()) if p.is_dir() and read_kind(p) == kind] if parent.is_dir() else []
+    found = find_beside(folder, kind)
     if len(found) != 1:
-        what = "no" if not found else f"{len(found)}"
+        what = f"{len(found)} runs with a" if found else "no"
         raise ForeactError(f"{what} trained {kind.replace('_', '-')} beside {folder}: train one there, or name it with {flag}")
     return found[0]
 
 
 def _load_rla(request: TrainRequest) -> RLA:
-    return RLA.from_pretrained(request.rla or find_beside(request.out, "rla", flag="--rla"))
+    return RLA.from_pretrained(request.rla or the_one_beside(request.out, "rla", flag="--rla"))
 
 
 def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:

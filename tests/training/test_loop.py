@@ -1,0 +1,162 @@
+"""The training loop at the edges: kills, interrupts, resumes, changed settings, several processes, full disks."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from foreact.errors import ForeactError
+from foreact.training import checkpoint, loop
+from foreact.training.journal import read_log
+from foreact.training.loop import learning_rate, train
+
+sys.path.insert(0, str(Path(__file__).parent))
+import toy
+
+SCRIPT = [sys.executable, str(Path(toy.__file__))]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def weights(run):
+    return safetensors.torch.load_file(run / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole")
+    subprocess.run([*SCRIPT, str(run)], check=True, env=ENVIRONMENT, capture_output=True)
+    return run
+
+
+def run_until(run, step, number):
+    process = subprocess.Popen([*SCRIPT, str(run)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    for line in process.stdout:
+        if int(line) >= step:
+            process.send_signal(number)
+            break
+    process.communicate()
+    return process.returncode
+
+
+def test_killed_at_several_random_steps_it_ends_with_the_same_weights_bit_for_bit(uninterrupted, tmp_path):
+    for step in sorted(np.random.default_rng(0).integers(3, 58, size=3)):
+        assert run_until(tmp_path, step, signal.SIGKILL) == -signal.SIGKILL
+    subprocess.run([*SCRIPT, str(tmp_path)], check=True, env=ENVIRONMENT, capture_output=True)
+    expected, resumed = weights(uninterrupted), weights(tmp_path)
+    assert all(torch.equal(expected[k], resumed[k]) for k in expected)
+    log, whole = read_log(tmp_path), read_log(uninterrupted)
+    assert [(line["step"], line["loss"]) for line in log] == [(line["step"], line["loss"]) for line in whole]
+
+
+def test_ctrl_c_saves_the_step_it_is_at_and_goes_on_from_there(uninterrupted, tmp_path):
+    assert run_until(tmp_path, 17, signal.SIGINT) != 0
+    saved = json.loads(next(tmp_path.glob("checkpoints/step-*/state.json")).read_text())
+    assert saved["step"] >= 17
+    subprocess.run([*SCRIPT, str(tmp_path)], check=True, env=ENVIRONMENT, capture_output=True)
+    expected, resumed = weights(uninterrupted), weights(tmp_path)
+    assert all(torch.equal(expected[k], resumed[k]) for k in expected)
+
+
+def test_two_processes_follow_one_with_twice_the_batch(uninterrupted, tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT[1], str(tmp_path)]
+    environment = {**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"}
+    subprocess.run(launch, check=True, env=environment, capture_output=True, timeout=120)
+    one = [line["loss"] for line in read_log(uninterrupted)]
+    two = [line["loss"] for line in read_log(tmp_path)]
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+    assert len(one) == 60
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    train(toy.toy_task(tmp_path), toy.CONFIG, tmp_path)
+    before = weights(tmp_path)
+    assert train(toy.toy_task(tmp_path), toy.CONFIG, tmp_path) == {}
+    assert all(torch.equal(before[k], weights(tmp_path)[k]) for k in before)
+
+
+def test_more_steps_prolong_a_run_with_a_constant_schedule_and_other_settings_are_refused(tmp_path):
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=10), tmp_path)
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=14), tmp_path)
+    assert [line["step"] for line in read_log(tmp_path)] == list(range(1, 15))
+    with pytest.raises(ForeactError, match=r"other settings \(train.learning_rate: 0.01 -> 0.5\)"):
+        train(toy.toy_task(tmp_path), replace(toy.CONFIG, learning_rate=0.5), tmp_path)
+
+
+def test_an_unreadable_checkpoint_is_named(tmp_path):
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=7), tmp_path)
+    state = next(tmp_path.glob("checkpoints/step-*/state.safetensors"))
+    state.write_bytes(state.read_bytes()[:50])
+    with pytest.raises(ForeactError, match=r"step-00000007 is not a readable checkpoint"):
+        train(toy.toy_task(tmp_path), toy.CONFIG, tmp_path)
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=7), tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "replace", full)
+    with pytest.raises(ForeactError, match="No space left on device; earlier ones are intact"):
+        train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=14), tmp_path)
+    monkeypatch.undo()
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000007"]
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=14), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    task = replace(toy.toy_task(tmp_path), loss=lambda m, b, g: {"loss": m.loss(b, g)["loss"] * float("inf")})
+    with pytest.raises(ForeactError, match="the loss is inf at step 1"):
+        train(task, toy.CONFIG, tmp_path)
+
+
+def test_an_error_while_making_batches_reaches_the_caller(tmp_path):
+    def broken(step, rank, processes):
+        if step == 3:
+            raise ForeactError("episode 5 cannot be read")
+        return toy.batches(step, rank, processes)
+
+    with pytest.raises(ForeactError, match="episode 5"):
+        train(replace(toy.toy_task(tmp_path), batches=broken), toy.CONFIG, tmp_path)
+
+
+def test_what_is_exported_is_the_moving_average(tmp_path):
+    task = toy.toy_task(tmp_path)
+    seen = []
+    original = task.after_step
+    assert original is None
+    task = replace(task, after_step=lambda step, steps: seen.append(task.model.layer.weight.detach().clone()))
+    train(task, replace(toy.CONFIG, steps=3, ema=0.999), tmp_path)
+    torch.manual_seed(0)
+    average = toy.Toy().layer.weight.detach()
+    for step, weight in enumerate(seen, start=1):
+        decay = (1 + step) / (10 + step)
+        average = decay * average + (1 - decay) * weight
+    torch.testing.assert_close(weights(tmp_path)["layer.weight"], average)
+
+
+def test_learning_rate_warms_up_and_decays():
+    config = replace(toy.CONFIG, steps=105, warmup=5, schedule="cosine", learning_rate=1.0)
+    rates = [learning_rate(config, s) for s in range(105)]
+    np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0])
+    np.testing.assert_allclose(rates[55], 0.5, atol=1e-6)
+    assert rates[104] < 1e-3
+    assert learning_rate(replace(config, schedule="constant"), 90) == 1.0
+
+
+def test_log_has_rates(uninterrupted):
+    line = read_log(uninterrupted)[-1]
+    assert line["samples_per_second"] > 0
+    assert 0 <= line["data_wait"] <= 1
+    assert 0 < line["utilisation"] < 1
+    assert any((uninterrupted / "tensorboard").iterdir())
+    assert loop.TrainConfig(steps=1, batch_size=1).clip == 1.0
