@@ -4,7 +4,7 @@ VENV ?= .venv
 DEMO ?= runs/demo
 DEMO_EPISODES ?= 200
 
-PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --constraint requirements/constraints.txt
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --constraint requirements/constraints.txt
 FOREACT = $(VENV)/bin/foreact
 INSTALLED = $(VENV)/.installed
 

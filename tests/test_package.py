@@ -1,0 +1,191 @@
+"""The house rules that a reader relies on: light imports, one-way arrows, small documented pieces, pinned versions."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import foreact
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "foreact"
+MODULES = sorted(SOURCE.rglob("*.py"))
+MODEL_ROOMS = ("nn", "decoders", "latent_actions", "world_models")
+
+# A module imports from its own room and from the floors below it. `foundation` are the single files that all rooms share;
+# presets describe training runs and belong to that room.
+FLOORS = (
+    {"foundation"},
+    {"nn", "data"},
+    {"encoders", "decoders", "envs"},
+    {"latent_actions"},
+    {"world_models"},
+    {"imagine"},
+    {"training"},
+    {"evaluation"},
+    {"cli"},
+)
+FOUNDATION = {"", "__version__", "errors", "registry", "pretrained", "contracts", "progress"}
+SAME_ROOM = {"presets": "training", "load": "imagine", "__main__": "cli"}
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    """`foreact.data.video` -> data; `foreact.errors` -> foundation."""
+    name = module.partition(".")[2].partition(".")[0]
+    return "foundation" if name in FOUNDATION else SAME_ROOM.get(name, name)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything imported, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def local(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_import_and_help_are_light():
+    check = "import sys, foreact.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0, "foreact.cli imports torch"
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        shown = subprocess.run([sys.executable, "-m", "foreact", "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert "collect" in shown.stdout
+    assert min(seconds) < 3
+
+
+def test_version_is_the_packages():
+    assert foreact.__version__ == importlib.metadata.version("foreact")
+
+
+def test_arrows_point_one_way():
+    wrong = []
+    for path in MODULES:
+        own = room_of(module_name(path))
+        if path == SOURCE / "__init__.py":  # offers what the rooms made, when asked
+            continue
+        for line, name in imports_of(ast.parse(path.read_text())):
+            other = room_of(name)
+            if name.startswith("foreact.") and other != own and FLOOR_OF[other] >= FLOOR_OF[own]:
+                wrong.append(f"{local(path)}:{line}: {own} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("rooms", "forbidden"),
+    [
+        (("data",), ("torch.nn", "torch.optim", "transformers", "accelerate")),
+        (MODEL_ROOMS, ("os", "pathlib", "logging", "torch.optim", "accelerate", "pyarrow", "av")),
+    ],
+)
+def test_rooms_know_only_their_trade(rooms, forbidden):
+    """Data knows no network; a model knows no file, device, logger or optimiser."""
+    wrong = [
+        f"{local(path)}:{line}: imports {name}"
+        for path in MODULES
+        if room_of(module_name(path)) in rooms
+        for line, name in imports_of(ast.parse(path.read_text()))
+        if any(f"{name}.".startswith(f"{word}.") for word in forbidden)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_public_names_have_docstrings():
+    bare = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        if path.name != "__init__.py" and not ast.get_docstring(tree):
+            bare.append(local(path))
+        for node in tree.body:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+                continue
+            members = node.body if isinstance(node, ast.ClassDef) else []
+            methods = [m for m in members if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")]
+            named = [node, *(m for m in methods if m.name != "forward")]
+            bare += [f"{local(path)}:{n.lineno}: {n.name}" for n in named if not ast.get_docstring(n)]
+    assert not bare, "\n".join(bare)
+
+
+def test_pieces_are_small():
+    large = []
+    for path in MODULES:
+        text = path.read_text()
+        if len(text.splitlines()) > 400:
+            large.append(f"{local(path)} has {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                if length > 70:
+                    large.append(f"{local(path)}:{node.lineno}: {node.name} has {length} lines")
+    assert not large, "\n".join(large)
+
+
+def text_files(folder: Path = ROOT) -> Iterator[Path]:
+    """Files of the repository that a person may read; no virtual environment, cache or result."""
+    for path in sorted(folder.iterdir()):
+        hidden = path.is_dir() and path.name.startswith(".") and path.name != ".ci"
+        made = path.name in {"runs", "build", "dist", "__pycache__"} or path.suffix == ".egg-info"
+        if path.is_symlink() or hidden or made or (path / "pyvenv.cfg").exists():
+            continue
+        if path.is_dir():
+            yield from text_files(path)
+        elif path.suffix in {
+            "",
+            ".py",
+            ".md",
+            ".toml",
+            ".txt",
+            ".html",
+            ".css",
+            ".js",
+            ".json",
+            ".jsonl",
+            ".yml",
+            ".sh",
+        }:
+            yield path
+
+
+def test_nothing_names_one_machine_or_a_registry():
+    own = re.compile(
+        r"(?<![\w.])/(ro{2}t|hom[e]|Us[e]rs|wor[k]|op[t]|mn[t])/\w|\.pyen[v]|pyp[i]\.org|pythonhoste[d]|pytorch\.or[g]/whl"
+    )
+    found = [
+        f"{local(path)}:{number}: {line.strip()[:120]}"
+        for path in text_files()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if own.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_every_dependency_is_pinned():
+    pins = [line for line in (ROOT / "requirements" / "constraints.txt").read_text().splitlines() if line[0] != "#"]
+    assert pins[0] == "torch==2.13.0"
+    assert all(re.fullmatch(r'[a-z0-9-]+==[\w.]+( ; python_version (<|>=) "3\.\d+")?', pin) for pin in pins)
+    pinned = {pin.partition("==")[0] for pin in pins}
+    asked = [line for line in importlib.metadata.requires("foreact") or [] if "lpips" not in line]
+    asked += [line for line in (ROOT / "requirements" / "pusht.txt").read_text().splitlines() if line[0] != "#"]
+    names = {re.split(r"[^\w-]", line)[0].lower().replace("_", "-") for line in asked}
+    assert len(names) > 15
+    assert names <= pinned
