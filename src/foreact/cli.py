@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +16,13 @@ import tyro
 from foreact.errors import ForeactError
 from foreact.progress import bar
 
-Positional = tyro.conf.Positional
 PresetName = Literal["tiny", "small", "paper"]
 ModelName = Literal["encoder", "rla", "rla-wm", "dino-wm", "image-decoder"]
 
 
-def collect(simulator: Positional[Literal["pusht"]], out: Path, episodes: int = 200, seed: int = 0, image_size: int = 128) -> None:
+def collect(
+    simulator: tyro.conf.Positional[Literal["pusht"]], out: Path, episodes: int = 200, seed: int = 0, image_size: int = 128
+) -> None:
     """Record episodes in a simulator; run again to go on after an interruption.
 
     Args:
@@ -35,7 +40,7 @@ def collect(simulator: Positional[Literal["pusht"]], out: Path, episodes: int = 
 
 
 def train(
-    model: Positional[ModelName],
+    model: tyro.conf.Positional[ModelName],
     data: Path,
     out: Path,
     preset: PresetName = "tiny",
@@ -104,16 +109,90 @@ def train(
     print(f"{out}: {model} trained")
 
 
-VERBS: dict[str, Callable[..., Any]] = {"collect": collect, "train": train}
+def import_(
+    source: tyro.conf.Positional[Path],
+    out: Path,
+    format: Literal["auto", "folder", "maniskill", "iws"] = "auto",
+    fps: int | None = None,
+    camera: str | None = None,
+    task: str | None = None,
+) -> None:
+    """Turn recordings of another format into a LeRobot dataset.
+
+    Args:
+        source: a folder of mp4 (with csv or parquet actions of the same name, or without: actionless), ManiSkill's
+            h5 + json recordings, or IWS hdf5 episodes.
+        out: folder of the LeRobot dataset.
+        format: told from the files by default.
+        fps: frames per second; the videos' by default.
+        camera: name of the camera, or which of the recorded ones.
+        task: what the robot does, for recordings that do not say.
+    """
+    from foreact.data.importers import import_recordings
+
+    options = {k: v for k, v in {"fps": fps, "camera": camera, "task": task}.items() if v is not None}
+    with bar(f"import {source.name}", "episodes") as on_progress:
+        import_recordings(source, out, format=format, on_progress=on_progress, **options)
+    print(f"{out}: imported. Next: foreact inspect {out}")
+
+
+def inspect(dataset: tyro.conf.Positional[Path], camera: str | None = None, contact_sheet: Path | None = None) -> None:
+    """Show what a dataset holds and every defect found; draw a contact sheet.
+
+    Args:
+        dataset: a LeRobot dataset.
+        camera: which camera is drawn; the first by default.
+        contact_sheet: where the picture goes; contact_sheet.png in the current folder by default.
+    """
+    from rich import print as show
+
+    from foreact.data.inspect import contact_sheet as draw
+    from foreact.data.inspect import inspect_dataset, render_inspection
+    from foreact.data.lerobot import LeRobotDataset
+
+    recordings = LeRobotDataset(dataset, camera=camera)
+    with bar("inspect", "episodes") as on_progress:
+        inspection = inspect_dataset(recordings, on_progress=on_progress)
+    show(render_inspection(inspection))
+    path = contact_sheet or Path("contact_sheet.png")
+    draw(recordings, path)
+    print(f"contact sheet: {path}")
+
+
+def cost(preset: PresetName = "paper", json: bool = False, variant: Literal["paper", "released"] = "paper") -> None:
+    """Count parameters and FLOPs of every stage of an imagined chunk, without allocating weights.
+
+    Args:
+        preset: whose models.
+        json: print JSON instead of a table.
+        variant: networks as the paper or as its released code has them.
+    """
+    from json import dumps
+
+    from rich import print as show
+
+    from foreact.evaluation.cost import cost_table, preset_cost
+    from foreact.presets import preset as named
+
+    stages = preset_cost(named(preset), variant=variant)
+    show(dumps(stages, indent=2) if json else cost_table(stages, preset))
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "collect": collect,
+    "import": import_,
+    "inspect": inspect,
+    "train": train,
+    "cost": cost,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: errors of the user's making end with one line on standard error and exit status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
     try:
-        tyro.extras.subcommand_cli_from_dict(VERBS, prog="foreact", args=arguments, description=__doc__)
+        _parse([a for a in arguments if a != "--debug"])()
     except ForeactError as error:
         if debug:
             raise
@@ -124,3 +203,28 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print("foreact: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+def _parse(arguments: list[str]) -> Callable[[], None]:
+    """The verb with its arguments, ready to be called; what tyro says of wrong usage is folded into one line."""
+    verbs = {name: _deferred(function) for name, function in VERBS.items()}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.extras.subcommand_cli_from_dict(verbs, prog="foreact", args=arguments, description=__doc__)
+    except SystemExit as ended:
+        if ended.code in (0, None):
+            raise
+        words = re.sub(r"[│╭╮╰╯─]+", " ", said.getvalue()).split()
+        message = re.split(" For full helptext| Perhaps you meant", " ".join(words))[0]
+        verb = [a for a in arguments[:1] if a in VERBS]
+        raise ForeactError(f"{message} (see {' '.join(['foreact', *verb, '--help'])})") from None
+
+
+def _deferred(verb: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    @functools.wraps(verb)
+    def prepare(*args: Any, **options: Any) -> Callable[[], None]:
+        return functools.partial(verb, *args, **options)
+
+    prepare.__annotations__["return"] = Callable[[], None]
+    return prepare

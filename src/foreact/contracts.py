@@ -53,14 +53,18 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         moved = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
+        return replace(self, **moved)  # type: ignore[arg-type]
 
 
 @runtime_checkable
 class Encoder(Protocol):
     """Pixels -> tokens, frozen."""
 
-    spec: TokenSpec
+    @property
+    def spec(self) -> TokenSpec:
+        """Grid, channels and identity of the tokens."""
+        ...
+
     image_size: int
 
     def encode(self, frames: Tensor) -> Tensor:

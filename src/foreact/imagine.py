@@ -1,7 +1,7 @@
 """Imagine futures with a trained world model: pixels and actions in, tokens and pixels out.
 
-    model = load("runs/push_t/rla-wm")
-    future = model.imagine(frame, actions, seed=0)
+model = load("runs/push_t/rla-wm")
+future = model.imagine(frame, actions, seed=0)
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Preset:
     horizon: int = 15
     decoder_channels: tuple[int, ...]
     decoder_blocks: int
-    pairs: PairSampling = PairSampling()
+    pairs: PairSampling
     rla_pairs: PairSampling
     train_rla: TrainConfig
     train_rla_wm: TrainConfig
@@ -112,7 +112,9 @@ class Preset:
 
 def tiny() -> Preset:
     """For a CPU: the demo's sizes; every stage is trained in a minute or two on two cores."""
-    wm = TrainConfig(steps=700, batch_size=32, learning_rate=1e-3, warmup=50, schedule="cosine", ema=0.99, save_every=200)
+    wm = TrainConfig(
+        steps=700, batch_size=32, learning_rate=1e-3, warmup=50, schedule="cosine", ema=0.99, save_every=200
+    )
     return Preset(
         name="tiny",
         encoder="tiny",
@@ -127,11 +129,14 @@ def tiny() -> Preset:
         residual_output=True,
         decoder_channels=(96, 64, 32, 16),
         decoder_blocks=1,
+        pairs=PairSampling(),
         rla_pairs=PairSampling(),
         train_rla=wm,
         train_rla_wm=wm,
         train_dino_wm=wm,
-        train_image_decoder=TrainConfig(steps=400, batch_size=16, learning_rate=2e-3, schedule="cosine", ema=0.98, save_every=200),
+        train_image_decoder=TrainConfig(
+            steps=400, batch_size=16, learning_rate=2e-3, schedule="cosine", ema=0.98, save_every=200
+        ),
         train_encoder=TrainConfig(steps=500, batch_size=32, learning_rate=1e-3, schedule="cosine"),
     )
 
@@ -153,6 +158,7 @@ def small() -> Preset:
         residual_output=True,
         decoder_channels=(160, 96, 64, 32),
         decoder_blocks=1,
+        pairs=PairSampling(),
         rla_pairs=PairSampling(),
         train_rla=wm,
         train_rla_wm=wm,
@@ -180,6 +186,7 @@ def paper() -> Preset:
         residual_output=False,
         decoder_channels=(512, 256, 128, 64),
         decoder_blocks=2,
+        pairs=PairSampling(),
         rla_pairs=PairSampling(max_horizon=100),
         train_rla=rla,
         train_rla_wm=wm,

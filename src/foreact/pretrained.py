@@ -178,7 +178,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ForeactError(f"cannot write {path}: {error.strerror or error}; nothing that was there is lost") from error
@@ -230,7 +230,9 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         )
     for key, tensor in state.items():
         if tensor.shape != wanted[key].shape:
-            raise ForeactError(f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(wanted[key].shape)}")
+            raise ForeactError(
+                f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(wanted[key].shape)}"
+            )
     model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()})
 
 
@@ -258,7 +260,9 @@ def _decode(annotation: Any, value: Any, where: str) -> Any:
         return tuple(_decode(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(items, value, strict=True)))
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(annotation, type) and (not isinstance(value, annotation) or (annotation is int and isinstance(value, bool))):
+    if isinstance(annotation, type) and (
+        not isinstance(value, annotation) or (annotation is int and isinstance(value, bool))
+    ):
         raise ForeactError(f"{where} must be {annotation.__name__}, not {value!r}")
     return value
 

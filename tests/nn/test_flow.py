@@ -48,7 +48,7 @@ def test_bad_samplers_are_refused():
 @pytest.mark.parametrize(("law", "spread"), [("uniform", 1 / math.sqrt(12)), ("logit_normal", 0.208)])
 def test_time_laws(law, spread):
     times = sample_times(law, 20_000, torch.Generator().manual_seed(0))
-    assert 0 < times.min()
+    assert times.min() > 0
     assert times.max() < 1
     assert times.mean().item() == pytest.approx(0.5, abs=0.01)
     assert times.std().item() == pytest.approx(spread, abs=0.01)

@@ -38,7 +38,9 @@ def uninterrupted(tmp_path_factory):
 
 
 def run_until(run, step, number):
-    process = subprocess.Popen([*SCRIPT, str(run)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [*SCRIPT, str(run)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
     for line in process.stdout:
         if int(line) >= step:
             process.send_signal(number)
@@ -67,7 +69,15 @@ def test_ctrl_c_saves_the_step_it_is_at_and_goes_on_from_there(uninterrupted, tm
 
 
 def test_two_processes_follow_one_with_twice_the_batch(uninterrupted, tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT[1], str(tmp_path)]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        SCRIPT[1],
+        str(tmp_path),
+    ]
     environment = {**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"}
     subprocess.run(launch, check=True, env=environment, capture_output=True, timeout=120)
     one = [line["loss"] for line in read_log(uninterrupted)]
@@ -105,7 +115,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "replace", full)
+    monkeypatch.setattr(checkpoint.Path, "replace", full)
     with pytest.raises(ForeactError, match="No space left on device; earlier ones are intact"):
         train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=14), tmp_path)
     monkeypatch.undo()

@@ -15,7 +15,9 @@ TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny"
 PAPER_TOKENS = TokenSpec(grid=(32, 32), channels=1024, fingerprint="", encoder="", image_size=512)
 RLA = RLAConfig(tokens=TOKENS, dim=44, depth=1, heads=11, latent_tokens=13, latent_channels=17)
 B, H, A = 2, 19, 23
-PAPER = RLAWorldModelConfig(rla=RLA, action_dim=A, horizon=H, dim=52, heads=13, condition_depth=2, flow_depth=2, steps=3)
+PAPER = RLAWorldModelConfig(
+    rla=RLA, action_dim=A, horizon=H, dim=52, heads=13, condition_depth=2, flow_depth=2, steps=3
+)
 RELEASED = dataclasses.replace(PAPER, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0)
 REGRESSION = DinoWMConfig(tokens=TOKENS, action_dim=A, horizon=H, dim=52, heads=13, depth=2)
 ALL = pytest.mark.parametrize("config", [PAPER, RELEASED, REGRESSION], ids=["paper", "released", "dino_wm"])
@@ -138,7 +140,10 @@ def test_latents_are_standardised_and_come_back():
         standard * model.latent_std + model.latent_mean, model.rla.infer(tokens, other), atol=1e-4, rtol=1e-4
     )
     torch.testing.assert_close(
-        model.decode_latent(tokens, standard), model.rla.decode(tokens, model.rla.infer(tokens, other)), atol=1e-4, rtol=1e-4
+        model.decode_latent(tokens, standard),
+        model.rla.decode(tokens, model.rla.infer(tokens, other)),
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
@@ -147,7 +152,9 @@ def test_actions_are_standardised_with_the_fitted_statistics(config):
     model, (tokens, actions, lengths) = build(config), inputs()
     expected = model.predict(tokens, actions, lengths, seeded())
     model.normalise.fit(torch.full((A,), 10.0), torch.full((A,), 4.0))
-    torch.testing.assert_close(model.predict(tokens, actions * 4 + 10, lengths, seeded()), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.predict(tokens, actions * 4 + 10, lengths, seeded()), expected, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_chunks_of_another_shape_are_refused():
@@ -160,6 +167,8 @@ def test_paper_sizes():
     """Released 8 + 8 variant: about 345 M parameters, known from its weights; condition block 20 M, flow block 23 M."""
     rla = RLAConfig(tokens=PAPER_TOKENS, positions=False)
     released = meta_build(
-        RLAWorldModelConfig(rla=rla, action_dim=9, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0)
+        RLAWorldModelConfig(
+            rla=rla, action_dim=9, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0
+        )
     )
     assert released.num_parameters(trainable_only=True) == pytest.approx(345e6, rel=0.02)

@@ -68,7 +68,9 @@ def split_episodes(dataset: LeRobotDataset, *, validation: float = 0.15, seed: i
     """
     usable = [e for e in dataset.episodes if e.length > 1]
     if len(usable) < 2:
-        raise ForeactError(f"{dataset.root} has {len(usable)} episodes of two or more frames; a split needs at least two")
+        raise ForeactError(
+            f"{dataset.root} has {len(usable)} episodes of two or more frames; a split needs at least two"
+        )
     by_task: dict[str, list[int]] = {}
     for episode in usable:
         by_task.setdefault(episode.task, []).append(episode.index)

@@ -72,13 +72,15 @@ class Video:
         shown, seconds = self._index.shown, self._index.seconds
         return int(np.abs((shown - shown[0]) * seconds - timestamp).argmin())
 
-    def read(self, *, start: int = 0, count: int | None = None, size: int | None = None) -> np.ndarray:
+    def read(
+        self, *, start: int = 0, count: int | None = None, size: int | tuple[int, int] | None = None
+    ) -> np.ndarray:
         """Frames start .. start + count - 1, uint8 (T, height, width, 3).
 
         Args:
             start: number of the first frame.
             count: frames to read; to the end if None.
-            size: squash each frame to size x size pixels; as stored if None.
+            size: squash each frame to size x size pixels, or to (height, width); as stored if None.
 
         Raises:
             ForeactError: the file is missing, damaged or has fewer frames.
@@ -89,6 +91,7 @@ class Video:
             raise ForeactError(f"video {self.path} has {len(shown)} frames, not frames {start} to {start + count - 1}")
         wanted = shown[start : start + count]
         key = int(keys[max(np.searchsorted(keys, wanted[0], side="right") - 1, 0)])
+        size = (size, size) if isinstance(size, int) else size
         frames: list[np.ndarray] = []
         try:
             self._decode(key, wanted, size, frames)
@@ -98,7 +101,7 @@ class Video:
             raise self._damaged(start + len(frames), "end of data")
         return np.stack(frames)
 
-    def _decode(self, key: int, wanted: np.ndarray, size: int | None, frames: list[np.ndarray]) -> None:
+    def _decode(self, key: int, wanted: np.ndarray, size: tuple[int, int] | None, frames: list[np.ndarray]) -> None:
         """Append the pictures shown at the times `wanted`, decoding from the key frame at `key`."""
         reformat = VideoReformatter()
         with av.open(str(self.path)) as container:
@@ -110,10 +113,7 @@ class Video:
                     continue
                 if frame.pts > wanted[len(frames)]:
                     return
-                width, height = (size, size) if size else (frame.width, frame.height)
-                how = Interpolation.AREA if height < frame.height else Interpolation.BICUBIC
-                picture = reformat.reformat(frame, width, height, "rgb24", interpolation=how)
-                frames.append(picture.to_ndarray())
+                frames.append(_scaled(frame, size or (frame.height, frame.width), reformat))
                 if len(frames) == len(wanted):
                     return
 
@@ -178,6 +178,21 @@ def write_video(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def scale_frames(frames_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Squash uint8 frames (T, height, width, 3) to `size` (height, width)."""
+    if frames_THWC.shape[1:3] == size:
+        return frames_THWC
+    reformat = VideoReformatter()
+    pictures = (av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24") for frame in frames_THWC)
+    return np.stack([_scaled(picture, size, reformat) for picture in pictures])
+
+
+def _scaled(frame: av.VideoFrame, size: tuple[int, int], reformat: VideoReformatter) -> np.ndarray:
+    """A frame as uint8 (height, width, 3): averaged over areas where it shrinks."""
+    how = Interpolation.AREA if size[0] < frame.height else Interpolation.BICUBIC
+    return reformat.reformat(frame, size[1], size[0], "rgb24", interpolation=how).to_ndarray()
 
 
 def _reason(error: Exception) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from foreact.decoders.unet import UNetDecoder
-from foreact.encoders import meta_encoder
+from foreact.encoders.meta import meta_encoder
 from foreact.presets import Preset, Variant
 from foreact.pretrained import meta_build
 from foreact.world_models.dino_wm import DinoWM
@@ -25,20 +26,25 @@ Stage = dict[str, int]
 PAPER_TOTALS = {"rla_wm": 3.5e12, "dino_wm": 2.1e12}
 """FLOPs per inference as the paper reports them (Table 1); its accounting is not stated."""
 
+_ACCOUNTING = (
+    "one sample; a multiply-add is 2 FLOPs; products, attention and convolutions count; total without flow_step"
+)
 _ACTION_DIM = 8  # the Panda's
 
 
-def preset_cost(preset: Preset, *, action_dim: int = _ACTION_DIM, variant: Variant = "paper") -> dict[str, dict[str, Stage]]:
+def preset_cost(
+    preset: Preset, *, action_dim: int = _ACTION_DIM, variant: Variant = "paper"
+) -> dict[str, dict[str, Stage]]:
     """Cost of a preset's RLA-WM and DINO-WM by stage: {"rla_wm": {"encode": {"params", "flops"}, ...}, "dino_wm": ...}."""
-    encoder, tokens = meta_encoder(preset.encoder, image_size=preset.image_size)
-    frame = torch.empty(1, preset.image_size, preset.image_size, 3, dtype=torch.uint8, device="meta")
-    encode = _stage(encoder, lambda: encoder(frame))
+    encoder, tokens, picture = meta_encoder(preset.encoder, image_size=preset.image_size)
+    encode = _stage(encoder, lambda: encoder(picture))
     drawer = meta_build(preset.image_decoder(tokens))
     assert isinstance(drawer, UNetDecoder)
     draw = _stage(drawer, lambda: drawer(_meta(1, tokens.count, tokens.channels)))
     rla_wm = meta_build(preset.rla_wm(preset.rla(tokens, variant=variant), action_dim, variant=variant))
     dino_wm = meta_build(preset.dino_wm(tokens, action_dim))
-    assert isinstance(rla_wm, RLAWorldModel) and isinstance(dino_wm, DinoWM)
+    assert isinstance(rla_wm, RLAWorldModel)
+    assert isinstance(dino_wm, DinoWM)
     return {
         "rla_wm": {"encode": encode, **rla_wm_cost(rla_wm), "draw": draw},
         "dino_wm": {"encode": encode, "decode": dino_wm_cost(dino_wm), "draw": draw},
@@ -74,6 +80,21 @@ def total_flops(stages: dict[str, Stage], *, drawn: bool = True) -> int:
     """FLOPs of one chunk: encode, condition, all flow steps, decode, and draw where asked for."""
     left_out = {"flow_step"} if drawn else {"flow_step", "draw", "encode"}
     return sum(stage["flops"] for name, stage in stages.items() if name not in left_out)
+
+
+def cost_table(costs: dict[str, dict[str, Stage]], preset: str) -> Table:
+    """The costs as a table, with the paper's totals beside the `paper` preset's."""
+    table = Table(title=f"Cost of one chunk, preset {preset}", caption=_ACCOUNTING)
+    for heading in ("model", "stage", "parameters", "FLOPs"):
+        table.add_column(heading, justify="left" if heading in ("model", "stage") else "right")
+    for model, stages in costs.items():
+        for name, stage in stages.items():
+            table.add_row(model, name, f"{stage['params'] / 1e6:,.1f} M", f"{stage['flops'] / 1e9:,.2f} G")
+        reported = f"  (paper: {PAPER_TOTALS[model] / 1e12:.1f} T)" if preset == "paper" else ""
+        table.add_row(
+            model, "total", "", f"{total_flops(stages) / 1e9:,.2f} G{reported}", style="bold", end_section=True
+        )
+    return table
 
 
 def _stage(module: nn.Module, call: Callable[[], Any]) -> Stage:

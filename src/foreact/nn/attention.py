@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 _SHORT = 512  # keys up to which the explicit product beats the fused kernel on a CPU, 5x in bf16 at 64 tokens
 
 

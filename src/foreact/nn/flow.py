@@ -1,6 +1,6 @@
 """Flow matching with straight paths (RLA-WM, section 3): tau = 0 is noise, tau = 1 is data.
 
-    z_tau = tau * z + (1 - tau) * eps,    v* = z - eps,    dz/dtau = v
+z_tau = tau * z + (1 - tau) * eps,    v* = z - eps,    dz/dtau = v
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ alone, a state is all that an exact resume needs.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -52,16 +51,20 @@ def save_state(
         (partial / "state.safetensors").write_bytes(safetensors.torch.save(flat))
         (partial / "state.json").write_text(json.dumps({"step": step, "about": about}))
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        partial.replace(folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise ForeactError(f"cannot write a checkpoint in {folder.parent}: {error.strerror}; earlier ones are intact") from error
+        raise ForeactError(
+            f"cannot write a checkpoint in {folder.parent}: {error.strerror}; earlier ones are intact"
+        ) from error
     for other in _states(run):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: Any) -> tuple[int, dict[str, Tensor]]:
+def load_state(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: Any
+) -> tuple[int, dict[str, Tensor]]:
     """Restore the latest state into `model` and `optimizer`.
 
     Returns:
@@ -78,10 +81,14 @@ def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ab
         described = json.loads((folder / "state.json").read_text())
         tensors = safetensors.torch.load_file(folder / "state.safetensors")
     except Exception as error:
-        raise ForeactError(f"{folder} is not a readable checkpoint ({type(error).__name__}); delete it to start anew") from error
+        raise ForeactError(
+            f"{folder} is not a readable checkpoint ({type(error).__name__}); delete it to start anew"
+        ) from error
     if described["about"] != json.loads(json.dumps(about)):
         changed = _difference(described["about"], json.loads(json.dumps(about)))
-        raise ForeactError(f"{run} was begun with other settings ({changed}); choose another --out or the same settings")
+        raise ForeactError(
+            f"{run} was begun with other settings ({changed}); choose another --out or the same settings"
+        )
     groups: dict[str, dict[str, Any]] = {"model": {}, "average": {}, "optimizer": {}}
     for key, tensor in tensors.items():
         kind, name = key.split("/", 1)
@@ -108,6 +115,8 @@ def _states(run: Path) -> list[Path]:
 
 def _difference(old: Any, new: Any, path: str = "") -> str:
     if isinstance(old, dict) and isinstance(new, dict):
-        found = [_difference(old.get(k), new.get(k), f"{path}{k}.") for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+        found = [
+            _difference(old.get(k), new.get(k), f"{path}{k}.") for k in sorted({*old, *new}) if old.get(k) != new.get(k)
+        ]
         return "; ".join(found[:3])
     return f"{path.rstrip('.')}: {str(old)[:60]} -> {str(new)[:60]}"

@@ -12,7 +12,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -123,7 +123,9 @@ class _Run:
         run.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision=config.precision, step_scheduler_with_optimizer=False)
         if config.batch_size % self.accelerator.num_processes:
-            raise ForeactError(f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes")
+            raise ForeactError(
+                f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes"
+            )
         self.model = task.model
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         self.raw_optimizer = torch.optim.AdamW(
@@ -134,13 +136,14 @@ class _Run:
         if not self.average:
             self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         module, self.optimizer = self.accelerator.prepare(_Loss(task), self.raw_optimizer)
-        self.module = torch.compile(module) if config.compile else module
+        self.module: Any = torch.compile(module) if config.compile else module
         self.average = {k: v.to(self.accelerator.device) for k, v in self.average.items()}
         self.generator = torch.Generator()
         self.waited = 0.0
 
     def train(self, on_step: OnStep | None) -> dict[str, float]:
-        config, values = self.config, {}
+        config = self.config
+        values: dict[str, float] = {}
         if self.step < config.steps:
             meter = self._meter()
             journal = Journal(self.folder, first_step=self.step) if self.accelerator.is_main_process else None
@@ -168,7 +171,7 @@ class _Run:
     def _batch(self, step: int) -> Any:
         return self.task.batches(step, self.accelerator.process_index, self.accelerator.num_processes)
 
-    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def _timed(self, batches: Generator[Any, None, None]) -> Iterator[Any]:
         while True:
             start = time.perf_counter()
             batch = next(batches, None)
@@ -236,7 +239,9 @@ class _Meter:
             return None
         means = {k: run.accelerator.reduce(v.detach().float(), "mean").item() for k, v in scalars.items()}
         if not math.isfinite(means["loss"]):
-            raise ForeactError(f"the loss is {means['loss']} at step {run.step} of {run.folder}: try a smaller learning rate")
+            raise ForeactError(
+                f"the loss is {means['loss']} at step {run.step} of {run.folder}: try a smaller learning rate"
+            )
         synchronise(run.accelerator.device)
         elapsed = time.perf_counter() - self.start
         values = {
@@ -266,7 +271,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _prefetch(make: Callable[[int], Any], first: int, last: int, *, ahead: int = 3) -> Iterator[Any]:
+def _prefetch(make: Callable[[int], Any], first: int, last: int, *, ahead: int = 3) -> Generator[Any, None, None]:
     """Batches of steps first..last-1, made in a thread; an error there is raised here."""
     ready: queue.Queue[Any] = queue.Queue(maxsize=ahead)
     stop = threading.Event()

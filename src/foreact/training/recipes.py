@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from foreact.contracts import Batch
+from foreact.data.lerobot import LeRobotDataset
 from foreact.data.pairs import PairSampling
+from foreact.data.splits import Split
 from foreact.decoders.unet import UNetDecoder
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.pretrained import PretrainedModel, write_atomically
 from foreact.training.loop import Task, TrainConfig
-from foreact.training.recordings import FrameBatches, PairBatches, Recordings
+from foreact.training.recordings import FrameBatches, PairBatches, Recordings, VideoFrames
+from foreact.training.self_distillation import SelfDistillation
 from foreact.world_models.dino_wm import DinoWM
 from foreact.world_models.rla_wm import RLAWorldModel
 
@@ -62,9 +65,22 @@ def image_decoder_task(model: UNetDecoder, recordings: Recordings, config: Train
     size = recordings.cache.image_size
     if model.config.image_size != (size, size):
         raise ForeactError(f"the image decoder draws {model.config.image_size} pixels, the frames have {(size, size)}")
-    batches = FrameBatches(recordings, batch_size=config.batch_size, seed=config.seed, tokens=True)
-    return dataclasses.replace(
-        _task(model, recordings, batches, run), loss=lambda m, batch, generator: m.loss(*batch)
+    batches = FrameBatches(recordings, batch_size=config.batch_size, seed=config.seed)
+    return dataclasses.replace(_task(model, recordings, batches, run), loss=lambda m, batch, generator: m.loss(*batch))
+
+
+def encoder_task(
+    model: SelfDistillation, dataset: LeRobotDataset, split: Split, config: TrainConfig, run: Path
+) -> Task:
+    """An encoder of the `tiny` kind, self-supervised on the frames of a dataset's training episodes."""
+    batches = VideoFrames(dataset, split, batch_size=config.batch_size, seed=config.seed)
+    return Task(
+        model=model,
+        loss=lambda module, batch, generator: module.loss(batch, generator),
+        batches=batches,
+        export=lambda: model.encoder.save_pretrained(run, half=True),
+        about={"kind": "tiny_encoder", "model": dataclasses.asdict(model.config), "split": split.hash},
+        after_step=model.after_step,
     )
 
 
@@ -76,7 +92,7 @@ def _task(model: PretrainedModel, recordings: Recordings, batches: Any, run: Pat
         model.save_pretrained(run)
 
     def loss(module: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        return module.loss(batch, generator)  # type: ignore[no-any-return]
+        return module.loss(batch, generator)
 
     described = {"kind": model.config.kind, "model": model.config.to_dict(), "split": recordings.split.hash, **about}
     return Task(model=model, loss=loss, batches=batches, export=export, about=described)

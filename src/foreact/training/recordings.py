@@ -39,7 +39,9 @@ class Recordings:
         for episode, rows in found.items():
             bad = np.flatnonzero(~np.isfinite(rows[:-1]).all(axis=1))
             if len(bad):
-                raise ForeactError(f"{self.dataset.root}: episode {episode}, frame {bad[0]}: the action is NaN or infinite")
+                raise ForeactError(
+                    f"{self.dataset.root}: episode {episode}, frame {bad[0]}: the action is NaN or infinite"
+                )
         return found
 
     @cached_property
@@ -54,7 +56,9 @@ class Recordings:
             ForeactError: no training episode has any.
         """
         if not self.actions:
-            raise ForeactError(f"{self.dataset.root} has no episode with actions; a world model needs them (rla does not)")
+            raise ForeactError(
+                f"{self.dataset.root} has no episode with actions; a world model needs them (rla does not)"
+            )
         return self.actions
 
     def action_statistics(self) -> tuple[Tensor, Tensor]:
@@ -109,20 +113,39 @@ class PairBatches:
 
 
 class FrameBatches:
-    """Single frames of the training episodes, as (tokens, frames) or frames alone."""
+    """Single frames of the training episodes with their tokens."""
 
-    def __init__(self, recordings: Recordings, *, batch_size: int, seed: int, tokens: bool) -> None:
-        self.recordings, self.batch_size, self.seed, self.tokens = recordings, batch_size, seed, tokens
-        rows = [(e, t) for e in recordings.split.train for t in range(recordings.dataset.episodes[e].length)]
-        self._rows = np.array(rows, dtype=np.int64)
+    def __init__(self, recordings: Recordings, *, batch_size: int, seed: int) -> None:
+        self.cache, self.batch_size, self.seed = recordings.cache, batch_size, seed
+        self._rows = _frame_rows(recordings.dataset, recordings.split)
 
-    def __call__(self, step: int, rank: int, processes: int) -> tuple[Tensor, ...]:
-        """Tokens (B, N, C) and frames (B, S, S, 3) uint8 of step `step`; the frames alone without `tokens`."""
-        own = self.batch_size // processes
-        rng = np.random.default_rng([self.seed, step])
-        episodes, indices = self._rows[rng.integers(len(self._rows), size=self.batch_size)][rank * own : (rank + 1) * own].T
-        cache = self.recordings.cache
-        frames = torch.from_numpy(cache.gather_frames(episodes, indices))
-        return (torch.from_numpy(cache.gather(episodes, indices)), frames) if self.tokens else (frames,)
+    def __call__(self, step: int, rank: int, processes: int) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, C) and frames (B, S, S, 3) uint8: this process's part of step `step`."""
+        episodes, indices = _draw_rows(self._rows, self.batch_size, (self.seed, step), rank, processes)
+        tokens, frames = self.cache.gather(episodes, indices), self.cache.gather_frames(episodes, indices)
+        return torch.from_numpy(tokens), torch.from_numpy(frames)
 
 
+class VideoFrames:
+    """Single frames of the training episodes as they were recorded, decoded when asked for."""
+
+    def __init__(self, dataset: LeRobotDataset, split: Split, *, batch_size: int, seed: int) -> None:
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self._rows = _frame_rows(dataset, split)
+
+    def __call__(self, step: int, rank: int, processes: int) -> Tensor:
+        """Frames (B, height, width, 3) uint8: this process's part of step `step`."""
+        episodes, indices = _draw_rows(self._rows, self.batch_size, (self.seed, step), rank, processes)
+        rows = zip(episodes, indices, strict=True)
+        return torch.from_numpy(np.stack([self.dataset.frames(int(e), start=int(t), count=1)[0] for e, t in rows]))
+
+
+def _frame_rows(dataset: LeRobotDataset, split: Split) -> np.ndarray:
+    return np.array([(e, t) for e in split.train for t in range(dataset.episodes[e].length)], dtype=np.int64)
+
+
+def _draw_rows(rows: np.ndarray, batch: int, seed: tuple[int, int], rank: int, processes: int) -> np.ndarray:
+    """Episodes and frame indices, (2, B), of this process's part of a batch."""
+    own = batch // processes
+    chosen = np.random.default_rng(seed).integers(len(rows), size=batch)
+    return rows[chosen[rank * own : (rank + 1) * own]].T

@@ -22,8 +22,9 @@ from foreact.presets import Preset, preset
 from foreact.pretrained import find_beside
 from foreact.progress import OnProgress
 from foreact.training.loop import Task, TrainConfig, train
-from foreact.training.recipes import image_decoder_task, rla_task, world_model_task
+from foreact.training.recipes import encoder_task, image_decoder_task, rla_task, world_model_task
 from foreact.training.recordings import Recordings
+from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
 
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
@@ -63,7 +64,7 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
     config = _train_config(recipe, request)
     torch.manual_seed(config.seed)
     if request.model == "encoder":
-        raise ForeactError("training an encoder is not possible yet")
+        return _train_encoder(request, config, bar)
     rla = _load_rla(request) if request.model == "rla-wm" else None
     recordings = open_recordings(
         request.data,
@@ -77,6 +78,15 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
     )
     task = _task(request, recipe, config, recordings, rla)
     with bar(f"train {request.model}", "steps") as on_progress:
+        train(task, config, request.out, on_step=on_progress)
+
+
+def _train_encoder(request: TrainRequest, config: TrainConfig, bar: Bar) -> None:
+    dataset = LeRobotDataset(request.data, camera=request.camera)
+    task = encoder_task(
+        SelfDistillation(SelfDistillationConfig()), dataset, split_episodes(dataset), config, request.out
+    )
+    with bar("train encoder", "steps") as on_progress:
         train(task, config, request.out, on_step=on_progress)
 
 
@@ -131,7 +141,9 @@ def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
     found = find_beside(folder, kind)
     if len(found) != 1:
         what = f"{len(found)} runs with a" if found else "no"
-        raise ForeactError(f"{what} trained {kind.replace('_', '-')} beside {folder}: train one there, or name it with {flag}")
+        raise ForeactError(
+            f"{what} trained {kind.replace('_', '-')} beside {folder}: train one there, or name it with {flag}"
+        )
     return found[0]
 
 

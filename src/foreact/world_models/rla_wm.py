@@ -91,9 +91,7 @@ class RLAWorldModel(PretrainedModel):
         self.config = config
         self.rla = config.rla.build().requires_grad_(False)
         self.normalise = ActionNormaliser(config.action_dim)
-        condition, flow = (
-            (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
-        )
+        condition, flow = (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
         self.condition = condition(config)
         self.flow = flow(config)
         shape = (config.rla.latent_tokens, config.rla.latent_channels)

@@ -114,7 +114,7 @@ class CrossFlow(nn.Module):
 
     def prepare(self, context_BMD: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of the condition tokens, one pair per block."""
-        return [block.cross.keys_values(context_BMD) for block in self.blocks]  # type: ignore[union-attr]
+        return [block.cross.keys_values(context_BMD) for block in self.blocks]  # type: ignore[union-attr, operator]
 
     def forward(self, z_BQZ: Tensor, time_B: Tensor, context: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Noisy latent (B, Q, Z) at times (B,) -> velocity (B, Q, Z)."""
