@@ -265,3 +265,10 @@ def test_cameras_of_different_lengths_are_refused(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "data", cameras={"top": (32, 48), "side": (32, 48)})
     with pytest.raises(ForeactError, match=r"different lengths: .*top': 5, .*side': 4"):
         writer.add_episode(frames | {"side": frames["top"][:4]}, columns, task="t")
+
+
+def test_settings_may_change_until_the_first_episode(tmp_path: Path) -> None:
+    open_writer(tmp_path / "data", fps=3)
+    with open_writer(tmp_path / "data") as writer:
+        writer.add_episode(*episode(5), task="t")
+    assert LeRobotDataset(tmp_path / "data").fps == 10

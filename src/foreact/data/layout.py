@@ -52,9 +52,10 @@ def file_path(template: str, number: int, **names: str) -> str:
     return template.format(chunk_index=number // CHUNK, file_index=number % CHUNK, **names)
 
 
-def episode_table(settings: Settings, columns: Mapping[str, np.ndarray], *, index: int, offset: int) -> pa.Table:
+def episode_table(
+    settings: Settings, columns: Mapping[str, np.ndarray], length: int, *, index: int, offset: int
+) -> pa.Table:
     """The rows of an episode, without the task's number; `columns` are (T, D), `offset` is its first row's number."""
-    length = len(next(iter(columns.values())))
     frame_index = np.arange(length, dtype=np.int64)
     counters: dict[str, np.ndarray] = {
         "timestamp": (frame_index / settings.fps).astype(np.float32),

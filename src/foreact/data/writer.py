@@ -97,7 +97,7 @@ class LeRobotWriter:
             _make_folder(path.parent)
             write_video(path, video, self._settings.fps)
         about = {"task": task, "pictures": {key: to_json(describe_frames(video)) for key, video in pictures.items()}}
-        table = episode_table(self._settings, arrays, index=index, offset=sum(self._lengths))
+        table = episode_table(self._settings, arrays, length, index=index, offset=sum(self._lengths))
         table = table.replace_schema_metadata({"episode": json.dumps(about)})
         write_parquet(self._staging / f"episode-{index:06d}.parquet", [table])
         self._lengths.append(length)
@@ -119,15 +119,14 @@ class LeRobotWriter:
         described = json.dumps(asdict(self._settings), indent=2).encode()
         path = self._staging / "recording.json"
         if path.is_file():
-            if path.read_bytes() != described:
+            if path.read_bytes() != described and self._staged():
                 raise ForeactError(
                     f"{self.root} holds an interrupted recording with other settings ({path}): remove it first"
                 )
         elif self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise ForeactError(f"{self.root} exists and is not an interrupted recording: choose another folder")
-        else:
-            _make_folder(self._staging)
-            write_atomically(path, described)
+        _make_folder(self._staging)
+        write_atomically(path, described)
         for leftover in self.root.rglob(".*.partial"):
             leftover.unlink()
 

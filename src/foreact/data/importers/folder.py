@@ -161,7 +161,9 @@ def _common_fps(videos: list[Video]) -> int:
         if abs(rate / first - 1) > 0.01:
             raise ForeactError(f"{path} has {rate:.2f} frames per second, the videos before it {first:.2f}: give fps")
     if abs(first / max(round(first), 1) - 1) > 0.01:
-        raise ForeactError(f"{videos[0].path} has {first:.2f} frames per second, a dataset needs a whole number: give fps")
+        raise ForeactError(
+            f"{videos[0].path} has {first:.2f} frames per second, a dataset needs a whole number: give fps"
+        )
     return round(first)
 
 

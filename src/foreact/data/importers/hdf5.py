@@ -27,7 +27,9 @@ def open_hdf5(path: Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except OSError as error:
-        raise ForeactError(f"{path} is missing, truncated or not an HDF5 file ({str(error).splitlines()[0]})") from error
+        raise ForeactError(
+            f"{path} is missing, truncated or not an HDF5 file ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def read_array(group: Any, key: str, *, where: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,13 @@ SOURCES = ("reached", "joints", "commanded")
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 # The rate of all published recordings; simulated ones do not store their times.
 _FPS = 10
+
+
+class _Column(NamedTuple):
+    """Names of the dimensions, and rows (T, D)."""
+
+    names: tuple[str, ...]
+    rows: np.ndarray
 
 
 def is_iws(source: Path) -> bool:
@@ -49,6 +56,7 @@ def open_iws(source: Path, options: ImportOptions) -> Recordings:
     with open_hdf5(files[0]) as file:
         cameras = _cameras(file, options, where=str(files[0]))
         fps = options.fps or _rate(file)
+        names = {key: column.names for key, column in _columns(file, kind, where=str(files[0])).items()}
 
     def read(index: int) -> Recording:
         where = str(files[index])
@@ -57,7 +65,7 @@ def open_iws(source: Path, options: ImportOptions) -> Recordings:
                 name: scale_frames(read_array(file, key, where=where), options.scaled(shape))
                 for name, (key, shape) in cameras.items()
             }
-            columns = _columns(file, kind, where=where)
+            columns = {key: column.rows for key, column in _columns(file, kind, where=where).items()}
         lengths = {key: len(values) for key, values in (frames | columns).items()}
         if len(set(lengths.values())) > 1:
             raise ForeactError(f"{where} has arrays of different lengths: {lengths}")
@@ -68,20 +76,26 @@ def open_iws(source: Path, options: ImportOptions) -> Recordings:
         read=read,
         fps=fps,
         cameras={name: options.scaled(shape) for name, (_, shape) in cameras.items()},
-        columns={key: _names(key, kind, values.shape[1]) for key, values in read(0).columns.items()},
+        columns=names,
         robot_type="aloha",
     )
 
 
 def _files(folder: Path) -> list[Path]:
-    numbered = [(int(match[1]), path) for path in folder.glob("episode_*.hdf5") if (match := re.fullmatch(r"episode_(\d+)", path.stem))]
+    numbered = [
+        (int(match[1]), path)
+        for path in folder.glob("episode_*.hdf5")
+        if (match := re.fullmatch(r"episode_(\d+)", path.stem))
+    ]
     return [path for _, path in sorted(numbered)]
 
 
 def _cameras(file: Any, options: ImportOptions, *, where: str) -> dict[str, tuple[str, tuple[int, int]]]:
     """Camera's name -> its key in the file, and the height and width recorded."""
-    images = file["obs/images"] if "obs/images" in file else {}
-    keys = [key for key in images if images[key].ndim == 4 and images[key].shape[-1] == 3 and images[key].dtype == np.uint8]
+    images = file.get("obs/images", {})
+    keys = [
+        key for key in images if images[key].ndim == 4 and images[key].shape[-1] == 3 and images[key].dtype == np.uint8
+    ]
     cameras = {key.removesuffix("_color"): (f"obs/images/{key}", images[key].shape[1:3]) for key in keys}
     if not cameras:
         raise ForeactError(f"{where} has no pictures in obs/images")
@@ -96,35 +110,35 @@ def _rate(file: Any) -> int:
     return max(round(1 / float(np.median(np.diff(file["timestamp"])))), 1)
 
 
-def _columns(file: Any, kind: str, *, where: str) -> dict[str, np.ndarray]:
-    """Joint positions, the object's pose where it is known, and actions, (T, D) each."""
+def _columns(file: Any, kind: str, *, where: str) -> dict[str, _Column]:
+    """Joint positions, the object's pose where it is known, and actions."""
     joints = read_array(file, "obs/joint_pos", where=where)
-    columns = {"observation.state": joints}
+    columns = {"observation.state": _Column(_numbered("joint", joints), joints)}
     if "env_state" in file:
-        columns["observation.object_pose"] = read_array(file, "env_state", where=where)
+        columns["observation.object_pose"] = _Column(POSE, read_array(file, "env_state", where=where))
     if kind == "commanded":
-        return columns | {"action": read_array(file, "action", where=where)}
-    return columns | {"action": leading_rows(joints if kind == "joints" else _hands(file, where=where))}
+        commands = read_array(file, "action", where=where)
+        return columns | {"action": _Column(_numbered("action", commands), commands)}
+    reached = _hands(file, where=where) if kind == "reached" else columns["observation.state"]
+    return columns | {"action": _Column(reached.names, leading_rows(reached.rows))}
 
 
-def _hands(file: Any, *, where: str) -> np.ndarray:
-    """Where the hands are at each frame: (T, 4 per arm) of a real robot, (T, 2 per arm) of the simulated one."""
+def _hands(file: Any, *, where: str) -> _Column:
+    """Where the hands are at each frame: four numbers per arm of a real robot, two per arm of the simulated one."""
     hands = read_array(file, "obs/ee_pos", where=where)
+    sides: tuple[str, ...]
+    parts: tuple[str, ...]
     if hands.ndim == 4:
-        return hands[:, :, :2, 3].reshape(len(hands), -1)
-    bases = read_array(file, "obs/world_t_robot_base", where=where)
-    arms = bases.shape[1]
-    poses = hands.reshape(len(hands), arms, 7)
-    places = np.einsum("traij,traj->trai" if bases.ndim == 5 else "trij,trj->tri", bases[..., :3, :3], poses[..., :3])
-    places = places + bases[..., :3, 3]
-    return np.concatenate([places, poses[..., 6:]], axis=-1).reshape(len(hands), -1)
+        places, sides, parts = hands[:, :, :2, 3], ("left_", "right_"), ("x", "y")
+    else:
+        bases = read_array(file, "obs/world_t_robot_base", where=where)
+        poses = hands.reshape(len(hands), bases.shape[1], 7)
+        in_world = np.einsum("trij,trj->tri", bases[..., :3, :3], poses[..., :3]) + bases[..., :3, 3]
+        places = np.concatenate([in_world, poses[..., 6:]], axis=-1)
+        sides, parts = ("right_", "left_"), ("x", "y", "z", "gripper")
+    sides = sides if places.shape[1] == 2 else ("",)
+    return _Column(tuple(side + part for side in sides for part in parts), places.reshape(len(places), -1))
 
 
-def _names(key: str, kind: str, dims: int) -> tuple[str, ...]:
-    if key == "observation.object_pose" and dims == len(POSE):
-        return POSE
-    parts = {4: ("x", "y", "z", "gripper"), 8: ("x", "y", "z", "gripper")}.get(dims, ())
-    if key == "action" and kind == "reached" and parts:
-        sides = ("right_", "left_") if dims == 8 else ("",)
-        return tuple(side + part for side in sides for part in parts)
-    return tuple(f"{'joint' if key == 'observation.state' or kind == 'joints' else 'action'}_{i}" for i in range(dims))
+def _numbered(name: str, rows: np.ndarray) -> tuple[str, ...]:
+    return tuple(f"{name}_{i}" for i in range(rows.shape[1]))

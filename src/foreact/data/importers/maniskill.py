@@ -54,9 +54,12 @@ def _open_file(path: Path, options: ImportOptions) -> Recordings:
     with open_hdf5(path) as file:
         missing = [name for name in names if name not in file]
         if missing or not names:
-            raise ForeactError(f"{path}: {missing[0] if missing else 'traj_0'} is missing, though the JSON file lists it")
+            raise ForeactError(
+                f"{path}: {missing[0] if missing else 'traj_0'} is missing, though the JSON file lists it"
+            )
         cameras = _cameras(file[names[0]], options, where=f"{path}, {names[0]}")
         actor = _choose_actor(file, names, options.actor, path)
+        columns = _columns(file[names[0]], actor, where=f"{path}, {names[0]}")
     task = options.task or str(env.get("env_id", ""))
 
     def read(index: int) -> Recording:
@@ -64,11 +67,10 @@ def _open_file(path: Path, options: ImportOptions) -> Recordings:
         with open_hdf5(path) as file:
             group = file[names[index]]
             frames = {
-                name: scale_frames(_pictures(group, name, where=where), options.scaled(shape))
+                name: scale_frames(read_array(group, f"obs/sensor_data/{name}/rgb", where=where), options.scaled(shape))
                 for name, shape in cameras.items()
             }
-            length = len(next(iter(frames.values())))
-            return Recording(frames=frames, columns=_columns(group, actor, length, where=where), task=task)
+            return Recording(frames=frames, columns=_columns(group, actor, where=where), task=task)
 
     robot = kwargs.get("robot_uids")
     return Recordings(
@@ -76,7 +78,7 @@ def _open_file(path: Path, options: ImportOptions) -> Recordings:
         read=read,
         fps=options.fps or int((kwargs.get("sim_config") or {}).get("control_freq", _FPS)),
         cameras={name: options.scaled(shape) for name, shape in cameras.items()},
-        columns={key: _names(key, values.shape[1]) for key, values in read(0).columns.items()},
+        columns={key: _names(key, values.shape[1]) for key, values in columns.items()},
         robot_type=robot if isinstance(robot, str) else None,
     )
 
@@ -110,15 +112,10 @@ def _has(group: Any, key: str) -> bool:
     return key in group and hasattr(group[key], "keys")
 
 
-def _pictures(group: Any, camera: str, *, where: str) -> np.ndarray:
-    key = f"obs/sensor_data/{camera}/rgb"
-    return read_array(group, key, where=where)
-
-
-def _columns(group: Any, actor: str | None, length: int, *, where: str) -> dict[str, np.ndarray]:
-    """Actions, joint positions and the object's pose, (T + 1, D) each."""
-    actions = pad_last_row(_actions(group, where=where), length, where=where)
+def _columns(group: Any, actor: str | None, *, where: str) -> dict[str, np.ndarray]:
+    """Joint positions, the object's pose and actions, (T + 1, D) each."""
     columns = {"observation.state": read_array(group, "obs/agent/qpos", where=where)}
+    actions = pad_last_row(_actions(group, where=where), len(columns["observation.state"]), where=where)
     if actor is not None:
         columns["observation.object_pose"] = read_array(group, f"env_states/actors/{actor}", where=where)[:, :7]
     return columns | {"action": actions}

@@ -34,7 +34,9 @@ class ImportOptions:
         """Raise `ForeactError` if an option of another format was given."""
         for name in names:
             if getattr(self, name) is not None:
-                raise ForeactError(f"the option {name!r} means nothing for recordings of format {format!r}: leave it out")
+                raise ForeactError(
+                    f"the option {name!r} means nothing for recordings of format {format!r}: leave it out"
+                )
 
     def scaled(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the imported pictures, for recorded ones of `shape`."""

@@ -1,0 +1,81 @@
+"""Turns recordings of other formats into LeRobot datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from foreact.data.importers.folder import is_folder, open_folder
+from foreact.data.importers.iws import is_iws, open_iws
+from foreact.data.importers.maniskill import is_maniskill, open_maniskill
+from foreact.data.importers.recordings import ImportOptions, Recordings
+from foreact.data.writer import LeRobotWriter
+from foreact.errors import ForeactError
+
+__all__ = ["FORMATS", "ImportOptions", "import_recordings"]
+
+_FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ImportOptions], Recordings]]] = {
+    "iws": (is_iws, open_iws),
+    "maniskill": (is_maniskill, open_maniskill),
+    "folder": (is_folder, open_folder),
+}
+FORMATS = ("auto", *_FORMATS)
+
+
+def import_recordings(
+    source: str | Path,
+    out: str | Path,
+    *,
+    format: str = "auto",
+    options: ImportOptions | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write the recordings at `source` as a LeRobot dataset; interrupted, it goes on where it stopped when run again.
+
+    Args:
+        source: a folder of videos (with .csv or .parquet tables of actions), ManiSkill's .h5 and .json, or a folder of
+            Interactive World Sim's .hdf5 episodes.
+        out: the dataset's folder, new or of an interrupted import.
+        format: "folder", "maniskill", "iws", or "auto" to detect it.
+        options: what the recordings do not say themselves.
+        on_progress: called with (episodes done, episodes).
+
+    Returns:
+        The number of episodes written in all.
+
+    Raises:
+        ForeactError: an unknown format, recordings that are damaged or do not fit together, a disk that is full.
+    """
+    source, options = Path(source), options or ImportOptions()
+    if format not in FORMATS:
+        raise ForeactError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
+    if not source.exists():
+        raise ForeactError(f"{source}: no such file or folder")
+    recordings = _FORMATS[_detect(source) if format == "auto" else format][1](source, options)
+    with LeRobotWriter(
+        out,
+        fps=recordings.fps,
+        cameras=recordings.cameras,
+        columns=recordings.columns,
+        robot_type=recordings.robot_type,
+    ) as writer:
+        for index in range(writer.episodes_written, recordings.count):
+            recording = recordings.read(index)
+            writer.add_episode(recording.frames, recording.columns, recording.task)
+            if on_progress:
+                on_progress(index + 1, recordings.count)
+        return writer.episodes_written
+
+
+def _detect(source: Path) -> str:
+    if (source / "meta" / "info.json").is_file():
+        raise ForeactError(f"{source} is a LeRobot dataset already: use it as it is")
+    found = [name for name, (is_format, _) in _FORMATS.items() if is_format(source)]
+    if len(found) > 1:
+        raise ForeactError(f"{source} holds recordings of several formats ({', '.join(found)}): choose one with format")
+    if not found:
+        raise ForeactError(
+            f"{source} holds nothing to import; looked for videos (.mp4, .mov, .mkv, .avi, .webm), ManiSkill's .h5 files with "
+            "a .json of the same name, and episode_<number>.hdf5"
+        )
+    return found[0]
