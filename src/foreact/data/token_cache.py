@@ -119,7 +119,9 @@ class TokenCache:
 
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
         batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(_ENCODE_BATCH)
-        with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=torch.bfloat16):
+        weights = self.encoder.parameters() if isinstance(self.encoder, torch.nn.Module) else iter(())
+        device = next((w.device.type for w in weights), "cpu")
+        with torch.autocast(device, dtype=torch.bfloat16):
             return np.concatenate([self.encoder.encode(b).cpu().float().numpy().astype(np.float16) for b in batches])
 
     def _require_space(self, frames: bool) -> None:

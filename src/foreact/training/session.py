@@ -116,6 +116,8 @@ def open_recordings(
     dataset = LeRobotDataset(data, camera=camera)
     split = split_episodes(dataset)
     model = load_encoder(encoder, image_size=image_size)
+    if isinstance(model, torch.nn.Module):
+        model.to(PartialState().device)
     if live:
         return Recordings(dataset=dataset, split=split, cache=LiveTokens(dataset, model))
     with PartialState().main_process_first(), bar("encode frames", "frames") as on_progress:
