@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from foreact.data.importers import ImportOptions, import_recordings
+from foreact.data.importers import import_recordings
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import write_video
 from foreact.errors import ForeactError
@@ -29,7 +29,7 @@ def shade_of(frames: np.ndarray) -> list[int]:
 
 
 def run(source: Path, out: Path, *, format: str = "auto", **options: Any) -> LeRobotDataset:
-    import_recordings(source, out, format=format, options=ImportOptions(**options))
+    import_recordings(source, out, format=format, **options)
     return LeRobotDataset(out)
 
 
@@ -54,7 +54,8 @@ def test_folder_of_videos(videos: Path, tmp_path: Path) -> None:
     count = import_recordings(
         videos,
         tmp_path / "out",
-        options=ImportOptions(camera="wrist", task="push"),
+        camera="wrist",
+        task="push",
         on_progress=lambda done, total: calls.append((done, total)),
     )
     dataset = LeRobotDataset(tmp_path / "out")

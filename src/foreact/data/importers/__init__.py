@@ -12,7 +12,7 @@ from foreact.data.importers.recordings import ImportOptions, Recordings
 from foreact.data.writer import LeRobotWriter
 from foreact.errors import ForeactError
 
-__all__ = ["FORMATS", "ImportOptions", "import_recordings"]
+__all__ = ["FORMATS", "import_recordings"]
 
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ImportOptions], Recordings]]] = {
     "iws": (is_iws, open_iws),
@@ -27,7 +27,12 @@ def import_recordings(
     out: str | Path,
     *,
     format: str = "auto",
-    options: ImportOptions | None = None,
+    fps: int | None = None,
+    camera: str | None = None,
+    task: str | None = None,
+    height: int | None = None,
+    actor: str | None = None,
+    actions: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write the recordings at `source` as a LeRobot dataset; interrupted, it goes on where it stopped when run again.
@@ -37,7 +42,12 @@ def import_recordings(
             Interactive World Sim's .hdf5 episodes.
         out: the dataset's folder, new or of an interrupted import.
         format: "folder", "maniskill", "iws", or "auto" to detect it.
-        options: what the recordings do not say themselves.
+        fps: frames per second; what the recordings say if None.
+        camera: the camera to take (all if None); in a folder of videos, the name to give to it ("main" if None).
+        task: what the robot was to do; ManiSkill's environment if None.
+        height: scale the pictures to this even height, keeping their shape (to an even width).
+        actor: ManiSkill: the object whose pose is kept; the only one that moves if None.
+        actions: IWS: "reached" (if None), "joints" or "commanded"; see `foreact.data.importers.iws`.
         on_progress: called with (episodes done, episodes).
 
     Returns:
@@ -46,7 +56,8 @@ def import_recordings(
     Raises:
         ForeactError: an unknown format, recordings that are damaged or do not fit together, a disk that is full.
     """
-    source, options = Path(source), options or ImportOptions()
+    source = Path(source)
+    options = ImportOptions(fps=fps, camera=camera, task=task, height=height, actor=actor, actions=actions)
     if format not in FORMATS:
         raise ForeactError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     if not source.exists():
