@@ -1,0 +1,48 @@
+"""The cost of the paper's sizes, as the reference arithmetic has them."""
+
+import pytest
+
+from foreact.evaluation.cost import preset_cost, total_flops
+from foreact.presets import PRESETS
+
+
+def test_paper_preset_stage_by_stage():
+    """Per chunk (TFLOP): encode 0.73, condition 0.25, a flow step 0.013, 30 of them 0.39, decode 0.37, draw about 0.5."""
+    costs = preset_cost(PRESETS["paper"]())
+    stages = {name: stage["flops"] / 1e12 for name, stage in costs["rla_wm"].items()}
+    assert stages["encode"] == pytest.approx(0.73, rel=0.01)
+    assert stages["condition"] == pytest.approx(0.25, rel=0.02)
+    assert stages["flow_step"] == pytest.approx(0.013, rel=0.02)
+    assert stages["flow"] == pytest.approx(0.39, rel=0.02)
+    assert stages["decode"] == pytest.approx(0.374, rel=0.02)
+    assert stages["draw"] == pytest.approx(0.51, rel=0.1)
+    assert stages["flow"] == pytest.approx(30 * stages["flow_step"])
+    core = total_flops(costs["rla_wm"], drawn=False)
+    assert core / 1e12 == pytest.approx(1.01, rel=0.02)
+    assert total_flops(costs["rla_wm"]) < 3.5e12  # the paper's total, whose accounting is not stated
+    assert total_flops(costs["dino_wm"]) < 2.1e12
+    assert costs["rla_wm"]["encode"]["params"] == pytest.approx(303e6, rel=0.01)
+    assert costs["rla_wm"]["decode"]["params"] == pytest.approx(153e6, rel=0.01)
+
+
+def test_released_variant_with_cached_keys_and_values():
+    costs = preset_cost(PRESETS["paper"](), variant="released")
+    assert costs["rla_wm"]["flow"]["flops"] / 1e12 == pytest.approx(0.26, rel=0.03)
+    condition_and_flow = costs["rla_wm"]["condition"]["params"] + costs["rla_wm"]["flow_step"]["params"]
+    assert condition_and_flow == pytest.approx(345e6, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_dino_wm_is_as_deep_as_condition_and_decoder_together(name):
+    preset, costs = PRESETS[name](), preset_cost(PRESETS[name]())
+    depth = preset.condition_depth + preset.rla_depth
+    assert preset.dino_wm(preset.rla(_tokens()).tokens, 2).depth == depth
+    token_work = costs["rla_wm"]["condition"]["flops"] + costs["rla_wm"]["decode"]["flops"]
+    assert costs["dino_wm"]["decode"]["flops"] == pytest.approx(token_work, rel=0.25)
+    assert costs["rla_wm"]["encode"]["params"] <= 3e6
+
+
+def _tokens():
+    from foreact.pretrained import TokenSpec
+
+    return TokenSpec(grid=(8, 8), channels=192, fingerprint="", encoder="tiny", image_size=128)
