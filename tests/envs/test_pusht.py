@@ -150,6 +150,7 @@ def test_missing_extra_names_the_command(monkeypatch):
         make_pusht(64)
 
 
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")
 def test_opencv_without_its_system_library_names_the_command(monkeypatch, tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
