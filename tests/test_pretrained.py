@@ -112,6 +112,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_tokens_of_another_encoder_are_refused():
     other = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@1", encoder="tiny", image_size=48)
-    TOKENS.require(TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="x", image_size=1), model="m", source="s")
+    TOKENS.require(
+        TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="x", image_size=1), model="m", source="s"
+    )
     with pytest.raises(ForeactError, match="encoder test@0 .* tokens of test@1"):
         TOKENS.require(other, model="this model", source="data")

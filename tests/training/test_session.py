@@ -1,0 +1,170 @@
+"""`foreact train` on small recordings: every model, resumes, and bad input with one clear line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from foreact import load
+from foreact.cli import main
+from foreact.encoders.tiny import TinyEncoderConfig
+from foreact.training.journal import read_log
+
+FAST = ["--batch-size", "4", "--precision", "no"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_dataset):
+    """Recordings, a small encoder and a cache, and the runs of all four models beside each other."""
+    root = tmp_path_factory.mktemp("place")
+    torch.manual_seed(0)
+    TinyEncoderConfig(stem=(8, 8, 8), dim=24, depth=1, heads=3).build().save_pretrained(root / "encoder")
+    common = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--encoder", str(root / "encoder"), *FAST]
+    for model in ("rla", "rla-wm", "dino-wm", "image-decoder"):
+        main(["train", model, "--out", str(root / "runs" / model), "--steps", "3", *common])
+    return root, common
+
+
+def error_of(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    return said[-1]
+
+
+def test_runs_leave_a_model_a_log_and_the_split(place):
+    root, _ = place
+    hashes = set()
+    for model in ("rla", "rla-wm", "dino-wm", "image-decoder"):
+        run = root / "runs" / model
+        assert {"config.json", "model.safetensors", "README.md", "split.json", "run.json", "log.jsonl"} <= {
+            p.name for p in run.iterdir()
+        }
+        hashes.add(json.loads((run / "run.json").read_text())["split_hash"])
+        assert read_log(run)[-1]["step"] == 3
+    assert len(hashes) == 1
+
+
+def test_a_loaded_world_model_brings_its_encoder_and_image_decoder_and_imagines(place, tiny_dataset):
+    from foreact.data.lerobot import LeRobotDataset
+
+    root, _ = place
+    dataset = LeRobotDataset(tiny_dataset)
+    frame, actions = dataset.frames(0, count=1)[0], dataset.actions(0)[:23]
+    for model in ("rla-wm", "dino-wm"):
+        world = load(root / "runs" / model)
+        future = world.imagine(frame, actions, seed=3, chunk=10)
+        assert future.tokens.shape == (3, 64, 24)
+        assert future.frames.shape == (3, 128, 128, 3)
+        assert future.frames.dtype == np.uint8
+        assert future.steps.tolist() == [10, 20, 23]
+        np.testing.assert_array_equal(world.imagine(frame, actions, seed=3).tokens, future.tokens)
+
+
+def test_the_world_model_holds_the_trained_autoencoder_unchanged(place):
+    root, _ = place
+    rla, world = load(root / "runs" / "rla"), load(root / "runs" / "rla-wm").world_model
+    for name, tensor in rla.state_dict().items():
+        assert torch.equal(world.rla.state_dict()[name], tensor)
+    assert not torch.equal(world.latent_std, torch.ones_like(world.latent_std))
+    assert not torch.equal(world.normalise.mean, torch.zeros(2))
+
+
+def test_bad_frames_and_actions_are_refused(place):
+    from foreact import ForeactError
+
+    world = load(place[0] / "runs" / "rla-wm")
+    frame, actions = np.zeros((48, 64, 3), np.uint8), np.zeros((5, 2))
+    with pytest.raises(ForeactError, match=r"must be \(steps, 2\)"):
+        world.imagine(frame, np.zeros((5, 3)))
+    with pytest.raises(ForeactError, match="NaN or infinite"):
+        world.imagine(frame, actions * np.nan)
+    with pytest.raises(ForeactError, match="1 to 15 actions, not 16"):
+        world.imagine(frame, actions, chunk=16)
+    with pytest.raises(ForeactError, match="a frame is uint8"):
+        world.imagine(frame.astype(np.float32), actions)
+
+
+def test_encoding_on_the_fly_trains_the_same_model(place):
+    root, common = place
+    main(["train", "rla", "--out", str(root / "live" / "rla"), "--steps", "3", "--no-cache", *common])
+    cached, live = load(root / "runs" / "rla").state_dict(), load(root / "live" / "rla").state_dict()
+    for name in cached:
+        torch.testing.assert_close(cached[name], live[name], atol=1e-4, rtol=1e-3)
+
+
+def test_running_again_is_a_resume_and_other_settings_are_refused(place, capsys):
+    root, common = place
+    main(["train", "rla", "--out", str(root / "runs" / "rla"), "--steps", "3", *common])
+    message = error_of(
+        capsys, ["train", "rla", "--out", str(root / "runs" / "rla"), "--steps", "3", "--seed", "9", *common]
+    )
+    assert "begun with other settings" in message
+
+
+def test_rla_learns_from_actionless_videos_and_world_models_refuse_them(place, actionless_dataset, capsys):
+    root, common = place
+    data = ["--data", str(actionless_dataset), *common[2:]]
+    main(["train", "rla", "--out", str(root / "actionless" / "rla"), "--steps", "2", *data])
+    message = error_of(
+        capsys, ["train", "dino-wm", "--out", str(root / "actionless" / "dino-wm"), "--steps", "2", *data]
+    )
+    assert "no episode with actions" in message
+
+
+def test_only_labelled_episodes_reach_a_world_model(place, partly_actionless_dataset):
+    root, common = place
+    data = ["--data", str(partly_actionless_dataset), *common[2:]]
+    main(["train", "dino-wm", "--out", str(root / "partly" / "dino-wm"), "--steps", "2", *data])
+    assert torch.isfinite(load(root / "partly" / "dino-wm").world_model.normalise.mean).all()
+
+
+def test_a_world_model_without_an_autoencoder_says_what_to_do(place, tmp_path, capsys):
+    message = error_of(capsys, ["train", "rla-wm", "--out", str(tmp_path / "x" / "rla-wm"), *place[1]])
+    assert "no trained rla beside" in message
+    assert "--rla" in message
+
+
+def test_tokens_of_another_encoder_are_refused(place, tmp_path, capsys):
+    root, common = place
+    torch.manual_seed(1)
+    TinyEncoderConfig(stem=(8, 8, 8), dim=24, depth=1, heads=3).build().save_pretrained(tmp_path / "encoder")
+    other = [a if a != str(root / "encoder") else str(tmp_path / "encoder") for a in common]
+    message = error_of(capsys, ["train", "rla-wm", "--out", str(root / "runs" / "other"), "--steps", "2", *other])
+    assert "was trained on tokens of encoder" in message
+
+
+def test_nan_actions_are_named(place, tiny_dataset, tmp_path, capsys):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    root, common = place
+    data = tmp_path / "data"
+    shutil.copytree(tiny_dataset, data)
+    path = sorted(data.glob("data/chunk-*/file-*.parquet"))[0]
+    table = pq.read_table(path)
+    actions = table["action"].to_pylist()
+    actions[5] = [float("nan"), 1.0]
+    column = pa.array(actions, type=table["action"].type)
+    pq.write_table(table.set_column(table.column_names.index("action"), "action", column), path)
+    message = error_of(
+        capsys, ["train", "dino-wm", "--out", str(tmp_path / "run"), *["--data", str(data), *common[2:]]]
+    )
+    assert "frame 5" in message
+    assert "NaN" in message
+
+
+@pytest.mark.parametrize("option", [["--steps", "0"], ["--batch-size", "0"], ["--learning-rate", "-1"]])
+def test_senseless_numbers_are_refused(place, tmp_path, capsys, option):
+    message = error_of(capsys, ["train", "rla", "--out", str(tmp_path), *place[1][:6], *option])
+    assert "must be at least 1" in message
+
+
+def test_missing_data_and_wrong_usage_end_with_one_line(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run")]
+    assert "no such dataset folder" in error_of(capsys, ["train", "rla", "--data", str(tmp_path / "none"), *out])
+    assert "invalid choice 'huge'" in error_of(capsys, ["train", "rla", "--data", "x", *out, "--preset", "huge"])
+    assert "--data" in error_of(capsys, ["train", "rla"])
