@@ -81,15 +81,15 @@ def compare(root: Path, *, most: int = 400) -> dict[str, Any]:
     }
 
 
-def ours_to_lerobot(root: Path) -> dict[str, Any]:
-    """Write with foreact (the second episode actionless), read with both."""
+def ours_to_lerobot(root: Path, *, actions: bool) -> dict[str, Any]:
+    """Write with foreact (the second episode actionless, or all of them), read with both."""
     rng = np.random.default_rng(0)
-    with LeRobotWriter(
-        root, fps=FPS, cameras=dict.fromkeys(CAMERAS, SIZE), columns=COLUMNS, robot_type="toy"
-    ) as writer:
+    columns = {key: names for key, names in COLUMNS.items() if actions or key != "action"}
+    cameras = dict.fromkeys(CAMERAS, SIZE)
+    with LeRobotWriter(root, fps=FPS, cameras=cameras, columns=columns, robot_type="toy") as writer:
         for index, length in enumerate(LENGTHS):
             frames, rows = scene(length, rng)
-            if index == 1:
+            if index == 1 or not actions:
                 del rows["action"]
             writer.add_episode(frames, rows, TASKS[index % 2])
     result = compare(root)

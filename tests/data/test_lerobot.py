@@ -247,6 +247,13 @@ def test_missing_and_damaged_metadata(copy: Path) -> None:
         LeRobotDataset(copy)
 
 
+def test_episodes_with_a_gap(copy: Path) -> None:
+    path = copy / "meta/episodes/chunk-000/file-000.parquet"
+    edit_table(path, lambda table: pa.concat_tables([table.slice(0, 1), table.slice(2)]))
+    with pytest.raises(ForeactError, match=r"lacks episode 1 .* goes on with 2"):
+        LeRobotDataset(copy)
+
+
 def test_missing_column(copy: Path) -> None:
     edit_table(copy / DATA, lambda table: table.drop_columns(["action"]))
     dataset = LeRobotDataset(copy)

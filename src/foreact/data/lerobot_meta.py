@@ -111,6 +111,11 @@ def read_episodes(root: Path, info: Info) -> tuple[EpisodeFiles, ...]:
     episodes = tuple(sorted(rows, key=lambda episode: episode.index))
     if not episodes:
         raise ForeactError(f"{root} holds no episodes")
+    for number, episode in enumerate(episodes):
+        if episode.index != number:
+            raise ForeactError(
+                f"{root}: the metadata lacks episode {number} (or has one twice), it goes on with {episode.index}"
+            )
     return episodes
 
 
