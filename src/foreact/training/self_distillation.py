@@ -43,9 +43,9 @@ class SelfDistillationConfig:
     encoder: TinyEncoderConfig = field(default_factory=TinyEncoderConfig)
     distillation: float = 1.0
     reconstruction: float = 1.0
-    view_sizes: tuple[int, ...] = (96, 128, 128, 160)
+    view_sizes: tuple[int, ...] = (96, 96, 128, 128, 160)
     local_size: int = 64
-    local_crops: int = 2
+    local_crops: int = 1
     prototypes: int = 512
     student_temperature: float = 0.1
     teacher_temperature: float = 0.06

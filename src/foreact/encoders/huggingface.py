@@ -1,0 +1,184 @@
+"""Vision models of transformers as encoders: DINOv3, DINOv2, and any other whose last hidden state is tokens or a map.
+
+Only safetensors are read and no code from a repository is ever run. Normalisation is done here, because the image
+processors of new models need torchvision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foreact.encoders.base import check_size, resize, state_hash
+from foreact.errors import ForeactError
+from foreact.pretrained import TokenSpec
+
+UNUSED = ("pooler.", "head.")  # parts behind the last hidden state, which classifiers' checkpoints lack
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class HuggingFaceEncoder(nn.Module):
+    """A frozen vision model; its tokens are the last hidden state of the patches, after the model's own final norm."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, model: nn.Module, *, name: str, image_size: int, normalisation: tuple[Any, Any] = IMAGENET
+    ) -> None:
+        """Wrap a model of transformers.
+
+        Args:
+            model: a vision model, or the vision tower of a model of images and text.
+            name: Hub id or folder, for the fingerprint and messages.
+            image_size: side to which frames are resized.
+            normalisation: mean and standard deviation of the three colours in [0, 1].
+
+        Raises:
+            ForeactError: `image_size` is not a multiple of the patch, or the model gives no patch tokens.
+        """
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.name = name
+        patch = getattr(model.config, "patch_size", None)
+        self.image_size = check_size(image_size, patch, name) if isinstance(patch, int) else image_size
+        self.register_buffer("mean", torch.tensor(normalisation[0]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(normalisation[1]).view(1, 3, 1, 1), persistent=False)
+        accepts = inspect.signature(model.forward).parameters
+        self._options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in accepts else {}
+        self._patch = patch if isinstance(patch, int) else None
+        self.spec = self._find_spec(normalisation)
+
+    @classmethod
+    def from_pretrained(cls, name: str, *, image_size: int, revision: str | None = None) -> HuggingFaceEncoder:
+        """Load a Hub id or a local folder.
+
+        Raises:
+            ForeactError: the weights are missing, gated or not safetensors, the model is none of images, or the image
+                size does not fit. No other encoder is ever taken instead.
+        """
+        return cls(
+            _load(name, revision), name=name, image_size=image_size, normalisation=_normalisation(name, revision)
+        )
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames uint8 (B, height, width, 3) of any size -> tokens (B, N, C)."""
+        images = resize(frames.to(self.mean.device), self.image_size)
+        return self._tokens(self._hidden(images))
+
+    def _hidden(self, images_B3HW: Tensor) -> Tensor:
+        weights = next((p for p in self.model.parameters() if p.is_floating_point()), images_B3HW)
+        normalised = ((images_B3HW - self.mean) / self.std).to(weights.dtype)
+        return self.model(pixel_values=normalised, **self._options).last_hidden_state
+
+    def _tokens(self, hidden: Tensor) -> Tensor:
+        """Patch tokens (B, N, C) of a last hidden state: a map (B, C, rows, columns) or tokens after CLS and registers."""
+        if hidden.ndim == 4:
+            return hidden.flatten(2).transpose(1, 2)
+        if self._patch is None:  # a model of maps that flattens them, such as ConvNeXt: pooled token first
+            return hidden[:, hidden.shape[1] - _square_below(hidden.shape[1]) ** 2 :]
+        return hidden[:, hidden.shape[1] - (self.image_size // self._patch) ** 2 :]
+
+    @torch.no_grad()
+    def _find_spec(self, normalisation: tuple[Any, Any]) -> TokenSpec:
+        size = self.image_size
+        hidden = self._hidden(torch.zeros(1, 3, size, size))
+        rows = self._rows(hidden)
+        digest = hashlib.sha256(repr(normalisation).encode()).hexdigest()[:4]
+        label = Path(self.name).name if Path(self.name).is_dir() else self.name
+        return TokenSpec(
+            grid=(rows, rows),
+            channels=int(self._tokens(hidden).shape[2]),
+            fingerprint=f"{label}@{state_hash(self.model, skip=UNUSED)}/last/{digest}/{size}",
+            encoder=self.name,
+            image_size=size,
+        )
+
+    def _rows(self, hidden: Tensor) -> int:
+        if hidden.ndim == 4 and hidden.shape[2] == hidden.shape[3]:
+            return int(hidden.shape[2])
+        if hidden.ndim != 3:
+            raise ForeactError(
+                f"{self.name}: its last hidden state has shape {tuple(hidden.shape)}, no tokens and no square map"
+            )
+        rows = self.image_size // self._patch if self._patch else _square_below(hidden.shape[1])
+        extra = hidden.shape[1] - rows * rows
+        known = 1 + int(getattr(self.model.config, "num_register_tokens", 0) or 0)
+        if extra not in (0, known):
+            raise ForeactError(
+                f"{self.name}: {hidden.shape[1]} tokens at {self.image_size} px are not {rows} x {rows} patches, alone or "
+                f"after {known} others: this model's layout is not supported"
+            )
+        return rows
+
+
+def _square_below(count: int) -> int:
+    return int(count**0.5)
+
+
+def _load(name: str, revision: str | None) -> nn.Module:
+    import transformers
+
+    if not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        raise ForeactError(f"{name}: no such encoder: give tiny, a folder, or a Hub id of the form owner/name")
+    try:
+        model = transformers.AutoModel.from_pretrained(
+            name, revision=revision, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:
+        raise ForeactError(_explain(name, error)) from error
+    model, loading = model
+    missing = sorted(key for key in loading["missing_keys"] if not key.startswith(UNUSED))
+    if missing:
+        raise ForeactError(f"{name}: {len(missing)} weights are missing ({missing[0]}): download the model again")
+    model = getattr(model, "vision_model", model)
+    if "pixel_values" not in inspect.signature(model.forward).parameters:
+        raise ForeactError(f"{name} is a {type(model).__name__}, which takes no images: give a vision model")
+    return model
+
+
+def _explain(name: str, error: BaseException) -> str:
+    """One line: what stands in the way of the weights, and what to do."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    chain, cause = [], error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    reason = str(error).strip().split("\n")[0][:160]
+    if any(isinstance(e, GatedRepoError) for e in chain) or "gated" in str(error).lower():
+        todo = f"accept its licence at https://huggingface.co/{name} and run `hf auth login`, or give a local folder"
+        return f"{name}: its weights are gated: {todo}"
+    if any(isinstance(e, RepositoryNotFoundError) for e in chain):
+        return f"{name}: the Hub has no such model, or it is private: check the name and run `hf auth login`, or give a local folder"
+    if Path(name).is_dir():
+        return f"{name}: cannot be loaded as a vision model ({reason}): it needs config.json and model.safetensors"
+    return f"{name}: cannot be had from the Hub ({reason}): check network and name, or give a local folder"
+
+
+def _normalisation(name: str, revision: str | None) -> tuple[Any, Any]:
+    """Mean and standard deviation from the model's preprocessor_config.json, or ImageNet's where it has none."""
+    path: Path | None = Path(name) / "preprocessor_config.json"
+    if not Path(name).is_dir():
+        from transformers.utils import cached_file
+
+        found = cached_file(
+            name, "preprocessor_config.json", revision=revision, _raise_exceptions_for_missing_entries=False
+        )
+        path = Path(found) if found else None
+    if path is None or not path.exists():
+        return IMAGENET
+    try:
+        given = json.loads(path.read_text())
+    except ValueError as error:
+        raise ForeactError(f"{path} cannot be read: {error}") from error
+    if not given.get("do_normalize", True):
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return tuple(given.get("image_mean", IMAGENET[0])), tuple(given.get("image_std", IMAGENET[1]))
