@@ -115,5 +115,5 @@ def test_tokens_of_another_encoder_are_refused():
     TOKENS.require(
         TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="x", image_size=1), model="m", source="s"
     )
-    with pytest.raises(ForeactError, match="encoder test@0 .* tokens of test@1"):
+    with pytest.raises(ForeactError, match=r"encoder test@0 .* tokens of test@1"):
         TOKENS.require(other, model="this model", source="data")
