@@ -87,6 +87,22 @@ def test_part_of_an_episode(tiny_dataset: Path) -> None:
             dataset.frames(2, start=start, count=count)
 
 
+@pytest.mark.parametrize("name", ["tiny_dataset", "joined"])
+def test_gathered_frames_are_those_of_the_episodes(name: str, request: pytest.FixtureRequest, copy: Path) -> None:
+    if name == "joined":
+        join_videos(copy)
+    dataset = LeRobotDataset(copy if name == "joined" else request.getfixturevalue(name))
+    rng = np.random.default_rng(0)
+    episodes = rng.integers(len(dataset.episodes), size=23)
+    indices = np.array([rng.integers(dataset.episodes[e].length) for e in episodes])
+    frames = dataset.gather_frames(episodes, indices, size=32)
+    assert frames.shape == (23, 32, 32, 3)
+    for frame, episode, index in zip(frames, episodes, indices):
+        assert np.array_equal(frame, dataset.frames(int(episode), size=32)[index])
+    with pytest.raises(ForeactError, match="episode 1 has no frame 99"):
+        dataset.gather_frames(np.array([0, 1]), np.array([0, 99]))
+
+
 def test_cameras_by_full_and_short_name(two_camera_dataset: Path) -> None:
     dataset = LeRobotDataset(two_camera_dataset, camera="side")
     assert dataset.camera == "observation.images.side"

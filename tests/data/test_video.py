@@ -73,6 +73,8 @@ def test_every_frame_of_foreign_videos_is_found(tmp_path: Path, codec: str, opti
     assert np.abs(whole.astype(int) - frames).mean() < 6
     for start in range(37):
         assert np.array_equal(video.read(start=start, count=1)[0], whole[start])
+    numbers = np.random.default_rng(0).integers(37, size=50)
+    assert np.array_equal(video.read_frames(numbers), whole[numbers])
 
 
 def test_size_squashes_to_a_square(clip: Path) -> None:

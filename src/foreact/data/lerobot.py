@@ -170,6 +170,31 @@ class LeRobotDataset:
         except ForeactError as error:
             raise ForeactError(f"episode {episode}: {error}") from error.__cause__
 
+    def gather_frames(self, episodes: np.ndarray, indices: np.ndarray, *, size: int | None = None) -> np.ndarray:
+        """Single frames of the chosen camera from anywhere, uint8 (B, height, width, 3); each video is opened once.
+
+        Args:
+            episodes: their numbers, (B,).
+            indices: frames within each episode, (B,).
+            size: squash to size x size pixels; as stored if None.
+
+        Raises:
+            ForeactError: frames outside their episode; a video is missing, damaged or shorter than its episodes.
+        """
+        numbers = np.empty(len(indices), dtype=np.int64)
+        rows: dict[Video, list[int]] = {}
+        for row, (episode, index) in enumerate(zip(episodes, indices, strict=True)):
+            if not 0 <= index < self._episode_files(int(episode)).length:
+                raise ForeactError(f"{self.root}: episode {episode} has no frame {index}")
+            video, begin, _ = self.video_of(int(episode))
+            numbers[row] = index + (video.frame_at(begin) if begin else 0)
+            rows.setdefault(video, []).append(row)
+        parts = [video.read_frames(numbers[chosen], size=size) for video, chosen in rows.items()]
+        gathered = np.empty((len(numbers), *parts[0].shape[1:]), dtype=np.uint8)
+        for chosen, part in zip(rows.values(), parts):
+            gathered[chosen] = part
+        return gathered
+
     def video_of(self, episode: int, camera: str | None = None) -> tuple[Video, float, float | None]:
         """The file that holds an episode's pictures, and the seconds at which it begins and (if known) ends there."""
         name = self.camera if camera is None else self._full_name(camera)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,37 +86,58 @@ class Video:
         Raises:
             ForeactError: the file is missing, damaged or has fewer frames.
         """
-        shown, keys = self._index.shown, self._index.keys
-        count = len(shown) - start if count is None else count
-        if start < 0 or count < 1 or start + count > len(shown):
-            raise ForeactError(f"video {self.path} has {len(shown)} frames, not frames {start} to {start + count - 1}")
-        wanted = shown[start : start + count]
-        key = int(keys[max(np.searchsorted(keys, wanted[0], side="right") - 1, 0)])
+        count = self.frame_count - start if count is None else count
+        if start < 0 or count < 1 or start + count > self.frame_count:
+            raise ForeactError(
+                f"video {self.path} has {self.frame_count} frames, not frames {start} to {start + count - 1}"
+            )
+        return self.read_frames(np.arange(start, start + count), size=size)
+
+    def read_frames(self, numbers: np.ndarray, *, size: int | tuple[int, int] | None = None) -> np.ndarray:
+        """Frames of any numbers, in their order, repeated ones too: uint8 (B, height, width, 3).
+
+        Args:
+            numbers: of the frames, (B,), at least one.
+            size: as in `read`.
+
+        Raises:
+            ForeactError: the file is missing, damaged or has fewer frames.
+        """
         size = (size, size) if isinstance(size, int) else size
+        unique, inverse = np.unique(numbers, return_inverse=True)
+        if unique[0] < 0 or unique[-1] >= self.frame_count:
+            raise ForeactError(
+                f"video {self.path} has {self.frame_count} frames, not frames {unique[0]} to {unique[-1]}"
+            )
         frames: list[np.ndarray] = []
         try:
-            self._decode(key, wanted, size, frames)
+            self._decode(unique, size, frames)
         except (av.FFmpegError, OSError) as error:
-            raise self._damaged(start + len(frames), _reason(error)) from error
-        if len(frames) < count:
-            raise self._damaged(start + len(frames), "end of data")
-        return np.stack(frames)
+            raise self._damaged(int(unique[len(frames)]), _reason(error)) from error
+        if len(frames) < len(unique):
+            raise self._damaged(int(unique[len(frames)]), "end of data")
+        stacked = np.stack(frames)
+        return stacked if np.array_equal(unique, numbers) else stacked[inverse]
 
-    def _decode(self, key: int, wanted: np.ndarray, size: tuple[int, int] | None, frames: list[np.ndarray]) -> None:
-        """Append the pictures shown at the times `wanted`, decoding from the key frame at `key`."""
+    def _decode(self, numbers: np.ndarray, size: tuple[int, int] | None, frames: list[np.ndarray]) -> None:
+        """Append the frames of the rising `numbers`; stops early where one cannot be decoded."""
+        shown, keys = self._index.shown, self._index.keys
         reformat = VideoReformatter()
         with av.open(str(self.path)) as container:
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO" if len(wanted) > 32 else "NONE"
-            container.seek(key, stream=stream)
-            for frame in container.decode(stream):
-                if frame.pts is None or frame.pts < wanted[len(frames)]:
-                    continue
-                if frame.pts > wanted[len(frames)]:
+            stream.thread_type = "AUTO" if numbers[-1] - numbers[0] == len(numbers) - 1 > 32 else "NONE"
+            pictures: Iterator[av.VideoFrame] = iter(())
+            previous = None
+            for number in numbers:
+                wanted = shown[number]
+                if number - 1 != previous:
+                    container.seek(int(keys[max(np.searchsorted(keys, wanted, side="right") - 1, 0)]), stream=stream)
+                    pictures = container.decode(stream)
+                picture = next((p for p in pictures if p.pts is not None and p.pts >= wanted), None)
+                if picture is None or picture.pts != wanted:
                     return
-                frames.append(_scaled(frame, size or (frame.height, frame.width), reformat))
-                if len(frames) == len(wanted):
-                    return
+                frames.append(_scaled(picture, size or (picture.height, picture.width), reformat))
+                previous = number
 
     def _damaged(self, frame: int, reason: str) -> ForeactError:
         return ForeactError(f"video {self.path} is truncated or damaged: frame {frame} cannot be decoded ({reason})")
