@@ -125,7 +125,10 @@ class Video:
         reformat = VideoReformatter()
         with av.open(str(self.path)) as container:
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO" if numbers[-1] - numbers[0] == len(numbers) - 1 > 32 else "NONE"
+            if numbers[-1] - numbers[0] == len(numbers) - 1 > 32:
+                stream.thread_type = "AUTO"
+            else:  # Several threads work ahead, on frames that the next seek throws away.
+                stream.codec_context.thread_count = 1
             pictures: Iterator[av.VideoFrame] = iter(())
             previous = None
             for number in numbers:
