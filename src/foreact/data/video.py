@@ -15,6 +15,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from foreact.errors import ForeactError
 
+# Waking threads for one small picture takes longer than scaling it. Older PyAV has no such option.
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
+
 
 class _Index(NamedTuple):
     """Presentation times of all frames and of key frames, sorted, in ticks; seconds per tick; height and width."""
@@ -193,8 +196,10 @@ def write_video(
         with av.open(str(temporary), "w", format="mp4") as container:
             stream: Any = container.add_stream(codec, rate=fps, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            reformat = VideoReformatter()
             for picture in frames_THWC:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+                container.mux(stream.encode(reformat.reformat(frame, format="yuv420p", **_ONE_THREAD)))
             container.mux(stream.encode())
         temporary.replace(path)
     except (av.FFmpegError, OSError) as error:
@@ -217,7 +222,7 @@ def scale_frames(frames_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _scaled(frame: av.VideoFrame, size: tuple[int, int], reformat: VideoReformatter) -> np.ndarray:
     """A frame as uint8 (height, width, 3): averaged over areas where it shrinks."""
     how = Interpolation.AREA if size[0] < frame.height else Interpolation.BICUBIC
-    return reformat.reformat(frame, size[1], size[0], "rgb24", interpolation=how).to_ndarray()
+    return reformat.reformat(frame, size[1], size[0], "rgb24", interpolation=how, **_ONE_THREAD).to_ndarray()
 
 
 def _reason(error: Exception) -> str:
