@@ -1,0 +1,95 @@
+"""From the numbers of windows to rows and paired differences with intervals over episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+from foreact.evaluation.intervals import Bootstrap, Interval
+from foreact.evaluation.results import Comparison, Row
+from foreact.evaluation.scoring import RATIOS, Scores
+
+PERSISTENCE = "persistence"
+
+
+@dataclass(kw_only=True)
+class Scoreboard:
+    """Collects the scores of all models, window by window.
+
+    Attributes:
+        episodes: of each window added, in order.
+        scores: model -> one `Scores` per window.
+    """
+
+    episodes: list[int] = field(default_factory=list)
+    scores: dict[str, list[Scores]] = field(default_factory=dict)
+
+    def add(self, episode: int, scores: dict[str, Scores]) -> None:
+        """Add a window: its episode and the scores of every model."""
+        self.episodes.append(episode)
+        for model, values in scores.items():
+            self.scores.setdefault(model, []).append(values)
+
+    def drop(self, metric: str) -> None:
+        """Forget a metric and its best-of-K twin."""
+        for scores in self.scores.values():
+            for window in scores:
+                window.pop(metric, None)
+                window.pop(f"{metric}_best_of_k", None)
+
+    def metrics(self, model: str) -> tuple[str, ...]:
+        """What is known of a model."""
+        return tuple(self.scores[model][0])
+
+    def values(self, model: str, metric: str) -> np.ndarray:
+        """(W, S), or (W, 2, S) for a ratio."""
+        return np.stack([scores[metric] for scores in self.scores[model]])
+
+    def rows(self, subsets: dict[str, np.ndarray], bootstrap: Bootstrap) -> tuple[Row, ...]:
+        """Rows of every model, metric, chunk and subset (masks over the windows); empty subsets have none."""
+        rows = []
+        for model in self.scores:
+            for metric in self.metrics(model):
+                for name in (metric, "token_l1_skill") if metric == "token_l1" else (metric,):
+                    rows += self._rows(model, name, subsets, bootstrap)
+        return tuple(rows)
+
+    def comparisons(
+        self, models: Sequence[str], subsets: dict[str, np.ndarray], bootstrap: Bootstrap
+    ) -> tuple[Comparison, ...]:
+        """Differences of each two of `models`, the earlier minus the later, in every metric that both have."""
+        groups, found = np.array(self.episodes), []
+        for model, reference in combinations(models, 2):
+            shared = [m for m in self.metrics(model) if m in self.metrics(reference) and m not in RATIOS]
+            for metric in shared:
+                difference = self.values(model, metric) - self.values(reference, metric)
+                for subset, mask in subsets.items():
+                    for chunk in range(difference.shape[1]):
+                        interval = bootstrap.mean(difference[mask, chunk], groups[mask])
+                        if interval:
+                            keys = {"metric": metric, "chunk": chunk + 1, "subset": subset, **vars(interval)}
+                            found.append(Comparison(model=model, reference=reference, **keys))
+        return tuple(found)
+
+    def _rows(self, model: str, metric: str, subsets: dict[str, np.ndarray], bootstrap: Bootstrap) -> list[Row]:
+        chunks = self.values(model, "token_l1" if metric == "token_l1_skill" else metric).shape[-1]
+        rows = []
+        for subset, mask in subsets.items():
+            for chunk in range(chunks):
+                interval = self._interval(model, metric, chunk, mask, bootstrap)
+                if interval:
+                    rows.append(Row(model=model, metric=metric, chunk=chunk + 1, subset=subset, **vars(interval)))
+        return rows
+
+    def _interval(self, model: str, metric: str, chunk: int, mask: np.ndarray, bootstrap: Bootstrap) -> Interval | None:
+        groups = np.array(self.episodes)[mask]
+        if metric == "token_l1_skill":
+            error, reference = (self.values(m, "token_l1")[mask, chunk] for m in (model, PERSISTENCE))
+            return bootstrap.skill(error, reference, groups)
+        values = self.values(model, metric)[mask]
+        if metric in RATIOS:
+            return bootstrap.ratio(values[:, 0, chunk], values[:, 1, chunk], groups)
+        return bootstrap.mean(values[:, chunk], groups)

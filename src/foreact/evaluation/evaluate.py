@@ -1,0 +1,220 @@
+"""`evaluate`: roll out held-out episodes, judge what was imagined, and say how sure the numbers are."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from foreact.contracts import LatentActionModel, WorldModel
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.splits import Split
+from foreact.data.token_cache import TokenCache
+from foreact.errors import ForeactError
+from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
+from foreact.evaluation.metrics import load_lpips
+from foreact.evaluation.poses import PoseTarget, find_poses
+from foreact.evaluation.results import Results
+from foreact.evaluation.rollouts import (
+    Protocol,
+    Window,
+    check_model,
+    moving_windows,
+    select_windows,
+    usable_lengths,
+)
+from foreact.evaluation.scoring import Judge
+from foreact.evaluation.stage import ORACLE, TRUE_TOKENS, EvaluationConfig, Stage, choose_strips
+from foreact.evaluation.state_probe import StateProbe, fit_probe
+from foreact.evaluation.timing import time_models
+from foreact.progress import OnProgress
+
+Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
+
+READABLE = 0.5
+"""A pose counts as readable if the probe's error on true tokens is at most this share of a blind guess's error."""
+
+
+def evaluate(
+    models: Mapping[str, WorldModel],
+    cache: TokenCache,
+    split: Split,
+    *,
+    rla: LatentActionModel | None = None,
+    decoder: Any = None,
+    config: EvaluationConfig | None = None,
+    cost: Mapping[str, Any] | None = None,
+    bar: Bar | None = None,
+) -> Results:
+    """Evaluate world models on the held-out episodes of a dataset.
+
+    Args:
+        models: by the names that their rows get (`rla_wm`, `dino_wm`), in evaluation mode, all on one device.
+        cache: tokens of the dataset.
+        split: which episodes are held out; the state probe sees only the others.
+        rla: the autoencoder of the `oracle` row; that of the first model that has one if None.
+        decoder: image decoder; without one there are no metrics of pictures and no film strips.
+        config: the defaults if None.
+        cost: parameters and FLOPs to be shown in the report.
+        bar: (title, unit) -> a context that gives a progress callback.
+
+    Raises:
+        ForeactError: models, tokens, split and dataset do not fit together, or no episode is long enough.
+    """
+    config, bar = config or EvaluationConfig(), bar or _no_bar
+    dataset, protocol = cache.dataset, config.protocol
+    rla = rla or next((m.rla for m in models.values() if hasattr(m, "rla")), None)
+    _check(models, rla, decoder, cache, split, protocol)
+    lengths = usable_lengths(dataset, split.validation, protocol)
+    windows = select_windows(lengths, protocol)
+    device = next((p.device for m in models.values() if isinstance(m, nn.Module) for p in m.parameters()), None)
+    stage = Stage(cache=cache, config=config, device=device or torch.device("cpu"), decoder=decoder)
+    poses = find_poses(dataset, columns=config.pose_columns)
+    moving, rule = moving_windows(dataset, windows, protocol, poses, stage.token_changes(windows))
+    probe = None
+    if poses:
+        with bar("fit state probe", "steps") as on_progress:
+            probe = fit_probe(
+                cache, split.train, poses, config=config.probe, device=stage.device, on_progress=on_progress
+            )
+    lpips, reason = load_lpips(stage.device)
+    judge = Judge(decoder=decoder, probe=probe, lpips=lpips, motion_threshold=stage.motion_threshold(split.train))
+    notes = _notes(dataset, split, lengths, poses, rule, None if decoder is None else reason)
+    shown = choose_strips(windows, moving, config.strips if decoder is not None else 0)
+    with bar("roll out", "windows") as on_progress:
+        board, strips = stage.run(models, rla, judge, windows, shown, moving, on_progress)
+    notes |= _drop_unreadable(board, probe, stage, windows)
+    with torch.no_grad():
+        timings = time_models(models, decoder, stage.example(windows[0]), protocol, config.timing_batch)
+    subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
+    return Results(
+        split_hash=split.hash,
+        seeds=(protocol.seed,),
+        rows=board.rows(subsets, config.bootstrap),
+        paired=board.comparisons((*models, PERSISTENCE), subsets, config.bootstrap),
+        dataset=_describe_dataset(dataset, split),
+        encoder=cache.spec.fingerprint,
+        protocol=_describe_protocol(config, windows, lengths, moving, rule),
+        models={name: _describe_model(model) for name, model in models.items()},
+        versions={"foreact": version("foreact"), "python": platform.python_version(), "torch": torch.__version__},
+        machine={"device": _device_name(stage.device), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        cost=dict(cost or {}),
+        timings=timings,
+        notes=notes,
+        strips=strips,
+    )
+
+
+def _check(
+    models: Mapping[str, WorldModel],
+    rla: LatentActionModel | None,
+    decoder: Any,
+    cache: TokenCache,
+    split: Split,
+    protocol: Protocol,
+) -> None:
+    if split.dataset != cache.dataset.fingerprint():
+        raise ForeactError(
+            f"the split {split.hash} belongs to another dataset than {cache.dataset.root}: make a split of this one"
+        )
+    taken = {PERSISTENCE, ORACLE, TRUE_TOKENS} & models.keys()
+    if taken:
+        raise ForeactError(
+            f"a model cannot be called {sorted(taken)[0]}, which is a reference row: give it another name"
+        )
+    parts: dict[str, Any] = {**models, "the RLA of the oracle": rla, "the image decoder": decoder}
+    for name, part in parts.items():
+        if part is not None:
+            part.config.tokens.require(cache.spec, model=name, source=str(cache.dataset.root))
+    for name, model in models.items():
+        check_model(name, model, cache.dataset, protocol)
+
+
+def _drop_unreadable(
+    board: Scoreboard, probe: StateProbe | None, stage: Stage, windows: Sequence[Window]
+) -> dict[str, str]:
+    """Take poses off the board that the probe cannot read from true tokens; the reasons, by metric."""
+    reasons: dict[str, str] = {}
+    if probe is None:
+        return reasons
+    truth = [stage.poses(window, probe.targets) for window in windows]
+    guesses = probe.guess_errors({t.metric: np.stack([poses[t.metric][1:] for poses in truth]) for t in probe.targets})
+    for metric, blind in guesses.items():
+        error, guess = float(board.values(TRUE_TOKENS, metric).mean()), float(blind.mean())
+        if error > READABLE * guess:
+            board.drop(metric)
+            reasons[metric] = (
+                f"empty: the probe's error on true held-out tokens is {error:.3g}, a blind guess's {guess:.3g}"
+            )
+    return reasons
+
+
+def _notes(
+    dataset: LeRobotDataset,
+    split: Split,
+    lengths: Mapping[int, int],
+    poses: Sequence[PoseTarget],
+    rule: str,
+    lpips: str | None,
+) -> dict[str, str]:
+    notes = {f"probe: {pose.metric}": pose.about for pose in poses}
+    if not poses:
+        notes["probe"] = "no state probe: the dataset has no column with known poses (any can be named)"
+    left_out = len(split.validation) - len(lengths)
+    if left_out:
+        notes["episodes"] = f"{left_out} of {len(split.validation)} held-out episodes are too short or have no actions"
+    if lpips:
+        notes["lpips"] = f"empty: {lpips}"
+    return notes
+
+
+def _describe_dataset(dataset: LeRobotDataset, split: Split) -> dict[str, Any]:
+    return {
+        "name": dataset.root.resolve().name,
+        "fingerprint": dataset.fingerprint(),
+        "robot": dataset.robot_type,
+        "camera": dataset.camera,
+        "fps": dataset.fps,
+        "episodes": len(dataset.episodes),
+        "frames": dataset.total_frames,
+        "train_episodes": len(split.train),
+        "held_out_episodes": len(split.validation),
+    }
+
+
+def _describe_protocol(
+    config: EvaluationConfig, windows: Sequence[Window], lengths: Mapping[int, int], moving: np.ndarray, rule: str
+) -> dict[str, Any]:
+    return {
+        **asdict(config.protocol),
+        "boundaries": list(config.protocol.boundaries),
+        "episodes": len(lengths),
+        "windows": len(windows),
+        "moving_windows": int(moving.sum()),
+        "moving_episodes": len({w.episode for w, moves in zip(windows, moving, strict=True) if moves}),
+        "moving_rule": rule,
+        "noise": "one CPU generator per window, seeded by (seed, episode, start); its K samples are one batch",
+        "intervals": f"{config.bootstrap.level:.0%} BCa bootstrap over episodes, {config.bootstrap.resamples} resamples",
+        "probe": asdict(config.probe),
+    }
+
+
+def _describe_model(model: WorldModel) -> dict[str, Any]:
+    count = sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else None
+    return {"kind": getattr(model.config, "kind", None), "parameters": count, "stochastic": model.stochastic}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _no_bar(title: str, unit: str) -> AbstractContextManager[OnProgress]:
+    return nullcontext(lambda done, total, values=None: None)

@@ -1,0 +1,133 @@
+"""Pictures of results: film strips as data URIs, drift curves as SVG."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from foreact.evaluation.metrics import describe
+from foreact.evaluation.results import FilmStrip, Results, StripRow
+
+NAMES = {
+    "real": "real",
+    "rla_wm": "RLA-WM",
+    "dino_wm": "DINO-WM",
+    "persistence": "persistence",
+    "oracle": "oracle",
+    "true_tokens": "true tokens",
+}
+COLOURS = {"rla_wm": "#0f766e", "dino_wm": "#b45309", "persistence": "#8a8f98", "oracle": "#6d5bd0"}
+_MORE_COLOURS = ("#be185d", "#0369a1", "#4d7c0f", "#7c2d12")
+_INK = "#010203"  # stands for the page's text colour in drawings
+
+
+def film_strip(
+    truth: Tensor,
+    imagined: Mapping[str, Tensor],
+    *,
+    episode: int,
+    frames: tuple[int, ...],
+    task: str,
+    moving: bool,
+) -> FilmStrip:
+    """Pictures of one window, side by side.
+
+    Args:
+        truth: what was filmed, (S + 1, height, width, 3) in [0, 1].
+        imagined: model -> its samples as pictures, (K, S, height, width, 3); S + 1 pictures where the start is drawn too.
+        episode: number of the episode.
+        frames: numbers of the S + 1 frames.
+        task: the episode's.
+        moving: whether the window is in the subset `moving`.
+    """
+    rows = [StripRow(label="real", images=tuple(data_uri(image) for image in _uint8(truth)))]
+    for name, samples in imagined.items():
+        for k, images in enumerate(_uint8(samples)):
+            label = name if len(samples) == 1 else f"{name} #{k + 1}"
+            rows.append(StripRow(label=label, images=tuple(data_uri(image) for image in images)))
+    return FilmStrip(episode=episode, start=frames[0], task=task, moving=moving, frames=frames, rows=tuple(rows))
+
+
+def data_uri(image: np.ndarray) -> str:
+    """uint8 (height, width, 3) as a WebP data URI that looks the same."""
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "WEBP", quality=92, method=4)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def picture(uri: str) -> np.ndarray:
+    """Inverse of `data_uri`: uint8 (height, width, 3)."""
+    content = base64.b64decode(uri.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def label(name: str) -> str:
+    """A model's name, or that of one of its samples, for a reader."""
+    model, _, sample = name.partition(" ")
+    shown = NAMES.get(model, model.replace("_", " "))
+    return f"{shown} {sample}" if sample else shown
+
+
+def colour(model: str, models: Sequence[str]) -> str:
+    """A model's colour, the same in all drawings of a report."""
+    others = [m for m in models if m not in COLOURS]
+    return COLOURS.get(model) or _MORE_COLOURS[others.index(model) % len(_MORE_COLOURS)]
+
+
+def drift_curves(results: Results, metrics: Sequence[str], *, subset: str) -> str:
+    """One drawing per metric, side by side: mean and interval after each chunk, for every model.
+
+    Returns:
+        An SVG element whose text has the colour of the page.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "foreact", "font.size": 9, "font.family": "sans-serif"}
+    settings |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
+    steps = results.protocol.get("boundaries") or list(range(1, results.last_chunk + 1))
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(3.4 * columns, 2.5 * rows), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+        for axis, metric in zip(axes, metrics):
+            _draw_drift(axis, results, metric, subset, steps)
+        for axis in axes[len(metrics) :]:
+            axis.remove()
+        content = io.StringIO()
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = content.getvalue()
+    return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
+
+
+def _draw_drift(axis: Any, results: Results, metric: str, subset: str, steps: Sequence[int]) -> None:
+    models = results.names()
+    for model in models:
+        rows = [results.row(model, metric, chunk + 1, subset) for chunk in range(len(steps))]
+        known = [(step, row) for step, row in zip(steps, rows) if row is not None]
+        if not known:
+            continue
+        shade = colour(model, models)
+        x, means = [step for step, _ in known], [row.mean for _, row in known]
+        style = "--" if model in ("persistence", "oracle", "true_tokens") else "-"
+        axis.plot(x, means, style, color=shade, marker="o", markersize=3, linewidth=1.6)
+        bands = [(step, row.low, row.high) for step, row in known if row.low is not None and row.high is not None]
+        if bands:
+            axis.fill_between(*zip(*bands), color=shade, alpha=0.15, linewidth=0)
+    axis.set_title(describe(metric).label, fontsize=9, loc="left")
+    axis.set_xticks(list(steps))
+    axis.set_xlabel("steps", fontsize=8)
+    axis.margins(x=0.08)
+    axis.grid(axis="y", linewidth=0.4, alpha=0.35)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _uint8(images: Tensor) -> np.ndarray:
+    return (images.clamp(0, 1) * 255).round().byte().cpu().numpy()

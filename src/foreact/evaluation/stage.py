@@ -1,0 +1,174 @@
+"""Where windows are played: the truth is read, every model imagines it, and both are handed to the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foreact.contracts import LatentActionModel, WorldModel
+from foreact.data.token_cache import TokenCache
+from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
+from foreact.evaluation.figures import film_strip
+from foreact.evaluation.intervals import Bootstrap
+from foreact.evaluation.poses import PoseTarget
+from foreact.evaluation.results import FilmStrip
+from foreact.evaluation.rollouts import Protocol, Window, imagine, oracle, persistence
+from foreact.evaluation.scoring import Judge, Truth
+from foreact.evaluation.state_probe import ProbeConfig
+from foreact.progress import OnProgress
+
+ORACLE = "oracle"
+TRUE_TOKENS = "true_tokens"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is evaluated.
+
+    Attributes:
+        protocol: windows, chunks, samples, seed.
+        pose_columns: float columns to be read by the state probe besides the known ones.
+        probe: how the state probe is trained.
+        bootstrap: how intervals are made.
+        strips: film strips, each of another episode.
+        strip_samples: samples of a stochastic model in a strip.
+        timing_batch: batch size of the second timing, beside 1.
+    """
+
+    protocol: Protocol = field(default_factory=Protocol)
+    pose_columns: tuple[str, ...] = ()
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    strips: int = 6
+    strip_samples: int = 3
+    timing_batch: int = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A dataset with its tokens, a protocol and a device."""
+
+    cache: TokenCache
+    config: EvaluationConfig
+    device: torch.device
+    decoder: Any
+
+    @torch.no_grad()
+    def run(
+        self,
+        models: Mapping[str, WorldModel],
+        rla: LatentActionModel | None,
+        judge: Judge,
+        windows: Sequence[Window],
+        shown: Sequence[Window],
+        moving: np.ndarray,
+        on_progress: OnProgress,
+    ) -> tuple[Scoreboard, tuple[FilmStrip, ...]]:
+        """Scores of all windows, and film strips of those in `shown`."""
+        board, strips = Scoreboard(), []
+        for index, window in enumerate(windows):
+            truth = self.truth(window, judge)
+            drawn = judge.draw(truth.tokens[None])
+            scores = {TRUE_TOKENS: judge.score_images(None if drawn is None else drawn[:, 1:], truth)}
+            scores[TRUE_TOKENS] |= judge.score_poses(truth.tokens[None, 1:], truth)
+            pictures = {}
+            for name, samples in self.futures(models, rla, window, truth).items():
+                scores[name], pictures[name] = judge.score(samples, truth)
+            board.add(window.episode, {name: scores[name] for name in (*pictures, TRUE_TOKENS)})
+            if window in shown and truth.images is not None:
+                frames = tuple(window.start + step for step in (0, *self.config.protocol.boundaries))
+                rows = {**pictures, TRUE_TOKENS: drawn}
+                strips.append(
+                    film_strip(
+                        truth.images,
+                        {name: images[: self.config.strip_samples] for name, images in rows.items()},  # type: ignore[index]
+                        episode=window.episode,
+                        frames=frames,
+                        task=self.cache.dataset.episodes[window.episode].task,
+                        moving=bool(moving[index]),
+                    )
+                )
+            on_progress(index + 1, len(windows))
+        return board, tuple(strips)
+
+    def futures(
+        self, models: Mapping[str, WorldModel], rla: LatentActionModel | None, window: Window, truth: Truth
+    ) -> dict[str, Tensor]:
+        """Imagined tokens (K, S, N, C) of every model and reference row."""
+        protocol = self.config.protocol
+        rows = self.cache.dataset.actions(window.episode)[window.start : window.start + protocol.steps]
+        found = {name: imagine(model, truth.tokens[0], rows, window, protocol) for name, model in models.items()}
+        found[PERSISTENCE] = persistence(truth.tokens)
+        if rla is not None:
+            found[ORACLE] = oracle(rla, truth.tokens)
+        return found
+
+    def truth(self, window: Window, judge: Judge) -> Truth:
+        """What happened in a window, at step 0 and at the end of each chunk."""
+        times = [window.start + step for step in (0, *self.config.protocol.boundaries)]
+        images = None
+        if self.decoder is not None:
+            size = self.decoder.config.image_size[0]
+            read = [self.cache.dataset.frames(window.episode, start=t, count=1, size=size)[0] for t in times]
+            images = torch.from_numpy(np.stack(read)).to(self.device).float() / 255
+        tokens = self._tokens([window.episode] * len(times), times)
+        return Truth(tokens=tokens, images=images, poses=self.poses(window, judge.probe.targets if judge.probe else ()))
+
+    def poses(self, window: Window, targets: Sequence[PoseTarget]) -> dict[str, np.ndarray]:
+        """True poses at step 0 and at the end of each chunk: metric -> (S + 1, D)."""
+        times = [window.start + step for step in (0, *self.config.protocol.boundaries)]
+        return {t.metric: t.read(self.cache.dataset, window.episode)[times] for t in targets}
+
+    def example(self, window: Window) -> tuple[Tensor, np.ndarray]:
+        """s_0 (N, C) and actions (steps, A) of a window, for timing."""
+        actions = self.cache.dataset.actions(window.episode)
+        start = self._tokens([window.episode], [window.start])[0]
+        return start, actions[window.start : window.start + self.config.protocol.steps]
+
+    def token_changes(self, windows: Sequence[Window]) -> np.ndarray:
+        """Mean |s_T - s_0| of each window, (W,)."""
+        ends = [self._tokens([w.episode] * 2, [w.start, w.start + self.config.protocol.steps]) for w in windows]
+        return np.array([float((last - first).abs().mean()) for first, last in ends])
+
+    def motion_threshold(self, episodes: Sequence[int], pairs: int = 256) -> float:
+        """Mean change of a token (RMS over channels) over one chunk, in random pairs of the training episodes."""
+        chunk = self.config.protocol.chunk
+        lengths = {e: self.cache.dataset.episodes[e].length for e in episodes}
+        places = np.array([(e, t) for e, length in lengths.items() for t in range(length - chunk)])
+        if not len(places):
+            return 0.0
+        chosen = places[np.random.default_rng(0).integers(len(places), size=pairs)]
+        changes = [
+            (self._tokens([e, e], [t, t + chunk]).diff(dim=0).square().mean(dim=-1).sqrt()).mean() for e, t in chosen
+        ]
+        return float(torch.stack(changes).mean())
+
+    def _tokens(self, episodes: Sequence[int], times: Sequence[int]) -> Tensor:
+        tokens = self.cache.gather(np.asarray(episodes), np.asarray(times))
+        return torch.from_numpy(np.asarray(tokens, dtype=np.float32)).to(self.device)
+
+
+def choose_strips(windows: Sequence[Window], moving: np.ndarray, count: int) -> tuple[Window, ...]:
+    """Windows to be shown, chosen without looking at any prediction.
+
+    Of each episode the first window in which something moves (or the first, where nothing ever does); of these at most
+    `count`, evenly spread over the episodes with movement, filled up from the others.
+    """
+    first: dict[bool, dict[int, Window]] = {True: {}, False: {}}
+    for window, moves in zip(windows, moving, strict=True):
+        first[bool(moves)].setdefault(window.episode, window)
+    active = list(first[True].values())
+    still = [window for episode, window in first[False].items() if episode not in first[True]]
+    chosen = _spread(active, count)
+    return (*chosen, *_spread(still, count - len(chosen)))
+
+
+def _spread(items: list[Window], count: int) -> list[Window]:
+    if count <= 0 or not items:
+        return []
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))]

@@ -1,0 +1,69 @@
+"""Milliseconds per chunk, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foreact.contracts import WorldModel
+from foreact.evaluation.results import Timing
+from foreact.evaluation.rollouts import Protocol, chunked_actions
+
+_REPEATS = 9
+_FEWEST = 3
+_SECONDS = 10.0  # after which no further repeat is begun
+
+
+def time_models(
+    models: Mapping[str, WorldModel], decoder: Any, example: tuple[Tensor, np.ndarray], protocol: Protocol, batch: int
+) -> tuple[Timing, ...]:
+    """Time one chunk of each model, tokens to tokens, and one call of the image decoder, at batch 1 and `batch`.
+
+    Args:
+        models: on the device of `example`.
+        decoder: image decoder or None; its rows are called `image_decoder`.
+        example: tokens (N, C) and actions (steps, A).
+        protocol: gives the chunk.
+        batch: the larger batch size.
+    """
+    start, actions = example
+    timings = []
+    for size in sorted({1, batch}):
+        tokens = start.expand(size, *start.shape).contiguous()
+        calls: dict[str, Callable[[], Any]] = {}
+        for name, model in models.items():
+            calls[name] = _prediction(model, tokens, actions, protocol)
+        if decoder is not None:
+            calls["image_decoder"] = lambda tokens=tokens: decoder.decode(tokens)  # type: ignore[misc]
+        timings += [_time(name, size, call, start.device) for name, call in calls.items()]
+    return tuple(timings)
+
+
+def _prediction(model: WorldModel, tokens: Tensor, actions: np.ndarray, protocol: Protocol) -> Callable[[], Tensor]:
+    config: Any = model.config
+    chunk, lengths = chunked_actions(actions, protocol, config.horizon, len(tokens))[0]
+    chunk, lengths = chunk.to(tokens.device), lengths.to(tokens.device)
+    return lambda: model.predict(tokens, chunk, lengths, torch.Generator().manual_seed(0))
+
+
+def _time(name: str, batch: int, call: Callable[[], Any], device: torch.device) -> Timing:
+    call()
+    times: list[float] = []
+    while len(times) < _REPEATS and (len(times) < _FEWEST or sum(times) < _SECONDS):
+        _wait(device)
+        begin = time.perf_counter()
+        call()
+        _wait(device)
+        times.append(time.perf_counter() - begin)
+    low, median, high = np.quantile(np.array(times) * 1000, [0.1, 0.5, 0.9])
+    return Timing(model=name, batch=batch, median=float(median), low=float(low), high=float(high), repeats=len(times))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
