@@ -126,8 +126,11 @@ def _bca(point: float, draws: np.ndarray, leave_one_out: np.ndarray, level: floa
     below = ((draws < point).sum() + 0.5 * (draws == point).sum()) / len(draws)
     bias = normal.inv_cdf(float(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
     influence = leave_one_out.mean() - leave_one_out
-    spread = (influence**2).sum()
-    acceleration = (influence**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
+    largest = np.abs(influence).max(initial=0.0)
+    acceleration = 0.0
+    if largest > 0:
+        influence = influence / largest  # else squares of tiny differences vanish
+        acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
     ends = []
     for tail in ((1 - level) / 2, (1 + level) / 2):
         shifted = bias + normal.inv_cdf(tail)
