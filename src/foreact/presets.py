@@ -33,6 +33,7 @@ class Preset:
         latent_tokens: Q.
         latent_channels: Z.
         residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
+        standardise: whether tokens and changes are put in units of their spread (not in the paper).
         horizon: H, the longest action chunk.
         decoder_channels: stages of the image decoder.
         decoder_blocks: residual blocks in each.
@@ -52,6 +53,7 @@ class Preset:
     latent_tokens: int
     latent_channels: int
     residual_output: bool
+    standardise: bool
     horizon: int = 15
     decoder_channels: tuple[int, ...]
     decoder_blocks: int
@@ -74,6 +76,7 @@ class Preset:
             latent_channels=self.latent_channels,
             positions=variant == "paper",
             residual_output=self.residual_output,
+            standardise=self.standardise,
         )
 
     def rla_wm(self, rla: RLAConfig, action_dim: int, *, variant: Variant = "paper") -> RLAWorldModelConfig:
@@ -103,6 +106,7 @@ class Preset:
             depth=self.condition_depth + self.rla_depth,
             heads=self.heads,
             residual_output=self.residual_output,
+            standardise=self.standardise,
         )
 
     def image_decoder(self, tokens: TokenSpec) -> ImageDecoderConfig:
@@ -127,6 +131,7 @@ def tiny() -> Preset:
         latent_tokens=8,
         latent_channels=16,
         residual_output=True,
+        standardise=True,
         decoder_channels=(96, 64, 32, 16),
         decoder_blocks=1,
         pairs=PairSampling(),
@@ -156,6 +161,7 @@ def small() -> Preset:
         latent_tokens=16,
         latent_channels=32,
         residual_output=True,
+        standardise=True,
         decoder_channels=(160, 96, 64, 32),
         decoder_blocks=1,
         pairs=PairSampling(),
@@ -184,6 +190,7 @@ def paper() -> Preset:
         latent_tokens=32,
         latent_channels=64,
         residual_output=False,
+        standardise=False,
         decoder_channels=(512, 256, 128, 64),
         decoder_blocks=2,
         pairs=PairSampling(),

@@ -5,7 +5,8 @@
 Both networks are plain pre-norm transformers over [Q learned tokens | N patch tokens]. Choices the paper leaves open:
 2-D position codes on the patch tokens, and learned slot tokens added to z in the decoder, so that slots and places are
 told apart (`positions=False` gives the released code's position-free networks). The output is s_{t+h} itself by
-default; `residual_output` makes it a correction of s_t, which starts training at persistence.
+default; `residual_output` makes it a correction of s_t, which starts training at persistence. `standardise` puts tokens
+and changes in units of their spread in the training split, which a small training budget needs.
 
 Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, D width.
 """
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 
 from foreact.contracts import Batch
 from foreact.nn.attention import Block, initialise, learned_tokens, zero
-from foreact.nn.losses import regression_loss
 from foreact.nn.positions import PatchEmbedding
+from foreact.nn.tokens import TokenScale
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
@@ -38,6 +39,7 @@ class RLAConfig(ModelConfig):
         latent_channels: Z; |z| = Q * Z.
         positions: 2-D position codes on patch tokens (off in the released code).
         residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
+        standardise: fit statistics of tokens and changes before training.
     """
 
     kind: ClassVar[str] = "rla"
@@ -50,6 +52,7 @@ class RLAConfig(ModelConfig):
     latent_channels: int = 64
     positions: bool = True
     residual_output: bool = False
+    standardise: bool = False
 
     def build(self) -> RLA:
         """An RLA autoencoder with fresh weights."""
@@ -64,21 +67,23 @@ class RLA(PretrainedModel):
     def __init__(self, config: RLAConfig) -> None:
         super().__init__()
         self.config = config
+        self.scale = TokenScale(config.tokens.channels)
         self.encoder = ResidualEncoder(config)
         self.decoder = ResidualDecoder(config)
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """z = f_enc(s_{t+h} - s_t): two (B, N, C) -> (B, Q, Z)."""
-        return self.encoder(tokens_th.float() - tokens_t.float())
+        return self.encoder(self.scale.difference(tokens_t, tokens_th))
 
     def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
         """s^_{t+h} = f_dec(s_t, z): (B, N, C) and (B, Q, Z) -> (B, N, C)."""
-        return self.decoder(tokens_t.float(), z)
+        out_BNC = self.decoder(self.scale.normalise(tokens_t), z)
+        return self.scale.restore(out_BNC, tokens_t, residual=self.config.residual_output)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction loss L1 + MSE; the skill against persistence is logged beside it."""
         predicted = self.decode(batch.tokens_t, self.infer(batch.tokens_t, batch.tokens_th)).float()
-        return regression_loss(predicted, batch.tokens_th, batch.tokens_t)
+        return self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)
 
 
 class ResidualEncoder(nn.Module):
@@ -103,11 +108,10 @@ class ResidualEncoder(nn.Module):
 
 
 class ResidualDecoder(nn.Module):
-    """f_dec: projected z and s_t through self-attention; the patch positions become s_{t+h}."""
+    """f_dec: projected z and s_t through self-attention; the patch positions become s_{t+h} or its difference from s_t."""
 
     def __init__(self, config: RLAConfig) -> None:
         super().__init__()
-        self.residual_output = config.residual_output
         self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.positions)
         self.project_z = nn.Linear(config.latent_channels, config.dim)
         self.slots = learned_tokens(config.latent_tokens, config.dim)
@@ -122,5 +126,4 @@ class ResidualDecoder(nn.Module):
         x_BSD = torch.cat([self.project_z(z_BQZ) + self.slots, self.project(tokens_BNC)], dim=1)
         for block in self.blocks:
             x_BSD = block(x_BSD)
-        out_BNC = self.out(self.norm(x_BSD[:, len(self.slots) :]))
-        return tokens_BNC + out_BNC if self.residual_output else out_BNC
+        return self.out(self.norm(x_BSD[:, len(self.slots) :]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foreact.contracts import Batch
 from foreact.data.lerobot import LeRobotDataset
@@ -24,7 +24,7 @@ from foreact.training.self_distillation import SelfDistillation
 from foreact.world_models.dino_wm import DinoWM
 from foreact.world_models.rla_wm import RLAWorldModel
 
-_LATENT_PAIRS = 2048  # pairs that the statistics of z are fitted on
+_STATISTICS_PAIRS = 1024  # pairs that the statistics of tokens, changes and z are fitted on
 _ENCODE_BATCH = 64
 
 
@@ -32,6 +32,8 @@ def rla_task(model: RLA, recordings: Recordings, sampling: PairSampling, config:
     """The RLA autoencoder on frame pairs; needs no actions."""
     model.config.tokens.require(recordings.cache.spec, model="this RLA", source=str(recordings.dataset.root))
     batches = PairBatches(recordings, sampling, batch_size=config.batch_size, seed=config.seed)
+    if model.config.standardise:
+        model.scale.fit(*_some_pairs(batches))
     return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
 
 
@@ -54,8 +56,11 @@ def world_model_task(
     batches = PairBatches(
         recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=model.config.horizon
     )
+    some = _some_pairs(batches)
     if isinstance(model, RLAWorldModel):
-        model.fit_latents(_latents(model.rla, batches))
+        model.fit_latents(_latents(model.rla, *some))
+    elif model.config.standardise:
+        model.scale.fit(*some)
     return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
 
 
@@ -98,14 +103,14 @@ def _task(model: PretrainedModel, recordings: Recordings, batches: Any, run: Pat
     return Task(model=model, loss=loss, batches=batches, export=export, about=described)
 
 
+def _some_pairs(batches: PairBatches) -> tuple[Tensor, Tensor]:
+    """Tokens of both frames (P, N, C) of pairs drawn as in training, under a step number that training never uses."""
+    pairs, gather = batches.sampler.sample(2**31, _STATISTICS_PAIRS), batches.recordings.cache.gather
+    s_t, s_th = gather(pairs.episode, pairs.start), gather(pairs.episode, pairs.start + pairs.horizon)
+    return torch.from_numpy(s_t), torch.from_numpy(s_th)
+
+
 @torch.no_grad()
-def _latents(rla: nn.Module, batches: PairBatches) -> Tensor:
-    """z (B, Q, Z) of pairs drawn as in training, under a step number that training never uses."""
-    pairs = batches.sampler.sample(2**31, _LATENT_PAIRS)
-    found = []
-    for first in range(0, _LATENT_PAIRS, _ENCODE_BATCH):
-        part = pairs[first : first + _ENCODE_BATCH]
-        gather = batches.recordings.cache.gather
-        s_t, s_th = gather(part.episode, part.start), gather(part.episode, part.start + part.horizon)
-        found.append(rla.infer(torch.from_numpy(s_t), torch.from_numpy(s_th)))  # type: ignore[operator]
-    return torch.cat(found)
+def _latents(rla: RLA, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+    parts = zip(tokens_t.split(_ENCODE_BATCH), tokens_th.split(_ENCODE_BATCH), strict=True)
+    return torch.cat([rla.infer(s_t, s_th) for s_t, s_th in parts])

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.encoders.tiny import PATCH, TinyEncoderConfig
+from foreact.encoders.tiny import PATCH, TinyEncoderConfig, whitened_cosines
 from foreact.nn.attention import Block, initialise
 from foreact.training.views import random_colours, random_crops
+
+CONTRAST_FLOOR = 0.25  # of pixels in [-1, 1]: below it, differences within a patch pass for noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class SelfDistillationConfig:
     student_temperature: float = 0.1
     teacher_temperature: float = 0.06
     momentum: float = 0.992
-    mask_ratio: float = 0.7
+    mask_ratio: float = 0.6
 
 
 class SelfDistillation(nn.Module):
@@ -145,6 +147,9 @@ class PixelDecoder(nn.Module):
         self.block = Block(dim, heads)
         self.out = nn.Linear(dim, 3 * PATCH * PATCH)
         initialise(self)
+        waves = whitened_cosines(dim).flatten(1)
+        with torch.no_grad():  # start as the inverse of what the encoder's patch embedding starts as
+            self.out.weight.copy_((0.3 * waves / waves.square().sum(1, keepdim=True)).T)
 
     def forward(self, tokens_BNC: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, 768)."""
@@ -171,9 +176,9 @@ def random_masks(count: int, patches: int, ratio: float, generator: torch.Genera
 
 
 def reconstruction_loss(predicted_BNP: Tensor, target_BNP: Tensor, mask_BN: Tensor, *, visible: float = 1.0) -> Tensor:
-    """L1 per patch in units of the patch's own contrast, so that small objects count; visible patches weigh `visible`."""
-    contrast = target_BNP.std(dim=-1) + 0.15
-    error = (predicted_BNP.float() - target_BNP).abs().mean(-1) / contrast
+    """Squared error per patch relative to the patch's own variance, so that small objects count; see `visible` as a weight."""
+    variance = target_BNP.var(dim=-1) + CONTRAST_FLOOR**2
+    error = (predicted_BNP.float() - target_BNP).square().mean(-1) / variance
     weight = mask_BN + visible * ~mask_BN
     return (error * weight).sum() / weight.sum()
 

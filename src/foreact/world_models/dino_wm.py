@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from foreact.contracts import Batch
 from foreact.nn.actions import ActionNormaliser, PaddedMLP
 from foreact.nn.attention import Block, initialise, zero
-from foreact.nn.losses import regression_loss
 from foreact.nn.positions import PatchEmbedding
+from foreact.nn.tokens import TokenScale
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 from foreact.world_models.rollout import autoregress
 
@@ -37,6 +37,7 @@ class DinoWMConfig(ModelConfig):
         heads: attention heads.
         positions: 2-D position codes on patch tokens.
         residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
+        standardise: fit statistics of tokens and changes before training.
     """
 
     kind: ClassVar[str] = "dino_wm"
@@ -49,6 +50,7 @@ class DinoWMConfig(ModelConfig):
     heads: int = 16
     positions: bool = True
     residual_output: bool = False
+    standardise: bool = False
 
     def build(self) -> DinoWM:
         """A regression world model with fresh weights."""
@@ -64,6 +66,7 @@ class DinoWM(PretrainedModel):
     def __init__(self, config: DinoWMConfig) -> None:
         super().__init__()
         self.config = config
+        self.scale = TokenScale(config.tokens.channels)
         self.normalise = ActionNormaliser(config.action_dim)
         self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.positions)
         self.embed_actions = PaddedMLP(config.action_dim, config.horizon, config.dim)
@@ -75,13 +78,12 @@ class DinoWM(PretrainedModel):
 
     def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, lengths_B: Tensor) -> Tensor:
         """s^_{t+h} (B, N, C) in one pass."""
-        tokens_BNC = tokens_BNC.float()
         action_BD = self.embed_actions(*self.normalise(actions_BHA, lengths_B))
-        x_BSD = torch.cat([action_BD[:, None], self.project(tokens_BNC)], dim=1)
+        x_BSD = torch.cat([action_BD[:, None], self.project(self.scale.normalise(tokens_BNC))], dim=1)
         for block in self.blocks:
             x_BSD = block(x_BSD)
         out_BNC = self.out(self.norm(x_BSD[:, 1:]))
-        return tokens_BNC + out_BNC if self.config.residual_output else out_BNC
+        return self.scale.restore(out_BNC, tokens_BNC, residual=self.config.residual_output)
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
         """See `contracts.WorldModel.predict`; the generator is not used."""
@@ -96,4 +98,4 @@ class DinoWM(PretrainedModel):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """L1 + MSE of the predicted tokens."""
         predicted = self(batch.tokens_t, batch.require_actions(), batch.lengths).float()
-        return regression_loss(predicted, batch.tokens_th, batch.tokens_t)
+        return self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)

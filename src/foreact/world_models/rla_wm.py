@@ -174,4 +174,4 @@ class RLAWorldModel(PretrainedModel):
                 f"actions are {tuple(actions.shape[1:])}, this model takes (H, A) = "
                 f"({self.config.horizon}, {self.config.action_dim}): pad chunks to the horizon"
             )
-        return self.flow.prepare(self.condition(tokens.float(), *self.normalise(actions, lengths)))
+        return self.flow.prepare(self.condition(self.rla.scale.normalise(tokens), *self.normalise(actions, lengths)))
