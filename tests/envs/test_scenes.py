@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from foreact.envs.scenes import draw_clip, draw_scene, draw_scenes, move, sample_scene, scene_labels
+from foreact.envs.scenes import draw_clip, draw_probe_scenes, draw_scene, draw_scenes, move, sample_scene, scene_labels
 
 
 def test_the_same_seed_draws_the_same_frames_and_another_seed_others():
@@ -92,3 +92,11 @@ def test_pusht_frames_show_what_their_labels_say():
             np.testing.assert_allclose([columns.mean(), rows.mean()], labels["agent_xy"][index], atol=1.5)
     recoloured, _ = draw_pusht(6, np.random.default_rng(0), size=128, recolour=True)
     assert (recoloured != frames).mean() > 0.3
+
+
+def test_probe_scenes_hold_one_object_in_sight():
+    frames, labels = draw_probe_scenes(12, np.random.default_rng(0), size=64)
+    assert frames.shape == (12, 64, 64, 3)
+    places = np.concatenate([labels["agent_xy"], labels["object_xy"]])
+    assert places.min() >= 0
+    assert places.max() < 64

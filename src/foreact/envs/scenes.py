@@ -49,22 +49,24 @@ class Scene:
     noise_seed: int
 
 
-def sample_scene(rng: np.random.Generator, *, objects: tuple[int, int] = (1, 6)) -> Scene:
-    """A random scene with a number of objects in the inclusive range `objects`."""
+def sample_scene(
+    rng: np.random.Generator, *, objects: tuple[int, int] = (1, 6), decals: tuple[int, int] = (0, 2)
+) -> Scene:
+    """A random scene with numbers of objects and of flat marks in the inclusive ranges `objects` and `decals`."""
     count = int(rng.integers(objects[0], objects[1] + 1))
     scale = rng.uniform(0.5, 1.3)
     first = _sample_object(rng, str(rng.choice(ORIENTED)), scale)
     rest = [_sample_object(rng, str(rng.choice(list(SHAPES))), scale) for _ in range(count - 1)]
-    decals = [
+    marks = [
         dataclasses.replace(_sample_object(rng, str(rng.choice(list(SHAPES))), 1.5), height=0.0)
-        for _ in range(int(rng.integers(0, 3)))
+        for _ in range(int(rng.integers(decals[0], decals[1] + 1)))
     ]
     arm = rng.random() < 0.6
     return Scene(
         camera=_sample_camera(rng),
         look=_sample_look(rng),
         objects=(first, *rest),
-        decals=tuple(decals),
+        decals=tuple(marks),
         joints=_sample_arm(rng) if arm else ((*_position(rng), rng.uniform(0.02, 0.2)),),
         thickness=rng.uniform(0.04, 0.11) if arm else rng.uniform(0.04, 0.09),
         finger=rng.uniform(0, math.pi),
@@ -115,12 +117,24 @@ def scene_labels(scene: Scene, size: int) -> dict[str, NDArray[np.float64]]:
 
 
 def draw_scenes(
-    count: int, rng: np.random.Generator, *, size: int = 128, objects: tuple[int, int] = (1, 6)
+    count: int, rng: np.random.Generator, *, size: int = 128
 ) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:
     """Independent random frames uint8 (count, size, size, 3) and their stacked labels (see `scene_labels`)."""
-    scenes = [sample_scene(rng, objects=objects) for _ in range(count)]
-    labels = [scene_labels(scene, size) for scene in scenes]
-    return np.stack([draw_scene(s, size) for s in scenes]), {k: np.stack([x[k] for x in labels]) for k in labels[0]}
+    return _draw_all([sample_scene(rng) for _ in range(count)], size)
+
+
+def draw_probe_scenes(
+    count: int, rng: np.random.Generator, *, size: int = 128
+) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:
+    """As `draw_scenes`, of scenes with one object and no marks, in which object and agent are in sight."""
+    scenes: list[Scene] = []
+    while len(scenes) < count:
+        scene = sample_scene(rng, objects=(1, 1), decals=(0, 0))
+        labels = scene_labels(scene, size)
+        places = np.concatenate([labels["agent_xy"], labels["object_xy"]])
+        if places.min() >= 0 and places.max() < size:
+            scenes.append(scene)
+    return _draw_all(scenes, size)
 
 
 def draw_clip(rng: np.random.Generator, *, frames: int = 4, size: int = 128) -> NDArray[np.uint8]:
@@ -131,6 +145,11 @@ def draw_clip(rng: np.random.Generator, *, frames: int = 4, size: int = 128) -> 
         pictures.append(draw_scene(scene, size))
         scene = move(scene, rng)
     return np.stack(pictures)
+
+
+def _draw_all(scenes: list[Scene], size: int) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:
+    labels = [scene_labels(scene, size) for scene in scenes]
+    return np.stack([draw_scene(s, size) for s in scenes]), {k: np.stack([x[k] for x in labels]) for k in labels[0]}
 
 
 def _position(rng: np.random.Generator) -> tuple[float, float]:

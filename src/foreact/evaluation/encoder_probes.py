@@ -1,0 +1,245 @@
+"""How much an encoder's tokens know: linear probes of positions and angles, beside random weights and raw pixels.
+
+A probe is ridge regression in closed form from all tokens of a frame, on held-out episodes or frames. The local probe
+asks a single token, the one whose patch holds the agent, where in that patch the agent is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foreact.contracts import Encoder
+from foreact.data.lerobot import LeRobotDataset
+from foreact.errors import ForeactError
+from foreact.evaluation.intervals import Bootstrap
+from foreact.evaluation.poses import find_poses
+from foreact.pretrained import write_atomically
+
+Array = np.ndarray
+PENALTIES = np.logspace(-8, -1, 15)  # as a share of the features' total variance
+AGENT = "agent_xy"
+LOCAL = "agent_xy within its patch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSet:
+    """Labelled frames.
+
+    Attributes:
+        name: for tables.
+        frames: uint8 (n, size, size, 3).
+        labels: name -> (n, D); names that end in `_angle` are radians (n, 1), all others pixels of the frames.
+        groups: (n,) what is kept together when frames are split: episodes, or each frame by itself.
+    """
+
+    name: str
+    frames: Array
+    labels: dict[str, Array]
+    groups: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRow:
+    """One cell of the table: the error of one probe on held-out frames, with 95 % bootstrap intervals over groups."""
+
+    probe_set: str
+    target: str
+    features: str
+    unit: str
+    mean: float
+    mean_interval: tuple[float, float]
+    median: float
+    median_interval: tuple[float, float]
+    train: int
+    test: int
+
+
+def probe_encoder(encoder: Encoder, probe_set: ProbeSet, *, name: str, seed: int = 0) -> list[ProbeRow]:
+    """Probe an encoder's tokens for every label of a set.
+
+    Args:
+        encoder: what is probed, at its own image size.
+        probe_set: labelled frames.
+        name: the encoder's name in the table.
+        seed: of split and bootstrap.
+    """
+    tokens = encode_all(encoder, probe_set.frames)
+    return _probe(tokens, encoder.spec.grid, probe_set, name, seed)
+
+
+def probe_pixels(probe_set: ProbeSet, *, patch: int = 16, seed: int = 0) -> list[ProbeRow]:
+    """The same probes of raw patches: tokens are the pixels of `patch` x `patch` squares."""
+    count, size = probe_set.frames.shape[:2]
+    rows = size // patch
+    squares = probe_set.frames.reshape(count, rows, patch, rows, patch, 3).swapaxes(2, 3)
+    tokens = squares.reshape(count, rows * rows, patch * patch * 3).astype(np.float32) / 255
+    return _probe(tokens, (rows, rows), probe_set, "raw patches", seed)
+
+
+def encode_all(encoder: Encoder, frames: Array, *, batch_size: int = 64) -> Array:
+    """Tokens (n, N, C) float32 of frames uint8 (n, height, width, 3)."""
+    parts = [encoder.encode(torch.from_numpy(frames[i : i + batch_size])) for i in range(0, len(frames), batch_size)]
+    return torch.cat(parts).float().cpu().numpy()
+
+
+def panda_probe_set(root: Path, size: int, *, per_episode: int = 12, seed: int = 0) -> ProbeSet:
+    """Frames of a recording whose poses are known (ManiSkill), with object and hand in pixels of `size`.
+
+    Raises:
+        ForeactError: the dataset has no such poses.
+    """
+    dataset = LeRobotDataset(root)
+    targets = {"block": "object_xy", "agent": AGENT}
+    poses = [(targets[pose.name], pose) for pose in find_poses(dataset) if pose.name in targets and pose.unit == "px"]
+    if not poses:
+        raise ForeactError(
+            f"{root} has no object and hand poses in pixels to probe: give ManiSkill recordings of the Panda"
+        )
+    rng = np.random.default_rng(seed)
+    frames, groups = [], []
+    labels: dict[str, list[Array]] = {name: [] for name, _ in poses}
+    for episode in dataset.episodes:
+        rows = np.sort(rng.choice(episode.length, min(per_episode, episode.length), replace=False))
+        frames.append(dataset.frames(episode.index, size=size)[rows])
+        groups.append(np.full(len(rows), episode.index))
+        for name, pose in poses:
+            labels[name].append(pose.read(dataset, episode.index)[rows] * size / dataset.image_shape[0])
+    stacked = {name: np.concatenate(values) for name, values in labels.items()}
+    name = f"{dataset.robot_type} recordings (unseen domain)"
+    return ProbeSet(name=name, frames=np.concatenate(frames), labels=stacked, groups=np.concatenate(groups))
+
+
+def ridge(features: Array, targets: Array, groups: Array, seed: int) -> tuple[Array, Array]:
+    """Linear regression with a penalty chosen on a fifth of the training groups.
+
+    Args:
+        features: (n, F).
+        targets: (n, D).
+        groups: (n,).
+        seed: of the split.
+
+    Returns:
+        Predictions (m, D) for the held-out quarter of the groups, and their rows (m,).
+    """
+    order = np.random.default_rng(seed).permutation(np.unique(groups))
+    test = np.isin(groups, order[: len(order) // 4])
+    validation = np.isin(groups, order[len(order) // 4 : len(order) * 2 // 5])
+    features = (features - features[~test].mean(0)).astype(np.float32)
+    gram = (features @ features.T).astype(np.float64)
+    errors = [
+        np.abs(p - targets[validation]).mean()
+        for p in _solve(gram, targets, ~test & ~validation, validation, PENALTIES)
+    ]
+    best = PENALTIES[[int(np.argmin(errors))]]
+    return next(iter(_solve(gram, targets, ~test, test, best))), np.flatnonzero(test)
+
+
+def _solve(gram: Array, targets: Array, train: Array, test: Array, penalties: Array) -> list[Array]:
+    """Dual ridge regression: predictions (m, D) of the `test` rows, one per penalty."""
+    values, vectors = np.linalg.eigh(gram[np.ix_(train, train)])
+    mean = targets[train].mean(0)
+    rotated = vectors.T @ (targets[train] - mean)
+    across = gram[np.ix_(test, train)] @ vectors
+    total = max(values.sum(), 1e-12)
+    return [mean + across @ (rotated / (np.maximum(values, 0) + p * total)[:, None]) for p in penalties]
+
+
+def _probe(tokens: Array, grid: tuple[int, int], probe_set: ProbeSet, name: str, seed: int) -> list[ProbeRow]:
+    flat = tokens.reshape(len(tokens), -1)
+    rows = []
+    for target, truth in probe_set.labels.items():
+        inside = np.ones(len(flat), bool) if target.endswith("_angle") else _visible(truth, probe_set.frames.shape[1])
+        angle = target.endswith("_angle")
+        wanted = np.concatenate([np.sin(truth), np.cos(truth)], axis=1) if angle else truth
+        predicted, test = ridge(flat[inside], wanted[inside], probe_set.groups[inside], seed)
+        kept = np.flatnonzero(inside)[test]
+        error = _degrees(predicted, wanted[kept]) if angle else np.linalg.norm(predicted - wanted[kept], axis=1)
+        rows.append(_row(probe_set, target, name, "deg" if angle else "px", error, kept, int(inside.sum()), seed))
+        if target == AGENT:
+            error, kept, count = _local_errors(tokens, grid, truth, probe_set, inside, seed)
+            rows.append(_row(probe_set, LOCAL, name, "px", error, kept, count, seed))
+    return rows
+
+
+def _local_errors(
+    tokens: Array, grid: tuple[int, int], truth: Array, probe_set: ProbeSet, inside: Array, seed: int
+) -> tuple[Array, Array, int]:
+    size = probe_set.frames.shape[1]
+    patch = np.array([size / grid[1], size / grid[0]])
+    cell = np.clip((truth // patch).astype(int), 0, np.array(grid[::-1]) - 1)
+    rows = np.flatnonzero(inside)
+    features = tokens[rows, (cell[:, 1] * grid[1] + cell[:, 0])[rows]]
+    offset = (truth - cell * patch)[rows]
+    predicted, test = ridge(features, offset, probe_set.groups[rows], seed)
+    return np.linalg.norm(predicted - offset[test], axis=1), rows[test], len(rows)
+
+
+def _visible(xy: Array, size: int) -> Array:
+    return np.all((xy >= 0) & (xy < size), axis=1)
+
+
+def _degrees(predicted: Array, wanted: Array) -> Array:
+    turn = np.arctan2(predicted[:, 0], predicted[:, 1]) - np.arctan2(wanted[:, 0], wanted[:, 1])
+    return np.degrees(np.abs((turn + np.pi) % (2 * np.pi) - np.pi))
+
+
+def _row(
+    probe_set: ProbeSet, target: str, name: str, unit: str, error: Array, kept: Array, count: int, seed: int
+) -> ProbeRow:
+    groups = probe_set.groups[kept]
+    mean = Bootstrap(seed=seed).mean(error, groups)
+    low, high = _median_interval(error, groups, seed)
+    return ProbeRow(
+        probe_set=probe_set.name,
+        target=target,
+        features=name,
+        unit=unit,
+        mean=float(error.mean()),
+        mean_interval=(mean.low, mean.high)
+        if mean and mean.low is not None and mean.high is not None
+        else (np.nan, np.nan),
+        median=float(np.median(error)),
+        median_interval=(low, high),
+        train=count - len(kept),
+        test=len(kept),
+    )
+
+
+def _median_interval(error: Array, groups: Array, seed: int, *, resamples: int = 500) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    members = [error[groups == group] for group in np.unique(groups)]
+    draws = rng.integers(len(members), size=(resamples, len(members)))
+    medians = [np.median(np.concatenate([members[i] for i in draw])) for draw in draws]
+    low, high = np.percentile(medians, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def write_results(path: Path, rows: Sequence[ProbeRow], about: dict[str, object]) -> None:
+    """Write probe results as JSON: `{"schema": 1, "about": ..., "rows": [...]}`."""
+    content = {"schema": 1, "about": about, "rows": [dataclasses.asdict(row) for row in rows]}
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def probe_table(rows: Sequence[ProbeRow]) -> str:
+    """A Markdown table: one line per set and target, one column per kind of features, `median (mean low..high)`."""
+    names = list(dict.fromkeys(row.features for row in rows))
+    lines = [f"| frames | target | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
+    cells = {(r.probe_set, r.target, r.features): r for r in rows}
+    for probe_set, target in dict.fromkeys((r.probe_set, r.target) for r in rows):
+        found = [cells.get((probe_set, target, name)) for name in names]
+        lines.append(f"| {probe_set} | {target} | {' | '.join(_cell(row) for row in found)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: ProbeRow | None) -> str:
+    if row is None:
+        return ""
+    low, high = row.mean_interval
+    return f"{row.median:.2f} {row.unit} ({row.mean:.2f}, {low:.2f} to {high:.2f})"
