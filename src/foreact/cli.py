@@ -21,7 +21,11 @@ ModelName = Literal["encoder", "rla", "rla-wm", "dino-wm", "image-decoder"]
 
 
 def collect(
-    simulator: tyro.conf.Positional[Literal["pusht"]], out: Path, episodes: int = 200, seed: int = 0, image_size: int = 128
+    simulator: tyro.conf.Positional[Literal["pusht"]],
+    out: Path,
+    episodes: int = 200,
+    seed: int = 0,
+    image_size: int = 128,
 ) -> None:
     """Record episodes in a simulator; run again to go on after an interruption.
 
@@ -116,6 +120,9 @@ def import_(
     fps: int | None = None,
     camera: str | None = None,
     task: str | None = None,
+    height: int | None = None,
+    actor: str | None = None,
+    actions: Literal["reached", "joints", "commanded"] | None = None,
 ) -> None:
     """Turn recordings of another format into a LeRobot dataset.
 
@@ -127,13 +134,26 @@ def import_(
         fps: frames per second; the videos' by default.
         camera: name of the camera, or which of the recorded ones.
         task: what the robot does, for recordings that do not say.
+        height: scale the pictures to this even height.
+        actor: ManiSkill: the object whose pose is kept; the only one that moves by default.
+        actions: IWS: which of the recorded actions are kept; reached poses by default.
     """
     from foreact.data.importers import import_recordings
 
-    options = {k: v for k, v in {"fps": fps, "camera": camera, "task": task}.items() if v is not None}
     with bar(f"import {source.name}", "episodes") as on_progress:
-        import_recordings(source, out, format=format, on_progress=on_progress, **options)
-    print(f"{out}: imported. Next: foreact inspect {out}")
+        episodes = import_recordings(
+            source,
+            out,
+            format=format,
+            fps=fps,
+            camera=camera,
+            task=task,
+            height=height,
+            actor=actor,
+            actions=actions,
+            on_progress=on_progress,
+        )
+    print(f"{out}: {episodes} episodes. Next: foreact inspect {out}")
 
 
 def inspect(dataset: tyro.conf.Positional[Path], camera: str | None = None, contact_sheet: Path | None = None) -> None:
@@ -157,6 +177,107 @@ def inspect(dataset: tyro.conf.Positional[Path], camera: str | None = None, cont
     path = contact_sheet or Path("contact_sheet.png")
     draw(recordings, path)
     print(f"contact sheet: {path}")
+
+
+def evaluate(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    data: Path,
+    out: Path,
+    steps: int = 30,
+    chunk: int = 10,
+    starts: int = 4,
+    samples: int = 4,
+    seed: int = 0,
+    rla: Path | None = None,
+    image_decoder: Path | None = None,
+    camera: str | None = None,
+    cache: Path | None = None,
+) -> None:
+    """Roll out held-out episodes and compare with what was filmed, beside persistence and an oracle.
+
+    Args:
+        runs: folders of trained world models, and of rla and image-decoder where they do not lie beside them.
+        data: a LeRobot dataset; the episodes that the models were not trained on are used.
+        out: the results file, JSON.
+        steps: actions from the first frame to the last.
+        chunk: actions per prediction.
+        starts: start frames per episode, at most.
+        samples: futures per start frame of a stochastic model.
+        seed: of the sampling noise.
+        rla: autoencoder of the oracle row; by default the one inside an rla-wm, or beside the runs.
+        image_decoder: draws tokens; by default the one beside the runs; without one there are no picture metrics.
+        camera: which camera; the first by default.
+        cache: folder of token caches.
+    """
+    from rich import print as show
+
+    from foreact.evaluation.report import summary_table
+    from foreact.evaluation.rollouts import Protocol
+    from foreact.evaluation.session import evaluate_runs
+
+    protocol = Protocol(steps=steps, chunk=chunk, starts_per_episode=starts, samples=samples, seed=seed)
+    results = evaluate_runs(
+        runs, data, protocol=protocol, rla=rla, image_decoder=image_decoder, camera=camera, cache=cache, bar=bar
+    )
+    results.save(out)
+    show(summary_table(results))
+    print(f"results: {out}")
+
+
+def claims(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    data: Path,
+    results: Path,
+    unseen: Path | None = None,
+    image_decoder: Path | None = None,
+    camera: str | None = None,
+    cache: Path | None = None,
+    pairs: int = 512,
+    seed: int = 0,
+) -> None:
+    """Measure the paper's three claims about RLA on held-out pairs, and add them to a results file.
+
+    Args:
+        runs: folders of trained rla of different sizes |z| (one is enough).
+        data: the LeRobot dataset that they were trained on.
+        results: a results file of `foreact evaluate`, to which the claims are added.
+        unseen: recordings of a scene that no rla was trained on, for the third claim.
+        image_decoder: draws the pictures; by default the one beside the runs.
+        camera: which camera; the first by default.
+        cache: folder of token caches.
+        pairs: held-out frame pairs.
+        seed: of pairs and noise.
+    """
+    from foreact.evaluation.session import study_claims
+
+    study_claims(
+        runs,
+        data,
+        results,
+        unseen=unseen,
+        image_decoder=image_decoder,
+        camera=camera,
+        cache=cache,
+        pairs=pairs,
+        seed=seed,
+        bar=bar,
+    )
+    print(f"results: {results}. Next: foreact report {results}")
+
+
+def report(results: tyro.conf.Positional[Path], out: Path | None = None) -> None:
+    """Make one self-contained HTML page of a results file: film strips, drift curves, tables, cost.
+
+    Args:
+        results: a results file of `foreact evaluate`.
+        out: the page; report.html beside the results by default.
+    """
+    from foreact.evaluation.report import write_report
+    from foreact.evaluation.results import Results
+
+    page = out or results.with_name("report.html")
+    write_report(Results.load(results), page)
+    print(f"report: {page}")
 
 
 def cost(preset: PresetName = "paper", json: bool = False, variant: Literal["paper", "released"] = "paper") -> None:
@@ -183,6 +304,9 @@ VERBS: dict[str, Callable[..., Any]] = {
     "import": import_,
     "inspect": inspect,
     "train": train,
+    "evaluate": evaluate,
+    "claims": claims,
+    "report": report,
     "cost": cost,
 }
 

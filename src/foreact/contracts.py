@@ -91,8 +91,12 @@ class LatentActionModel(Protocol):
 class WorldModel(Protocol):
     """(s_t, actions) -> s_{t+h}. Sampling noise always comes from the generator that is handed in."""
 
-    config: ModelConfig
     stochastic: bool
+
+    @property
+    def config(self) -> ModelConfig:
+        """What built the model."""
+        ...
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
         """Tokens (B, N, C), actions (B, H, A) of which the first `lengths` (B,) count -> tokens (B, N, C)."""

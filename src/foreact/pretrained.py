@@ -144,16 +144,23 @@ class PretrainedModel(nn.Module):
 
 def load_model(source: str | Path, *, revision: str | None = None) -> Any:
     """Load whichever model `source` (folder or Hub id) holds. See `PretrainedModel.from_pretrained`."""
-    from foreact.registry import config_class
-
     folder = _local_folder(source, revision)
-    described = _read_config(folder)
-    config = config_class(described["kind"], where=str(folder)).from_dict(
-        described["config"], where=str(folder / CONFIG_FILE)
-    )
-    model = config.build()
+    model = read_config(folder).build()
     _load_weights(model, folder / WEIGHTS_FILE)
     return model.eval()
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The config of the model that is saved in `folder`.
+
+    Raises:
+        ForeactError: missing, unreadable or ill-formed.
+    """
+    from foreact.registry import config_class
+
+    described = _read_config(folder)
+    kind: type[ModelConfig] = config_class(described["kind"], where=str(folder))
+    return kind.from_dict(described["config"], where=str(folder / CONFIG_FILE))
 
 
 def read_kind(folder: str | Path) -> str | None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, DINOv3ViTConfig, PretrainedConfig
 
+from foreact.encoders.base import BUNDLED
 from foreact.encoders.tiny import PATCH, TinyEncoderConfig
 from foreact.errors import ForeactError
-from foreact.pretrained import TokenSpec
+from foreact.pretrained import TokenSpec, read_config, read_kind
 
-_KNOWN: dict[str, dict[str, int]] = {
+_KNOWN: dict[str, dict[str, Any]] = {
     "facebook/dinov3-vits16-pretrain-lvd1689m": {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6},
-    "facebook/dinov3-vitb16-pretrain-lvd1689m": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
-    "facebook/dinov3-vitl16-pretrain-lvd1689m": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
+    "facebook/dinov3-vitb16-pretrain-lvd1689m": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+    },
+    "facebook/dinov3-vitl16-pretrain-lvd1689m": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+    },
 }
 
 
@@ -29,9 +41,11 @@ def meta_encoder(name: str, *, image_size: int) -> tuple[nn.Module, TokenSpec, T
     """
     picture = torch.empty(1, 3, image_size, image_size, device="meta")
     with torch.device("meta"):
-        if name == "tiny":
-            module: nn.Module = TinyEncoderConfig().build()
-            patch, channels = PATCH, TinyEncoderConfig().dim
+        if name == "tiny" or read_kind(Path(name)) == TinyEncoderConfig.kind:
+            sizes = read_config(BUNDLED / name if name == "tiny" else Path(name))
+            assert isinstance(sizes, TinyEncoderConfig)
+            module: nn.Module = sizes.build()
+            patch, channels = PATCH, sizes.dim
         else:
             config = _config(name)
             module = AutoModel.from_config(config)

@@ -7,7 +7,7 @@ elementwise work does not (PyTorch's own counter). `encode` is one frame, `flow`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,10 +15,10 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from foreact.decoders.unet import UNetDecoder
+from foreact.decoders.unet import ImageDecoderConfig
 from foreact.encoders.meta import meta_encoder
 from foreact.presets import Preset, Variant
-from foreact.pretrained import meta_build
+from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec, meta_build
 from foreact.world_models.dino_wm import DinoWM
 from foreact.world_models.rla_wm import RLAWorldModel
 
@@ -36,19 +36,32 @@ def preset_cost(
     preset: Preset, *, action_dim: int = _ACTION_DIM, variant: Variant = "paper"
 ) -> dict[str, dict[str, Stage]]:
     """Cost of a preset's RLA-WM and DINO-WM by stage: {"rla_wm": {"encode": {"params", "flops"}, ...}, "dino_wm": ...}."""
-    encoder, tokens, picture = meta_encoder(preset.encoder, image_size=preset.image_size)
-    encode = _stage(encoder, lambda: encoder(picture))
-    drawer = meta_build(preset.image_decoder(tokens))
-    assert isinstance(drawer, UNetDecoder)
-    draw = _stage(drawer, lambda: drawer(_meta(1, tokens.count, tokens.channels)))
-    rla_wm = meta_build(preset.rla_wm(preset.rla(tokens, variant=variant), action_dim, variant=variant))
-    dino_wm = meta_build(preset.dino_wm(tokens, action_dim))
-    assert isinstance(rla_wm, RLAWorldModel)
-    assert isinstance(dino_wm, DinoWM)
-    return {
-        "rla_wm": {"encode": encode, **rla_wm_cost(rla_wm), "draw": draw},
-        "dino_wm": {"encode": encode, "decode": dino_wm_cost(dino_wm), "draw": draw},
+    _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
+    models = {
+        "rla_wm": preset.rla_wm(preset.rla(tokens, variant=variant), action_dim, variant=variant),
+        "dino_wm": preset.dino_wm(tokens, action_dim),
     }
+    return system_cost(tokens, models, preset.image_decoder(tokens))
+
+
+def system_cost(
+    tokens: TokenSpec, models: Mapping[str, ModelConfig], decoder: ImageDecoderConfig | None
+) -> dict[str, dict[str, Stage]]:
+    """Cost by stage of world models (by name) that share an encoder and an image decoder."""
+    encoder, _, picture = meta_encoder(tokens.encoder, image_size=tokens.image_size)
+    shared = {"encode": _stage(encoder, lambda: encoder(picture))}
+    drawn: dict[str, Stage] = {}
+    if decoder is not None:
+        drawer = meta_build(decoder)
+        drawn["draw"] = _stage(drawer, lambda: drawer(_meta(1, tokens.count, tokens.channels)))
+    return {name: shared | _core_cost(meta_build(config)) | drawn for name, config in models.items()}
+
+
+def _core_cost(model: PretrainedModel) -> dict[str, Stage]:
+    if isinstance(model, RLAWorldModel):
+        return rla_wm_cost(model)
+    assert isinstance(model, DinoWM)
+    return {"decode": dino_wm_cost(model)}
 
 
 def rla_wm_cost(model: RLAWorldModel) -> dict[str, Stage]:

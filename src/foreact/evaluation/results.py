@@ -169,6 +169,10 @@ class Results:
         """Metrics in the order of the rows."""
         return tuple(dict.fromkeys(row.metric for row in self.rows))
 
+    def with_claims(self, claims: dict[str, Any]) -> Results:
+        """The same results with these claims."""
+        return dataclasses.replace(self, claims=claims)
+
     def save(self, path: str | Path) -> None:
         """Write the file atomically.
 
