@@ -22,8 +22,14 @@ NAMES = {
     "oracle": "oracle",
     "true_tokens": "true tokens",
 }
-COLOURS = {"rla_wm": "#0f766e", "dino_wm": "#b45309", "persistence": "#8a8f98", "oracle": "#6d5bd0"}
-_MORE_COLOURS = ("#be185d", "#0369a1", "#4d7c0f", "#7c2d12")
+COLOURS = {
+    "rla_wm": "#0f766e",
+    "dino_wm": "#b45309",
+    "persistence": "#8a8f98",
+    "oracle": "#6d5bd0",
+    "true_tokens": "#be185d",
+}
+_MORE_COLOURS = ("#0369a1", "#4d7c0f", "#a21caf", "#7c2d12")
 _INK = "#010203"  # stands for the page's text colour in drawings
 
 
@@ -40,7 +46,7 @@ def film_strip(
 
     Args:
         truth: what was filmed, (S + 1, height, width, 3) in [0, 1].
-        imagined: model -> its samples as pictures, (K, S, height, width, 3); S + 1 pictures where the start is drawn too.
+        imagined: model -> its samples as pictures, (K, S, height, width, 3).
         episode: number of the episode.
         frames: numbers of the S + 1 frames.
         task: the episode's.
@@ -80,8 +86,8 @@ def colour(model: str, models: Sequence[str]) -> str:
     return COLOURS.get(model) or _MORE_COLOURS[others.index(model) % len(_MORE_COLOURS)]
 
 
-def drift_curves(results: Results, metrics: Sequence[str], *, subset: str) -> str:
-    """One drawing per metric, side by side: mean and interval after each chunk, for every model.
+def drift_curve(results: Results, metric: str, *, subset: str) -> str:
+    """Mean and interval of a metric after each chunk, for every model.
 
     Returns:
         An SVG element whose text has the colour of the page.
@@ -91,18 +97,14 @@ def drift_curves(results: Results, metrics: Sequence[str], *, subset: str) -> st
 
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "foreact", "font.size": 9, "font.family": "sans-serif"}
     settings |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
-    steps = results.protocol.get("boundaries") or list(range(1, results.last_chunk + 1))
-    columns = min(3, len(metrics))
-    rows = -(-len(metrics) // columns)
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(3.4 * columns, 2.5 * rows), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-        for axis, metric in zip(axes, metrics):
-            _draw_drift(axis, results, metric, subset, steps)
-        for axis in axes[len(metrics) :]:
-            axis.remove()
+        figure = Figure(figsize=(3.5, 2.4), layout="constrained")
+        steps = results.protocol.get("boundaries") or list(range(1, results.last_chunk + 1))
+        _draw_drift(figure.subplots(), results, metric, subset, steps)
         content = io.StringIO()
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            content, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     drawing = content.getvalue()
     return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
 
@@ -122,6 +124,8 @@ def _draw_drift(axis: Any, results: Results, metric: str, subset: str, steps: Se
         if bands:
             axis.fill_between(*zip(*bands), color=shade, alpha=0.15, linewidth=0)
     axis.set_title(describe(metric).label, fontsize=9, loc="left")
+    if describe(metric).better == "one":
+        axis.axhline(1, color=_INK, linewidth=0.6, alpha=0.6)
     axis.set_xticks(list(steps))
     axis.set_xlabel("steps", fontsize=8)
     axis.margins(x=0.08)

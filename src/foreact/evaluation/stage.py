@@ -18,7 +18,7 @@ from foreact.evaluation.intervals import Bootstrap
 from foreact.evaluation.poses import PoseTarget
 from foreact.evaluation.results import FilmStrip
 from foreact.evaluation.rollouts import Protocol, Window, imagine, oracle, persistence
-from foreact.evaluation.scoring import Judge, Truth
+from foreact.evaluation.scoring import Judge, Scores, Truth
 from foreact.evaluation.state_probe import ProbeConfig
 from foreact.progress import OnProgress
 
@@ -73,28 +73,28 @@ class Stage:
         board, strips = Scoreboard(), []
         for index, window in enumerate(windows):
             truth = self.truth(window, judge)
-            drawn = judge.draw(truth.tokens[None])
-            scores = {TRUE_TOKENS: judge.score_images(None if drawn is None else drawn[:, 1:], truth)}
-            scores[TRUE_TOKENS] |= judge.score_poses(truth.tokens[None, 1:], truth)
-            pictures = {}
+            scores: dict[str, Scores] = {}
+            pictures: dict[str, Tensor | None] = {}
             for name, samples in self.futures(models, rla, window, truth).items():
                 scores[name], pictures[name] = judge.score(samples, truth)
-            board.add(window.episode, {name: scores[name] for name in (*pictures, TRUE_TOKENS)})
+            drawn = pictures[TRUE_TOKENS] = judge.draw(truth.tokens[None, 1:])
+            scores[TRUE_TOKENS] = judge.score_images(drawn, truth) | judge.score_poses(truth.tokens[None, 1:], truth)
+            board.add(window.episode, scores)
             if window in shown and truth.images is not None:
-                frames = tuple(window.start + step for step in (0, *self.config.protocol.boundaries))
-                rows = {**pictures, TRUE_TOKENS: drawn}
-                strips.append(
-                    film_strip(
-                        truth.images,
-                        {name: images[: self.config.strip_samples] for name, images in rows.items()},  # type: ignore[index]
-                        episode=window.episode,
-                        frames=frames,
-                        task=self.cache.dataset.episodes[window.episode].task,
-                        moving=bool(moving[index]),
-                    )
-                )
+                strips.append(self.strip(window, truth.images, pictures, moving=bool(moving[index])))
             on_progress(index + 1, len(windows))
         return board, tuple(strips)
+
+    def strip(self, window: Window, truth: Tensor, pictures: Mapping[str, Tensor | None], *, moving: bool) -> FilmStrip:
+        """The film strip of a window; `pictures` are samples (K, S, height, width, 3) by row."""
+        return film_strip(
+            truth,
+            {name: images[: self.config.strip_samples] for name, images in pictures.items() if images is not None},
+            episode=window.episode,
+            frames=tuple(window.start + step for step in (0, *self.config.protocol.boundaries)),
+            task=self.cache.dataset.episodes[window.episode].task,
+            moving=moving,
+        )
 
     def futures(
         self, models: Mapping[str, WorldModel], rla: LatentActionModel | None, window: Window, truth: Truth

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from rich.console import Console
+
+from foreact.errors import ForeactError
+from foreact.evaluation.figures import colour, drift_curve, film_strip, label
+from foreact.evaluation.report import quantity, render_report, summary_table, verdict, winner, write_report
+from foreact.evaluation.results import Comparison, Results, Row, Timing
+
+MODELS = ("rla_wm", "dino_wm", "persistence", "oracle")
+MEANS = {"rla_wm": 0.3, "dino_wm": 0.4, "persistence": 0.5, "oracle": 0.1}
+
+
+def rows(subset: str) -> list[Row]:
+    found = []
+    for model in MODELS:
+        for chunk in (1, 2):
+            mean = MEANS[model] * chunk
+            keys = {"model": model, "chunk": chunk, "subset": subset, "n": 5}
+            found += [
+                Row(metric="token_l1", mean=mean, low=mean - 0.05, high=mean + 0.05, **keys),
+                Row(metric="token_l1_skill", mean=1 - mean / chunk / 0.5, low=-0.1, high=0.9, **keys),
+                Row(metric="block_error_px", mean=10 * mean, low=None, high=None, **keys),
+            ]
+    return found
+
+
+def pairs(subset: str, *, sure: bool) -> list[Comparison]:
+    found = []
+    for model, reference in (("rla_wm", "dino_wm"), ("rla_wm", "persistence"), ("dino_wm", "persistence")):
+        for chunk in (1, 2):
+            mean = (MEANS[model] - MEANS[reference]) * chunk
+            high = mean / 2 if sure else 0.1
+            keys = {"metric": "token_l1", "chunk": chunk, "subset": subset, "n": 5}
+            found.append(Comparison(model=model, reference=reference, mean=mean, low=2 * mean, high=high, **keys))
+    return found
+
+
+@pytest.fixture
+def results() -> Results:
+    images = torch.rand((3, 8, 8, 3), generator=torch.Generator().manual_seed(0))
+    strip = film_strip(
+        images,
+        {"rla_wm": images[None, 1:].expand(2, -1, -1, -1, -1), "persistence": images[None, :2]},
+        episode=7,
+        frames=(4, 14, 24),
+        task="push <script>alert(1)</script>",
+        moving=True,
+    )
+    cost = {
+        "rla_wm": {
+            "encode": {"params": 1000, "flops": 2_000_000},
+            "flow_step": {"params": 500, "flops": 10},
+            "flow": {"params": 500, "flops": 300},
+        },
+        "dino_wm": {"encode": {"params": 1000, "flops": 2_000_000}},
+    }
+    return Results(
+        split_hash="abcdef",
+        seeds=(3,),
+        rows=tuple(rows("all") + rows("moving")),
+        paired=tuple(pairs("all", sure=False) + pairs("moving", sure=True)),
+        dataset={"name": "push & pull", "episodes": 20},
+        protocol={"boundaries": [10, 20], "steps": 20, "chunk": 10, "moving_windows": 4, "moving_rule": "it moves"},
+        models={"rla_wm": {"parameters": 1_234_567, "stochastic": True, "preset": "tiny"}},
+        machine={"device": "cpu", "cores": 2, "threads": 2},
+        cost=cost,
+        timings=(Timing(model="rla_wm", batch=1, median=12.3, low=12, high=13, repeats=9),),
+        notes={"lpips": "empty: no weights here"},
+        strips=(strip,),
+        claims={
+            "figures": [
+                {"title": "A claim", "caption": "so it is", "png": "AAAA", "table": {"header": ["a"], "rows": [["1"]]}}
+            ]
+        },
+    )
+
+
+class Page(HTMLParser):
+    """Tags are balanced, and nothing is fetched."""
+
+    VOID = ("meta", "img", "br", "link", "input", "hr")
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [value for name, value in attributes if name in ("src", "href", "xlink:href") and value]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.sources += [value for name, value in attributes if name in ("src", "href", "xlink:href") and value]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_is_whole_and_fetches_nothing(results):
+    text = render_report(results)
+    page = Page(text)
+    assert page.open == []
+    assert page.sources
+    assert all(source.startswith(("data:image/", "#")) for source in page.sources)
+    assert not re.search(r"url\((?!#)|@import|<script", text)
+
+
+def test_the_page_says_what_is_in_the_results(results):
+    text = Page(render_report(results)).text
+    for said in (
+        "Imagined futures: push & pull",
+        "push <script>alert(1)</script>",
+        "abcdef",
+        "empty: no weights here",
+        "1.23 M parameters",
+        "preset tiny",
+        "12.3 ms",
+        "A claim",
+        "RLA-WM #2",
+        "+20",
+        "it moves",
+        "2 M",
+    ):
+        assert said in text, said
+
+
+def test_winners_are_bold_only_beyond_doubt(results):
+    assert winner(results, "token_l1", 2, "moving") == "rla_wm"
+    assert winner(results, "token_l1_skill", 2, "moving") == "rla_wm"
+    assert winner(results, "token_l1", 2, "all") is None
+    assert winner(results, "block_error_px", 2, "moving") is None  # no paired interval
+    text = render_report(results)
+    assert "<b>0.6000</b>" in text
+    assert "<b>6.00</b>" not in text
+    assert "<b>0.2000</b>" not in text  # the oracle does not compete
+
+
+def test_the_verdict_tells_better_from_not_told_apart(results):
+    moving = verdict(results)
+    assert moving[0] == "RLA-WM's token error is 40% below persistence's (skill −0.10 to 0.90)."
+    assert moving[-1] == "RLA-WM against DINO-WM: token L1 better by 0.2000 [0.1000 to 0.4000]."
+    only_all = dataclasses.replace(
+        results, rows=tuple(rows("all")), paired=tuple(p for p in results.paired if p.subset == "all")
+    )
+    assert "token L1 not told apart (−0.2000 [−0.4000 to 0.1000])" in verdict(only_all)[-1]
+
+
+def test_a_worse_model_is_called_worse(results):
+    turned = [dataclasses.replace(p, mean=-p.mean, low=-p.high, high=-p.low) for p in pairs("moving", sure=True)]
+    assert (
+        "token L1 worse by 0.2000 [0.1000 to 0.4000]" in verdict(dataclasses.replace(results, paired=tuple(turned)))[-1]
+    )
+
+
+def test_bare_results_make_a_page_too():
+    page = Page(render_report(Results(split_hash="x", seeds=(0,), rows=())))
+    assert page.open == []
+    assert page.sources == []
+
+
+def test_sums_count_all_flow_steps_once(results):
+    text = Page(render_report(results)).text
+    row = re.sub(r"\s+", " ", text[text.index("sum of a chunk") :])
+    assert row.startswith("sum of a chunk 1.5 k 2 M 1 k 2 M") or row.startswith("sum of a chunk1.5 k2 M1 k2 M")
+
+
+def test_the_file_is_written_or_refused(results, tmp_path):
+    write_report(results, tmp_path / "deep" / "report.html")
+    assert (tmp_path / "deep" / "report.html").read_text().startswith("<!DOCTYPE html>")
+    blocked = tmp_path / "folder"
+    blocked.mkdir()
+    with pytest.raises(ForeactError, match="cannot write"):
+        write_report(results, blocked)
+
+
+def test_the_terminal_table_has_models_numbers_and_intervals(results):
+    console = Console(file=io.StringIO(), width=140)
+    console.print(summary_table(results))
+    text = console.file.getvalue()
+    for said in ("After 20 steps", "5 held-out episodes", "RLA-WM", "oracle", "0.6000", "0.5500 to 0.6500", "skill"):
+        assert said in text, said
+
+
+def test_drift_curves_draw_every_model_in_its_colour_and_the_pages_ink(results):
+    drawing = drift_curve(results, "token_l1", subset="moving")
+    assert drawing.startswith("<svg")
+    assert all(colour(model, MODELS) in drawing for model in MODELS)
+    assert "currentColor" in drawing
+    assert "#010203" not in drawing
+    assert drawing == drift_curve(results, "token_l1", subset="moving")
+
+
+def test_names_and_colours():
+    assert (label("rla_wm #3"), label("my_model")) == ("RLA-WM #3", "my model")
+    names = ("a", "rla_wm", "b")
+    assert len({colour(name, names) for name in names}) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (999, "999"), (1234, "1.23 k"), (3.5e12, "3.5 T"), (2_000_000, "2 M")]
+)
+def test_quantities(value, text):
+    assert quantity(value) == text
