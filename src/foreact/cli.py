@@ -56,6 +56,7 @@ def train(
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    optimizer: Literal["adamw", "muon"] | None = None,
     seed: int | None = None,
     precision: Literal["bf16", "no"] | None = None,
     compile: bool = False,
@@ -77,6 +78,7 @@ def train(
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
+        optimizer: adamw, or muon for transformer blocks; the preset's by default.
         seed: of initial weights, batches and noise; the preset's by default.
         precision: bf16 autocast or none; the preset's by default.
         compile: use torch.compile.
@@ -89,6 +91,7 @@ def train(
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "optimizer": optimizer,
         "seed": seed,
         "precision": precision,
         "compile": compile or None,

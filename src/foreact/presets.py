@@ -132,7 +132,7 @@ def tiny() -> Preset:
         latent_channels=16,
         residual_output=True,
         standardise=True,
-        decoder_channels=(96, 64, 32, 16),
+        decoder_channels=(64, 32, 16, 8),
         decoder_blocks=1,
         pairs=PairSampling(),
         rla_pairs=PairSampling(),

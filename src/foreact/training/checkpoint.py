@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from foreact.errors import ForeactError
+from foreact.training.optimizers import restore_by_name, state_by_name
 
+Optimizers = list[torch.optim.Optimizer]
 _NAME = re.compile(r"step-(\d{8})")
 
 
 def save_state(
-    run: Path, step: int, model: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, about: Any
+    run: Path, step: int, model: nn.Module, average: dict[str, Tensor], optimizers: Optimizers, about: Any
 ) -> None:
     """Write the state after `step` steps and then remove older ones.
 
@@ -31,7 +33,7 @@ def save_state(
         step: steps done.
         model: trained module; parameters and buffers are stored.
         average: the exponential moving average of its state, by name.
-        optimizer: AdamW over the module's trainable parameters, in their order.
+        optimizers: over the module's trainable parameters.
         about: JSON data that a resume must find unchanged (config, split).
 
     Raises:
@@ -41,9 +43,7 @@ def save_state(
     partial = folder.with_name(f".{folder.name}.partial")
     tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average/{k}": v for k, v in average.items()}
-    names = [name for name, p in model.named_parameters() if p.requires_grad]
-    for index, entry in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{names[index]}/{k}": v for k, v in entry.items()}
+    tensors |= {f"optimizer/{k}": v for k, v in state_by_name(model, optimizers).items()}
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -62,10 +62,8 @@ def save_state(
             shutil.rmtree(other, ignore_errors=True)
 
 
-def load_state(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: Any
-) -> tuple[int, dict[str, Tensor]]:
-    """Restore the latest state into `model` and `optimizer`.
+def load_state(run: Path, model: nn.Module, optimizers: Optimizers, about: Any) -> tuple[int, dict[str, Tensor]]:
+    """Restore the latest state into `model` and `optimizers`.
 
     Returns:
         Steps done and the average by name; (0, {}) where the run has no state.
@@ -94,18 +92,8 @@ def load_state(
         kind, name = key.split("/", 1)
         groups[kind][name] = tensor
     model.load_state_dict(groups["model"])
-    _restore_optimizer(model, optimizer, groups["optimizer"])
+    restore_by_name(model, optimizers, groups["optimizer"])
     return int(described["step"]), groups["average"]
-
-
-def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    names = [name for name, p in model.named_parameters() if p.requires_grad]
-    state = optimizer.state_dict()
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        name, field = key.rsplit("/", 1)
-        entries.setdefault(names.index(name), {})[field] = tensor
-    optimizer.load_state_dict({"state": entries, "param_groups": state["param_groups"]})
 
 
 def _states(run: Path) -> list[Path]:

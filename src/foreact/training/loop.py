@@ -27,6 +27,7 @@ from foreact.errors import ForeactError
 from foreact.training.checkpoint import load_state, save_state
 from foreact.training.journal import Journal
 from foreact.training.machine import matmul_rate, step_flops, synchronise
+from foreact.training.optimizers import OptimizerName, build_optimizers
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 
@@ -38,10 +39,11 @@ class TrainConfig:
     Attributes:
         steps: optimiser steps.
         batch_size: samples per step over all processes.
-        learning_rate: of AdamW after warm-up.
+        optimizer: AdamW, or Muon for the matrices of transformer blocks; see `training.optimizers`.
+        learning_rate: after warm-up.
         warmup: steps of linear warm-up.
         schedule: after warm-up: constant, or a cosine to zero.
-        weight_decay: of AdamW.
+        weight_decay: decoupled from the gradient.
         clip: largest gradient norm.
         ema: decay of the weights' moving average, which is what is saved; early steps use less.
         precision: autocast to bf16, or none.
@@ -53,6 +55,7 @@ class TrainConfig:
 
     steps: int
     batch_size: int
+    optimizer: OptimizerName = "adamw"
     learning_rate: float = 1e-4
     warmup: int = 100
     schedule: Literal["constant", "cosine"] = "constant"
@@ -127,15 +130,14 @@ class _Run:
                 f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes"
             )
         self.model = task.model
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        self.raw_optimizer = torch.optim.AdamW(
-            trainable, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        self.raw_optimizers = build_optimizers(
+            self.model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
         self.about = {"train": _what_matters(config), **task.about}
-        self.step, self.average = load_state(run, self.model, self.raw_optimizer, self.about)
+        self.step, self.average = load_state(run, self.model, self.raw_optimizers, self.about)
         if not self.average:
             self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        module, self.optimizer = self.accelerator.prepare(_Loss(task), self.raw_optimizer)
+        module, *self.optimizers = self.accelerator.prepare(_Loss(task), *self.raw_optimizers)
         self.module: Any = torch.compile(module) if config.compile else module
         self.average = {k: v.to(self.accelerator.device) for k, v in self.average.items()}
         self.generator = torch.Generator()
@@ -182,15 +184,16 @@ class _Run:
 
     def _advance(self, batch: Any) -> dict[str, Tensor]:
         config = self.config
-        for group in self.optimizer.param_groups:
+        for group in (g for o in self.optimizers for g in o.param_groups):
             group["lr"] = learning_rate(config, self.step)
         self.generator.manual_seed(config.seed * 1_000_003 + self.step)
         set_seed(config.seed * 1_000_003 + self.step)  # dropout and its like, inside models
         scalars = self.module(_to_device(batch, self.accelerator.device), self.generator)
         self.accelerator.backward(scalars["loss"])
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), config.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._update_average()
         if self.task.after_step:
@@ -215,7 +218,7 @@ class _Run:
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            save_state(self.folder, self.step, self.model, self.average, self.raw_optimizer, self.about)
+            save_state(self.folder, self.step, self.model, self.average, self.raw_optimizers, self.about)
         self.accelerator.wait_for_everyone()
 
     def _export(self) -> None:

@@ -1,0 +1,64 @@
+"""AdamW for everything, or Muon for the weight matrices of transformer blocks and AdamW for the rest.
+
+Muon orthogonalises each matrix's momentum (Jordan et al. 2024); on the `tiny` sizes it needs about half of AdamW's steps.
+Its updates are scaled to AdamW's root mean square (Moonlight, arXiv:2502.16982), so one learning rate serves both.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from foreact.errors import ForeactError
+
+OptimizerName = Literal["adamw", "muon"]
+
+
+def build_optimizers(
+    model: nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Optimisers over the trainable parameters of `model`, each parameter in one of them.
+
+    Raises:
+        ForeactError: Muon with a PyTorch that does not have it.
+    """
+    trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    matrices = {n: p for n, p in trainable.items() if name == "muon" and p.ndim == 2 and ".blocks." in f".{n}"}
+    rest = [p for n, p in trainable.items() if n not in matrices]
+    adamw = torch.optim.AdamW(rest, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    if not matrices:
+        return [adamw]
+    if not hasattr(torch.optim, "Muon"):
+        raise ForeactError(
+            f"the muon optimiser needs PyTorch 2.9 or newer, this is {torch.__version__}: use --optimizer adamw"
+        )
+    muon = torch.optim.Muon(
+        list(matrices.values()), lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return [muon, adamw]
+
+
+def state_by_name(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
+    """All optimiser state as `parameter/field` -> tensor."""
+    names: dict[torch.Tensor, str] = {p: n for n, p in model.named_parameters()}
+    return {
+        f"{names[p]}/{field}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
+        for optimizer in optimizers
+        for p, entry in optimizer.state.items()
+        for field, value in entry.items()
+    }
+
+
+def restore_by_name(
+    model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors: dict[str, torch.Tensor]
+) -> None:
+    """Inverse of `state_by_name`."""
+    parameters = dict(model.named_parameters())
+    owners = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
+    for key, tensor in tensors.items():
+        name, field = key.rsplit("/", 1)
+        parameter = parameters[name]
+        value = tensor if field == "step" else tensor.to(parameter.device)
+        owners[parameter].state[parameter][field] = value

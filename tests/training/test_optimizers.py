@@ -1,0 +1,63 @@
+"""Optimisers: every parameter in one of them, state that comes back exactly."""
+
+import pytest
+import torch
+from torch import nn
+
+from foreact.errors import ForeactError
+from foreact.nn.attention import Block
+from foreact.training.optimizers import build_optimizers, restore_by_name, state_by_name
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inputs = nn.Linear(3, 8)
+        self.blocks = nn.ModuleList([Block(8, 2)])
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+    def forward(self, x):
+        return self.blocks[0](self.inputs(x)).pow(2).mean()
+
+
+def steps(net, optimizers, count):
+    g = torch.Generator().manual_seed(0)
+    for _ in range(count):
+        net(torch.randn(4, 5, 3, generator=g)).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_every_trainable_parameter_is_in_exactly_one_optimiser(name):
+    net = Net()
+    owned = [
+        p
+        for o in build_optimizers(net, name, learning_rate=1e-3, weight_decay=0)
+        for g in o.param_groups
+        for p in g["params"]
+    ]
+    assert len(owned) == len({id(p) for p in owned})
+    assert {id(p) for p in owned} == {id(p) for p in net.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_restored_state_goes_on_bit_for_bit(name):
+    torch.manual_seed(0)
+    one = Net()
+    first = build_optimizers(one, name, learning_rate=1e-2, weight_decay=0.1)
+    steps(one, first, 3)
+    other = Net()
+    other.load_state_dict(one.state_dict())
+    second = build_optimizers(other, name, learning_rate=1e-2, weight_decay=0.1)
+    restore_by_name(other, second, {k: v.clone() for k, v in state_by_name(one, first).items()})
+    steps(one, first, 3)
+    steps(other, second, 3)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_an_old_pytorch_without_muon_is_told(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ForeactError, match=r"needs PyTorch 2\.9"):
+        build_optimizers(Net(), "muon", learning_rate=1e-3, weight_decay=0)
