@@ -185,6 +185,22 @@ def test_wrong_parts_are_refused(cache, split, models):
         evaluate({"mine": stranger}, cache, split, config=CONFIG)
 
 
+def test_a_model_that_diverged_and_poses_that_are_missing_are_named(cache, split, models, monkeypatch):
+    with pytest.raises(ForeactError, match=r"mine imagines values that are not finite \(episode 0, frame 0\)"):
+        evaluate({"mine": FakeWorldModel(gain=float("nan"))}, cache, split, config=CONFIG)
+    column = cache.dataset.column
+
+    def damaged(key: str, episode: int) -> np.ndarray:
+        rows = column(key, episode).copy()
+        if key == "observation.environment_state" and episode == 5:
+            rows[3, 1] = np.nan
+        return rows
+
+    monkeypatch.setattr(cache.dataset, "column", damaged)
+    with pytest.raises(ForeactError, match="episode 5, frame 3: the pose of the block is NaN"):
+        evaluate(models, cache, split, config=CONFIG)
+
+
 def test_strips_are_chosen_without_looking_at_predictions():
     windows = tuple(Window(episode=e, start=s) for e in range(5) for s in (0, 9))
     moving = np.array([0, 0, 0, 1, 1, 1, 0, 0, 0, 1], dtype=bool)

@@ -126,9 +126,9 @@ def test_episodes_without_actions_or_too_short_are_left_out(partly_actionless_da
 def test_actions_that_are_not_finite_are_refused(tiny_dataset, monkeypatch):
     dataset = LeRobotDataset(tiny_dataset)
     actions = dataset.actions(1).copy()
-    actions[4] = np.inf
-    monkeypatch.setattr(dataset, "actions", lambda episode: actions)
-    with pytest.raises(ForeactError, match="episode 1, frame 4: the action is NaN or infinite"):
+    actions[4, 0] = np.inf
+    monkeypatch.setattr(dataset, "column", lambda key, episode: actions)
+    with pytest.raises(ForeactError, match="episode 1, row 4: action target_x is inf"):
         usable_lengths(dataset, [1], Protocol(steps=9))
 
 

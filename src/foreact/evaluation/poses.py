@@ -46,6 +46,21 @@ class PoseTarget:
         """`block_error_px` and the like."""
         return f"{self.name}_error_{self.unit}" if self.unit else f"{self.name}_error"
 
+    def poses(self, dataset: LeRobotDataset, episode: int) -> np.ndarray:
+        """True poses (T, D) of an episode.
+
+        Raises:
+            ForeactError: some are NaN or infinite.
+        """
+        poses = self.read(dataset, episode)
+        bad = np.flatnonzero(~np.isfinite(poses).all(axis=1))
+        if len(bad):
+            raise ForeactError(
+                f"{dataset.root}: episode {episode}, frame {bad[0]}: the pose of the {self.name} is NaN or infinite; "
+                "repair or drop the episode"
+            )
+        return poses
+
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:

@@ -91,9 +91,7 @@ def usable_lengths(dataset: LeRobotDataset, episodes: Iterable[int], protocol: P
             f"need {protocol.steps + 1}: evaluate with fewer steps"
         )
     for episode in lengths:
-        bad = np.flatnonzero(~np.isfinite(dataset.actions(episode)[:-1]).all(axis=1))
-        if len(bad):
-            raise ForeactError(f"{dataset.root}: episode {episode}, frame {bad[0]}: the action is NaN or infinite")
+        dataset.actions(episode)  # refuses what is not finite, before the long work
     return lengths
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from foreact.contracts import LatentActionModel, WorldModel
 from foreact.data.token_cache import TokenCache
+from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
 from foreact.evaluation.figures import film_strip
 from foreact.evaluation.intervals import Bootstrap
@@ -99,13 +100,23 @@ class Stage:
     def futures(
         self, models: Mapping[str, WorldModel], rla: LatentActionModel | None, window: Window, truth: Truth
     ) -> dict[str, Tensor]:
-        """Imagined tokens (K, S, N, C) of every model and reference row."""
+        """Imagined tokens (K, S, N, C) of every model and reference row.
+
+        Raises:
+            ForeactError: some are not finite.
+        """
         protocol = self.config.protocol
         rows = self.cache.dataset.actions(window.episode)[window.start : window.start + protocol.steps]
         found = {name: imagine(model, truth.tokens[0], rows, window, protocol) for name, model in models.items()}
         found[PERSISTENCE] = persistence(truth.tokens)
         if rla is not None:
             found[ORACLE] = oracle(rla, truth.tokens)
+        for name, samples in found.items():
+            if not samples.isfinite().all():
+                raise ForeactError(
+                    f"{name} imagines values that are not finite (episode {window.episode}, frame {window.start}): "
+                    "its training diverged, train it again"
+                )
         return found
 
     def truth(self, window: Window, judge: Judge) -> Truth:
@@ -122,7 +133,7 @@ class Stage:
     def poses(self, window: Window, targets: Sequence[PoseTarget]) -> dict[str, np.ndarray]:
         """True poses at step 0 and at the end of each chunk: metric -> (S + 1, D)."""
         times = [window.start + step for step in (0, *self.config.protocol.boundaries)]
-        return {t.metric: t.read(self.cache.dataset, window.episode)[times] for t in targets}
+        return {t.metric: t.poses(self.cache.dataset, window.episode)[times] for t in targets}
 
     def example(self, window: Window) -> tuple[Tensor, np.ndarray]:
         """s_0 (N, C) and actions (steps, A) of a window, for timing."""

@@ -201,6 +201,6 @@ def _training_frames(
     ]
     truth = {}
     for target in targets:
-        poses = {e: target.read(cache.dataset, e) for e in lengths}
+        poses = {e: target.poses(cache.dataset, e) for e in lengths}
         truth[target.metric] = np.stack([poses[e][t] for e, t in places]).astype(np.float64)
     return torch.cat(blocks), truth
