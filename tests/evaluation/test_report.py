@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from foreact.errors import ForeactError
-from foreact.evaluation.figures import colour, drift_curve, film_strip, label
+from foreact.evaluation.figures import colour, drift_curve, film_strip, label, write_picture
 from foreact.evaluation.report import quantity, render_report, summary_table, verdict, winner, write_report
 from foreact.evaluation.results import Comparison, Results, Row, Timing
 
@@ -202,6 +203,16 @@ def test_drift_curves_draw_every_model_in_its_colour_and_the_pages_ink(results):
     assert "currentColor" in drawing
     assert "#010203" not in drawing
     assert drawing == drift_curve(results, "token_l1", subset="moving")
+
+
+def test_a_picture_for_a_readme(results, tmp_path):
+    write_picture(results, tmp_path / "picture.png")
+    width, height = Image.open(tmp_path / "picture.png").size
+    assert width > height > 100
+    write_picture(results, tmp_path / "again.png")
+    assert (tmp_path / "picture.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+    with pytest.raises(ForeactError, match="no film strips"):
+        write_picture(dataclasses.replace(results, strips=()), tmp_path / "none.png")
 
 
 def test_names_and_colours():

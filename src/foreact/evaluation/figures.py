@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from foreact.errors import ForeactError
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import FilmStrip, Results, StripRow
+from foreact.pretrained import write_atomically
 
 NAMES = {
     "real": "real",
@@ -30,6 +33,7 @@ COLOURS = {
     "true_tokens": "#be185d",
 }
 _MORE_COLOURS = ("#0369a1", "#4d7c0f", "#a21caf", "#7c2d12")
+_LEFT_OUT = ("oracle", "true_tokens", *(f"rla_wm #{k}" for k in range(3, 99)))
 _INK = "#010203"  # stands for the page's text colour in drawings
 
 
@@ -107,6 +111,43 @@ def drift_curve(results: Results, metric: str, *, subset: str) -> str:
         )
     drawing = content.getvalue()
     return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
+
+
+def write_picture(results: Results, path: str | Path, *, strips: int = 2) -> None:
+    """Film strips as one PNG, for a README: real, first samples, DINO-WM, persistence; time runs downwards.
+
+    Args:
+        results: with film strips.
+        path: of the PNG.
+        strips: how many, side by side.
+
+    Raises:
+        ForeactError: the results hold no film strips, or the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    if not results.strips:
+        raise ForeactError("the results hold no film strips: evaluate with an image decoder")
+    shown = results.strips[:strips]
+    columns = [[row for row in strip.rows if row.label not in _LEFT_OUT] for strip in shown]
+    steps = len(shown[0].frames)
+    size = (1.15 * sum(map(len, columns)) + 0.5, 1.15 * steps + 0.3)
+    figure = Figure(figsize=size, layout="constrained", dpi=120)
+    parts = figure.subfigures(1, len(shown), width_ratios=[len(rows) for rows in columns], squeeze=False)[0]
+    for part, strip, rows in zip(parts, shown, columns, strict=True):
+        axes = part.subplots(steps, len(rows), squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+        for axis in axes.ravel():
+            axis.set_axis_off()
+        for k, row in enumerate(rows):
+            axes[0, k].set_title(label(row.label), fontsize=8)
+            for time, image in enumerate(row.images, start=steps - len(row.images)):
+                axes[time, k].imshow(picture(image), interpolation="nearest")
+        for time, frame in enumerate(strip.frames):
+            text = f"+{frame - strip.start}" if time else "start"
+            axes[time, 0].text(-0.08, 0.5, text, transform=axes[time, 0].transAxes, ha="right", va="center", fontsize=8)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", facecolor="white", metadata={"Software": None})
+    write_atomically(Path(path), content.getvalue())
 
 
 def _draw_drift(axis: Any, results: Results, metric: str, subset: str, steps: Sequence[int]) -> None:
