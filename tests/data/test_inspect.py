@@ -127,6 +127,12 @@ def test_timestamps_and_frame_numbers(copy: Path) -> None:
     ]
 
 
+def test_totals(copy: Path) -> None:
+    path = copy / "meta/info.json"
+    path.write_text(path.read_text().replace('"total_frames": 41', '"total_frames": 40'))
+    assert defects(copy) == ["meta/info.json says total_frames is 40, but there are 41"]
+
+
 def test_constant_actions(copy: Path) -> None:
     edit_column(copy, "action", lambda a: a.__setitem__((slice(11, 24), slice(None)), 3.5))
     assert defects(copy) == ["episode 1: the action is the same in all 13 rows"]

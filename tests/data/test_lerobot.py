@@ -250,6 +250,21 @@ def test_bad_info(copy: Path, content: str, message: str) -> None:
         LeRobotDataset(copy)
 
 
+def test_fps_must_be_whole(copy: Path) -> None:
+    edit_info(copy, fps=10.0)
+    assert LeRobotDataset(copy).fps == 10
+    edit_info(copy, fps=12.5)
+    with pytest.raises(ForeactError, match=r"fps must be a whole number, not 12\.5"):
+        LeRobotDataset(copy)
+
+
+def test_depth_maps_are_no_cameras(copy: Path) -> None:
+    features = json.loads((copy / "meta/info.json").read_text())["features"]
+    features["observation.images.side"]["info"]["video.is_depth_map"] = True
+    edit_info(copy, features=features)
+    assert LeRobotDataset(copy).cameras == ("observation.images.top",)
+
+
 def test_missing_and_damaged_metadata(copy: Path) -> None:
     path = copy / "meta/episodes/chunk-000/file-000.parquet"
     edit_table(path, lambda table: table.drop_columns(["length"]))

@@ -45,6 +45,7 @@ class DefectFinder:
 
     def check_whole(self) -> None:
         """Check what concerns the dataset as a whole."""
+        self._collect(total_defects(self.dataset))
         self._collect(constant_dimensions(self.dataset))
         for camera in self.dataset.cameras:
             self._collect(file_defects(self.dataset, camera))
@@ -84,6 +85,14 @@ def length_defects(episode: Episode) -> Iterator[str]:
     """Episodes without a single pair of frames."""
     if episode.length < 2:
         yield f"episode {episode.index}: {episode.length} frame, so there is no pair of frames in it"
+
+
+def total_defects(dataset: LeRobotDataset) -> Iterator[str]:
+    """Other numbers of episodes or frames than the dataset says it has."""
+    there = {"total_episodes": len(dataset.episodes), "total_frames": dataset.total_frames}
+    for key, count in dataset.announced.items():
+        if count != there[key]:
+            yield f"meta/info.json says {key} is {count}, but there are {there[key]}"
 
 
 def counter_defects(dataset: LeRobotDataset, episode: Episode) -> Iterator[str]:

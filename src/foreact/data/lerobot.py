@@ -50,6 +50,7 @@ class LeRobotDataset:
 
     Attributes:
         root, fps, robot_type, features: as in `meta/info.json`.
+        announced: the "total_episodes" and "total_frames" that `meta/info.json` promises.
         cameras: full names of all cameras. camera: the chosen one.
         episodes: all episodes, by number.
         action_dim: A, or None in a dataset without actions.
@@ -62,6 +63,7 @@ class LeRobotDataset:
         self.root = Path(root)
         self._info = info = read_info(self.root)
         self.fps, self.robot_type, self.features = info.fps, info.robot_type, info.features
+        self.announced = info.totals
         self.cameras = video_keys(info)
         self.camera = self._full_name(camera)
         self._files = {files.index: files for files in read_episodes(self.root, info)}
@@ -279,14 +281,14 @@ def _to_array(column: pa.ChunkedArray, *, where: str) -> np.ndarray:
         array = array.flatten()
         nested = _is_list(array.type)
     if not is_list:
-        return np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).reshape(present, -1)
+        return np.array(array.to_numpy(zero_copy_only=False)).reshape(present, -1)
     values = array.to_numpy(zero_copy_only=False)
     present = int(valid.sum())
     if present and len(values) % present:
         raise ForeactError(f"{where} has rows of different lengths")
     values = values.reshape(present, -1) if present else np.zeros((0, 1), np.float32)
     if valid.all():
-        return np.ascontiguousarray(values)
+        return np.array(values)
     rows = np.full((len(valid), values.shape[1]), np.nan, dtype=np.float32)
     rows[valid] = values
     return rows

@@ -27,7 +27,7 @@ class Info:
         features: description (dtype, shape, names) of every column and camera.
         data_path, video_path: templates of the file names.
         chunks_size: episodes per folder (version 2).
-        splits: name of a split -> "first:last" episodes, as the recorder wrote it.
+        totals: how many there should be of "total_episodes" and "total_frames", where it says so.
     """
 
     version: str
@@ -37,7 +37,7 @@ class Info:
     data_path: str
     video_path: str | None
     chunks_size: int
-    splits: dict[str, str]
+    totals: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +85,23 @@ def read_info(root: Path) -> Info:
             data_path=str(raw["data_path"]),
             video_path=raw.get("video_path"),
             chunks_size=int(raw.get("chunks_size", 1000)),
-            splits=dict(raw.get("splits") or {}),
+            totals={key: raw[key] for key in ("total_episodes", "total_frames") if key in raw},
         )
     except KeyError as error:
         raise ForeactError(f"{path}: the key {error} is missing") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ForeactError(f"{path} cannot be read: {error}") from error
-    if info.fps < 1:
-        raise ForeactError(f"{path}: fps must be at least 1, not {raw['fps']}")
+    if info.fps < 1 or info.fps != raw["fps"]:
+        raise ForeactError(f"{path}: fps must be a whole number, not {raw['fps']}")
     return info
 
 
 def video_keys(info: Info) -> tuple[str, ...]:
-    """Full names of the features that are stored as video files, in the order of info.json."""
-    return tuple(key for key, feature in info.features.items() if feature.get("dtype") == "video")
+    """Full names of the features that are stored as video files, in the order of info.json, without depth maps."""
+    videos = {
+        key: feature.get("info") or {} for key, feature in info.features.items() if feature.get("dtype") == "video"
+    }
+    return tuple(key for key, about in videos.items() if not about.get("video.is_depth_map"))
 
 
 def read_episodes(root: Path, info: Info) -> tuple[EpisodeFiles, ...]:

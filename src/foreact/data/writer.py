@@ -115,6 +115,7 @@ class LeRobotWriter:
 
     def _open(self) -> None:
         if (self.root / "meta" / "info.json").is_file():
+            shutil.rmtree(self._staging, ignore_errors=True)
             raise ForeactError(f"{self.root} already holds a finished dataset: choose another folder or remove it")
         described = json.dumps(asdict(self._settings), indent=2).encode()
         path = self._staging / "recording.json"
@@ -123,7 +124,7 @@ class LeRobotWriter:
                 raise ForeactError(
                     f"{self.root} holds an interrupted recording with other settings ({path}): remove it first"
                 )
-        elif self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+        elif self.root.exists() and (not self.root.is_dir() or set(self.root.iterdir()) - {self._staging}):
             raise ForeactError(f"{self.root} exists and is not an interrupted recording: choose another folder")
         _make_folder(self._staging)
         write_atomically(path, described)
