@@ -33,7 +33,7 @@ from foreact.training.loop import Task, TrainConfig, train
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
 
 SIDE, CHUNK, SEED = 160, 500, 7
-SIDE_PROBED, PROBED = 128, 2000
+SIDE_PROBED, PROBED = 128, 4000
 FRAMES = {"scenes": 24_000, "pusht": 8_000}
 OBJECTIVES = {
     "distillation": SelfDistillationConfig(distillation=1.0, reconstruction=0.0),
@@ -119,13 +119,13 @@ def draw_bank(folder: Path, workers: int) -> list[np.ndarray]:
 
 
 def probe_sets(panda: Path | None, size: int) -> list[ProbeSet]:
-    """Labelled frames that were not trained on: Push-T as it is, single-object scenes, and recordings of a real robot's model."""
+    """Labelled frames that were not trained on: Push-T as it is, scenes of one look, and recordings of a real robot's model."""
     rng = np.random.default_rng(SEED + 1)
     pusht, pusht_labels = draw_pusht(PROBED, rng, size=size)
     scenes, scene_labels = draw_probe_scenes(PROBED, rng, size=size)
     sets = [
         ProbeSet(name="Push-T, default look", frames=pusht, labels=pusht_labels, groups=np.arange(PROBED)),
-        ProbeSet(name="scenes, one object", frames=scenes, labels=scene_labels, groups=np.arange(PROBED)),
+        ProbeSet(name="scenes, one look", frames=scenes, labels=scene_labels, groups=np.arange(PROBED)),
     ]
     return [*sets, panda_probe_set(panda, size)] if panda else sets
 

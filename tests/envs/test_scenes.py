@@ -94,9 +94,11 @@ def test_pusht_frames_show_what_their_labels_say():
     assert (recoloured != frames).mean() > 0.3
 
 
-def test_probe_scenes_hold_one_object_in_sight():
+def test_probe_scenes_keep_their_look_and_all_in_sight():
     frames, labels = draw_probe_scenes(12, np.random.default_rng(0), size=64)
     assert frames.shape == (12, 64, 64, 3)
     places = np.concatenate([labels["agent_xy"], labels["object_xy"]])
     assert places.min() >= 0
     assert places.max() < 64
+    assert (np.median(frames, axis=0) == frames).all(-1).mean() > 0.6
+    assert len(np.unique(labels["object_xy"].round(3), axis=0)) == 12

@@ -23,8 +23,8 @@ def test_ridge_finds_a_linear_law_and_keeps_groups_together():
     rng = np.random.default_rng(0)
     features, law = rng.normal(size=(120, 7)), rng.normal(size=(7, 2))
     groups = np.repeat(np.arange(24), 5)
-    predicted, test = ridge(features, features @ law + 3, groups, seed=0)
-    np.testing.assert_allclose(predicted, features[test] @ law + 3, atol=0.05)
+    predicted, test = ridge(features, {"law": features @ law + 3, "one": groups[:, None]}, groups, seed=0)
+    np.testing.assert_allclose(predicted["law"], features[test] @ law + 3, atol=0.05)
     assert len(test) == 30
     assert all(np.isin(np.flatnonzero(groups == g), test).all() for g in np.unique(groups[test]))
 
@@ -32,8 +32,8 @@ def test_ridge_finds_a_linear_law_and_keeps_groups_together():
 def test_ridge_learns_nothing_from_noise():
     rng = np.random.default_rng(0)
     targets = rng.normal(size=(400, 1))
-    predicted, test = ridge(rng.normal(size=(400, 50)), targets, np.arange(400), seed=0)
-    assert np.abs(predicted - targets[test]).mean() > 0.6
+    predicted, test = ridge(rng.normal(size=(400, 50)), {"noise": targets}, np.arange(400), seed=0)
+    assert np.abs(predicted["noise"] - targets[test]).mean() > 0.6
 
 
 def _dots(count: int, size: int = 32) -> ProbeSet:
@@ -62,11 +62,11 @@ def test_probes_read_what_pixels_show():
         assert row.train + row.test == 800
 
 
-def test_frames_whose_agent_is_out_of_sight_do_not_count():
+def test_frames_whose_agent_is_out_of_sight_do_not_count_in_the_local_probe():
     dots = _dots(100)
     dots.labels["agent_xy"][:10] = -5
-    row = next(r for r in probe_pixels(dots) if r.target == "agent_xy")
-    assert row.train + row.test == 90
+    counts = {row.target: row.train + row.test for row in probe_pixels(dots)}
+    assert counts == {"agent_xy": 100, LOCAL: 90, "object_angle": 100}
 
 
 def test_an_encoder_is_probed_at_its_own_size():

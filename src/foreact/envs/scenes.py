@@ -22,6 +22,7 @@ _L = ((-0.4, -0.5), (-0.1, -0.5), (-0.1, 0.5), (-0.4, 0.5)), ((-0.1, -0.5), (0.4
 _BOX = (((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)),)
 _TRIANGLE = (((-0.4, -0.35), (0.4, -0.35), (0.0, 0.65)),)
 _DISC = (tuple((0.5 * math.cos(a), 0.5 * math.sin(a)) for a in np.linspace(0, 2 * math.pi, 17)[:-1]),)
+Joints = tuple[tuple[float, float, float], ...]
 SHAPES = {"T": _T, "L": _L, "box": _BOX, "bar": _BOX, "disc": _DISC, "triangle": _TRIANGLE}
 ORIENTED = ("T", "L")  # shapes whose angle is unambiguous: the first object of a scene is always one of them
 
@@ -43,7 +44,7 @@ class Scene:
     look: Look
     objects: tuple[Prism, ...]
     decals: tuple[Prism, ...]
-    joints: tuple[tuple[float, float, float], ...]
+    joints: Joints
     thickness: float
     finger: float
     noise_seed: int
@@ -77,15 +78,12 @@ def sample_scene(
 def move(scene: Scene, rng: np.random.Generator, *, amount: float = 0.08) -> Scene:
     """The scene a moment later: the arm or pusher and one object move by about `amount`, everything else stays."""
     shift = rng.normal(0, amount, 2)
-    joints = np.array(scene.joints)
-    reach = np.linspace(0, 1, len(joints))[:, None] if len(joints) > 1 else np.ones((1, 1))
-    joints[:, :2] += reach * shift
     which = int(rng.integers(len(scene.objects)))
     body = scene.objects[which]
     x, y = np.clip(np.array(body.position) + rng.normal(0, amount, 2), -0.95, 0.95)
     moved = dataclasses.replace(body, position=(float(x), float(y)), angle=body.angle + rng.normal(0, 3 * amount))
     objects = (*scene.objects[:which], moved, *scene.objects[which + 1 :])
-    return dataclasses.replace(scene, joints=tuple(map(tuple, joints.tolist())), objects=objects)
+    return dataclasses.replace(scene, joints=_shift(scene.joints, shift), objects=objects)
 
 
 def draw_scene(scene: Scene, size: int) -> NDArray[np.uint8]:
@@ -126,10 +124,15 @@ def draw_scenes(
 def draw_probe_scenes(
     count: int, rng: np.random.Generator, *, size: int = 128
 ) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:
-    """As `draw_scenes`, of scenes with one object and no marks, in which object and agent are in sight."""
+    """As `draw_scenes`, of one random scene whose arm and single object are put to random places in sight."""
+    base = sample_scene(rng, objects=(1, 1), decals=(0, 0))
     scenes: list[Scene] = []
     while len(scenes) < count:
-        scene = sample_scene(rng, objects=(1, 1), decals=(0, 0))
+        x, y = _position(rng)
+        body = dataclasses.replace(base.objects[0], position=(x, y), angle=float(rng.uniform(-math.pi, math.pi)))
+        scene = dataclasses.replace(
+            base, objects=(body,), joints=_shift(base.joints, np.array(_position(rng)) - base.joints[-1][:2])
+        )
         labels = scene_labels(scene, size)
         places = np.concatenate([labels["agent_xy"], labels["object_xy"]])
         if places.min() >= 0 and places.max() < size:
@@ -152,6 +155,14 @@ def _draw_all(scenes: list[Scene], size: int) -> tuple[NDArray[np.uint8], dict[s
     return np.stack([draw_scene(s, size) for s in scenes]), {k: np.stack([x[k] for x in labels]) for k in labels[0]}
 
 
+def _shift(joints: Joints, by_2: NDArray[np.float64]) -> Joints:
+    """The same arm with its wrist moved over the table, its base in place; or the pusher moved."""
+    moved = np.array(joints)
+    reach = np.linspace(0, 1, len(joints))[:, None] if len(joints) > 1 else np.ones((1, 1))
+    moved[:, :2] += reach * by_2
+    return tuple((float(x), float(y), float(z)) for x, y, z in moved)
+
+
 def _position(rng: np.random.Generator) -> tuple[float, float]:
     x, y = rng.uniform(-0.8, 0.8, 2)
     return float(x), float(y)
@@ -170,7 +181,7 @@ def _sample_object(rng: np.random.Generator, shape: str, scale: float) -> Prism:
     )
 
 
-def _sample_arm(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
+def _sample_arm(rng: np.random.Generator) -> Joints:
     """Joints from a base at the table's rim (often out of sight) to a wrist above the table, arched upwards."""
     links = int(rng.integers(2, 5))
     side = rng.choice([0.0, 0.0, math.pi / 2, -math.pi / 2]) + rng.normal(0, 0.3)

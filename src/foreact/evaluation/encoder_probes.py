@@ -116,73 +116,74 @@ def panda_probe_set(root: Path, size: int, *, per_episode: int = 12, seed: int =
     return ProbeSet(name=name, frames=np.concatenate(frames), labels=stacked, groups=np.concatenate(groups))
 
 
-def ridge(features: Array, targets: Array, groups: Array, seed: int) -> tuple[Array, Array]:
-    """Linear regression with a penalty chosen on a fifth of the training groups.
+def ridge(features: Array, targets: dict[str, Array], groups: Array, seed: int) -> tuple[dict[str, Array], Array]:
+    """Linear regressions from the same features, each with a penalty chosen on a fifth of the training groups.
 
     Args:
         features: (n, F).
-        targets: (n, D).
+        targets: name -> (n, D).
         groups: (n,).
         seed: of the split.
 
     Returns:
-        Predictions (m, D) for the held-out quarter of the groups, and their rows (m,).
+        Predictions name -> (m, D) for the held-out quarter of the groups, and their rows (m,).
     """
     order = np.random.default_rng(seed).permutation(np.unique(groups))
     test = np.isin(groups, order[: len(order) // 4])
     validation = np.isin(groups, order[len(order) // 4 : len(order) * 2 // 5])
     features = (features - features[~test].mean(0)).astype(np.float32)
     gram = (features @ features.T).astype(np.float64)
-    errors = [
-        np.abs(p - targets[validation]).mean()
-        for p in _solve(gram, targets, ~test & ~validation, validation, PENALTIES)
-    ]
-    best = PENALTIES[[int(np.argmin(errors))]]
-    return next(iter(_solve(gram, targets, ~test, test, best))), np.flatnonzero(test)
+    choosing, final = _Ridge(gram, ~test & ~validation, validation), _Ridge(gram, ~test, test)
+    predictions = {}
+    for name, target in targets.items():
+        errors = [np.abs(choosing.predict(target, p) - target[validation]).mean() for p in PENALTIES]
+        predictions[name] = final.predict(target, PENALTIES[int(np.argmin(errors))])
+    return predictions, np.flatnonzero(test)
 
 
-def _solve(gram: Array, targets: Array, train: Array, test: Array, penalties: Array) -> list[Array]:
-    """Dual ridge regression: predictions (m, D) of the `test` rows, one per penalty."""
-    values, vectors = np.linalg.eigh(gram[np.ix_(train, train)])
-    mean = targets[train].mean(0)
-    rotated = vectors.T @ (targets[train] - mean)
-    across = gram[np.ix_(test, train)] @ vectors
-    total = max(values.sum(), 1e-12)
-    return [mean + across @ (rotated / (np.maximum(values, 0) + p * total)[:, None]) for p in penalties]
+class _Ridge:
+    """Dual ridge regression: one eigendecomposition serves all targets and penalties."""
+
+    def __init__(self, gram: Array, train: Array, test: Array) -> None:
+        self.train = train
+        self.values, self.vectors = np.linalg.eigh(gram[np.ix_(train, train)])
+        self.across = gram[np.ix_(test, train)] @ self.vectors
+
+    def predict(self, target: Array, penalty: float) -> Array:
+        """(n, D) of which the training rows are used -> predictions of the test rows (m, D)."""
+        mean = target[self.train].mean(0)
+        shrunk = np.maximum(self.values, 0) + penalty * max(self.values.sum(), 1e-12)
+        return mean + self.across @ (self.vectors.T @ (target[self.train] - mean) / shrunk[:, None])
 
 
 def _probe(tokens: Array, grid: tuple[int, int], probe_set: ProbeSet, name: str, seed: int) -> list[ProbeRow]:
-    flat = tokens.reshape(len(tokens), -1)
+    angles = {t for t in probe_set.labels if t.endswith("_angle")}
+    wanted = {
+        t: np.concatenate([np.sin(y), np.cos(y)], axis=1) if t in angles else y for t, y in probe_set.labels.items()
+    }
+    predicted, test = ridge(tokens.reshape(len(tokens), -1), wanted, probe_set.groups, seed)
     rows = []
-    for target, truth in probe_set.labels.items():
-        inside = np.ones(len(flat), bool) if target.endswith("_angle") else _visible(truth, probe_set.frames.shape[1])
-        angle = target.endswith("_angle")
-        wanted = np.concatenate([np.sin(truth), np.cos(truth)], axis=1) if angle else truth
-        predicted, test = ridge(flat[inside], wanted[inside], probe_set.groups[inside], seed)
-        kept = np.flatnonzero(inside)[test]
-        error = _degrees(predicted, wanted[kept]) if angle else np.linalg.norm(predicted - wanted[kept], axis=1)
-        rows.append(_row(probe_set, target, name, "deg" if angle else "px", error, kept, int(inside.sum()), seed))
-        if target == AGENT:
-            error, kept, count = _local_errors(tokens, grid, truth, probe_set, inside, seed)
-            rows.append(_row(probe_set, LOCAL, name, "px", error, kept, count, seed))
+    for target, guess in predicted.items():
+        truth = wanted[target][test]
+        error = _degrees(guess, truth) if target in angles else np.linalg.norm(guess - truth, axis=1)
+        rows.append(_row(probe_set, target, name, "deg" if target in angles else "px", error, test, len(tokens), seed))
+    if AGENT in wanted:
+        error, kept, count = _local_errors(tokens, grid, probe_set, seed)
+        rows.append(_row(probe_set, LOCAL, name, "px", error, kept, count, seed))
     return rows
 
 
-def _local_errors(
-    tokens: Array, grid: tuple[int, int], truth: Array, probe_set: ProbeSet, inside: Array, seed: int
-) -> tuple[Array, Array, int]:
-    size = probe_set.frames.shape[1]
+def _local_errors(tokens: Array, grid: tuple[int, int], probe_set: ProbeSet, seed: int) -> tuple[Array, Array, int]:
+    """Errors in pixels of the probe of one token, their rows, and how many frames show the agent."""
+    truth, size = probe_set.labels[AGENT], probe_set.frames.shape[1]
     patch = np.array([size / grid[1], size / grid[0]])
-    cell = np.clip((truth // patch).astype(int), 0, np.array(grid[::-1]) - 1)
-    rows = np.flatnonzero(inside)
-    features = tokens[rows, (cell[:, 1] * grid[1] + cell[:, 0])[rows]]
-    offset = (truth - cell * patch)[rows]
-    predicted, test = ridge(features, offset, probe_set.groups[rows], seed)
-    return np.linalg.norm(predicted - offset[test], axis=1), rows[test], len(rows)
-
-
-def _visible(xy: Array, size: int) -> Array:
-    return np.all((xy >= 0) & (xy < size), axis=1)
+    rows = np.flatnonzero(np.all((truth >= 0) & (truth < size), axis=1))
+    cell = (truth[rows] // patch).astype(int)
+    offset = truth[rows] - cell * patch
+    predicted, test = ridge(
+        tokens[rows, cell[:, 1] * grid[1] + cell[:, 0]], {LOCAL: offset}, probe_set.groups[rows], seed
+    )
+    return np.linalg.norm(predicted[LOCAL] - offset[test], axis=1), rows[test], len(rows)
 
 
 def _degrees(predicted: Array, wanted: Array) -> Array:
