@@ -26,6 +26,11 @@ def _models():
         "vit": transformers.ViTModel(transformers.ViTConfig(**SMALL, patch_size=8, image_size=24)),
         "siglip": transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**SMALL, patch_size=8, image_size=24)),
         "dinov3_convnext": transformers.DINOv3ConvNextModel(transformers.DINOv3ConvNextConfig(**convnext)),
+        "swin": transformers.SwinModel(
+            transformers.SwinConfig(
+                embed_dim=12, depths=[1, 1], num_heads=[1, 2], patch_size=4, window_size=3, image_size=48
+            )
+        ),
         "resnet": transformers.ResNetModel(
             transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1], layer_type="basic")
         ),
@@ -55,6 +60,7 @@ def frames():
         ("vit", 40, 5, 1),
         ("siglip", 40, 5, 0),
         ("dinov3_convnext", 96, 3, 1),
+        ("swin", 48, 6, 0),
     ],
 )
 def test_tokens_are_the_patches_of_the_models_last_hidden_state(folders, frames, name, size, grid, dropped):
@@ -68,7 +74,7 @@ def test_tokens_are_the_patches_of_the_models_last_hidden_state(folders, frames,
     )
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in IMAGENET)
     model = transformers.AutoModel.from_pretrained(folders / name).eval()
-    options = {"interpolate_pos_encoding": True} if name in ("vit", "siglip") else {}
+    options = {"interpolate_pos_encoding": True} if name in ("vit", "siglip", "swin") else {}
     with torch.no_grad():
         hidden = model(pixel_values=(images - mean) / std, **options).last_hidden_state
     assert hidden.shape[1] == dropped + grid * grid
@@ -167,6 +173,19 @@ def test_incomplete_weights_are_refused(folders, tmp_path):
 def test_names_that_are_neither_folder_nor_hub_id(name):
     with pytest.raises(ForeactError, match="no such encoder"):
         load_encoder(name, image_size=48)
+
+
+def test_a_layout_that_is_no_square_grid_is_refused():
+    class Odd(torch.nn.Module):
+        config = transformers.ViTConfig(**SMALL, patch_size=8)
+
+        def forward(self, pixel_values):
+            return transformers.modeling_outputs.BaseModelOutput(
+                last_hidden_state=torch.zeros(len(pixel_values), 31, 24)
+            )
+
+    with pytest.raises(ForeactError, match="a/b: 31 tokens at 40 px are no square grid"):
+        HuggingFaceEncoder(Odd(), name="a/b", image_size=40)
 
 
 def test_gated_weights_say_what_to_do(monkeypatch):

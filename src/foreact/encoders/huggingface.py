@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,6 @@ class HuggingFaceEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(normalisation[1]).view(1, 3, 1, 1), persistent=False)
         accepts = inspect.signature(model.forward).parameters
         self._options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in accepts else {}
-        self._patch = patch if isinstance(patch, int) else None
         self.spec = self._find_spec(normalisation)
 
     @classmethod
@@ -71,56 +71,50 @@ class HuggingFaceEncoder(nn.Module):
     def encode(self, frames: Tensor) -> Tensor:
         """Frames uint8 (B, height, width, 3) of any size -> tokens (B, N, C)."""
         images = resize(frames.to(self.mean.device), self.image_size)
-        return self._tokens(self._hidden(images))
+        hidden = self._hidden(images)
+        if hidden.ndim == 4:
+            return hidden.flatten(2).transpose(1, 2)
+        return hidden[:, hidden.shape[1] - self.spec.count :]
 
     def _hidden(self, images_B3HW: Tensor) -> Tensor:
         weights = next((p for p in self.model.parameters() if p.is_floating_point()), images_B3HW)
         normalised = ((images_B3HW - self.mean) / self.std).to(weights.dtype)
         return self.model(pixel_values=normalised, **self._options).last_hidden_state
 
-    def _tokens(self, hidden: Tensor) -> Tensor:
-        """Patch tokens (B, N, C) of a last hidden state: a map (B, C, rows, columns) or tokens after CLS and registers."""
-        if hidden.ndim == 4:
-            return hidden.flatten(2).transpose(1, 2)
-        if self._patch is None:  # a model of maps that flattens them, such as ConvNeXt: pooled token first
-            return hidden[:, hidden.shape[1] - _square_below(hidden.shape[1]) ** 2 :]
-        return hidden[:, hidden.shape[1] - (self.image_size // self._patch) ** 2 :]
-
     @torch.no_grad()
     def _find_spec(self, normalisation: tuple[Any, Any]) -> TokenSpec:
-        size = self.image_size
-        hidden = self._hidden(torch.zeros(1, 3, size, size))
+        hidden = self._hidden(torch.zeros(1, 3, self.image_size, self.image_size))
         rows = self._rows(hidden)
         digest = hashlib.sha256(repr(normalisation).encode()).hexdigest()[:4]
         label = Path(self.name).name if Path(self.name).is_dir() else self.name
+        weights = state_hash(self.model, skip=UNUSED)
         return TokenSpec(
             grid=(rows, rows),
-            channels=int(self._tokens(hidden).shape[2]),
-            fingerprint=f"{label}@{state_hash(self.model, skip=UNUSED)}/last/{digest}/{size}",
+            channels=int(hidden.shape[1 if hidden.ndim == 4 else 2]),
+            fingerprint=f"{label}@{weights}/last/{digest}/{self.image_size}",
             encoder=self.name,
-            image_size=size,
+            image_size=self.image_size,
         )
 
     def _rows(self, hidden: Tensor) -> int:
+        """Rows of the square grid in a last hidden state that is a map (B, C, rows, rows) or (B, extra + rows^2, C)."""
         if hidden.ndim == 4 and hidden.shape[2] == hidden.shape[3]:
             return int(hidden.shape[2])
         if hidden.ndim != 3:
             raise ForeactError(
-                f"{self.name}: its last hidden state has shape {tuple(hidden.shape)}, no tokens and no square map"
+                f"{self.name}: its last hidden state {tuple(hidden.shape)} is neither tokens nor a square map"
             )
-        rows = self.image_size // self._patch if self._patch else _square_below(hidden.shape[1])
-        extra = hidden.shape[1] - rows * rows
-        known = 1 + int(getattr(self.model.config, "num_register_tokens", 0) or 0)
-        if extra not in (0, known):
-            raise ForeactError(
-                f"{self.name}: {hidden.shape[1]} tokens at {self.image_size} px are not {rows} x {rows} patches, alone or "
-                f"after {known} others: this model's layout is not supported"
-            )
-        return rows
-
-
-def _square_below(count: int) -> int:
-    return int(count**0.5)
+        count, extra = hidden.shape[1], 1 + int(getattr(self.model.config, "num_register_tokens", 0) or 0)
+        patch = getattr(self.model.config, "patch_size", None)
+        grids = [math.isqrt(count - extra), math.isqrt(count)]  # models that merge patches have fewer of them
+        if isinstance(patch, int):
+            grids.insert(0, self.image_size // patch)
+        for rows in grids:
+            if count - rows * rows in (0, extra):
+                return rows
+        raise ForeactError(
+            f"{self.name}: {count} tokens at {self.image_size} px are no square grid, alone or after {extra} others"
+        )
 
 
 def _load(name: str, revision: str | None) -> nn.Module:

@@ -108,7 +108,7 @@ class TinyEncoder(PretrainedModel):
         for layer in convolutions:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         zero(convolutions[-1])
-        self.patches.weight.copy_(whitened_cosines(self.config.dim))
+        self.patches.weight.copy_(whitened_cosines(self.config.dim).to(self.patches.weight.device))
         for module in self.modules():
             if isinstance(module, Attention):
                 zero(module.out)
@@ -128,6 +128,11 @@ def whitened_cosines(count: int) -> Tensor:
 
     Pictures have amplitudes that fall with the inverse of the frequency, so that all outputs come out about alike.
     """
+    with torch.device("cpu"):  # also while a model is built on the meta device
+        return _whitened_cosines(count)
+
+
+def _whitened_cosines(count: int) -> Tensor:
     places = (torch.arange(PATCH) + 0.5) / PATCH
     waves = torch.cos(math.pi * torch.arange(PATCH)[:, None] * places) * math.sqrt(2 / PATCH)
     waves[0] /= math.sqrt(2)

@@ -149,7 +149,7 @@ class PixelDecoder(nn.Module):
         initialise(self)
         waves = whitened_cosines(dim).flatten(1)
         with torch.no_grad():  # start as the inverse of what the encoder's patch embedding starts as
-            self.out.weight.copy_((0.3 * waves / waves.square().sum(1, keepdim=True)).T)
+            self.out.weight.copy_((0.3 * waves / waves.square().sum(1, keepdim=True)).T.to(self.out.weight.device))
 
     def forward(self, tokens_BNC: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, 768)."""
