@@ -208,8 +208,11 @@ def _sample_camera(rng: np.random.Generator) -> Camera:
 
 def _sample_look(rng: np.random.Generator) -> Look:
     azimuth = rng.uniform(-math.pi, math.pi)
-    grey = float(rng.uniform(0.1, 0.95))
-    robot = _colour(rng) if rng.random() < 0.5 else (grey, grey, grey)
+    if rng.random() < 0.5:
+        robot = _colour(rng)
+    else:
+        grey = float(rng.uniform(0.1, 0.95))
+        robot = (grey, grey, grey)
     return Look(
         table=_colour(rng, pale=0.5),
         wall=_colour(rng, pale=0.5),
