@@ -1,9 +1,9 @@
 """foreact: latent-action world models for robots. Train on recordings, see the imagined future, use it.
 
-    from foreact import load
+from foreact import load
 
-    model = load("runs/push_t/rla-wm")
-    future = model.imagine(frame, actions, seed=0)
+model = load("runs/push_t/rla-wm")
+future = model.imagine(frame, actions, seed=0)
 """
 
 from __future__ import annotations

@@ -87,15 +87,8 @@ def train(
     """
     from foreact.training.session import TrainRequest, run_training
 
-    overrides = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "seed": seed,
-        "precision": precision,
-        "compile": compile or None,
-    }
+    given = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
+    given |= {"seed": seed, "precision": precision, "compile": compile or None}
     run_training(
         TrainRequest(
             model=model,
@@ -107,7 +100,7 @@ def train(
             encoder=encoder,
             image_size=image_size,
             variant=variant,
-            overrides={k: v for k, v in overrides.items() if v is not None},
+            overrides={k: v for k, v in given.items() if v is not None},
             cache=cache,
             no_cache=no_cache,
         ),

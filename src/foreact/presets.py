@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from foreact.data.pairs import PairSampling
@@ -117,30 +117,37 @@ class Preset:
 def tiny() -> Preset:
     """For a CPU: the demo's sizes; every stage is trained in a minute or two on two cores."""
     wm = TrainConfig(
-        steps=700, batch_size=32, learning_rate=1e-3, warmup=50, schedule="cosine", ema=0.99, save_every=200
+        steps=900,
+        batch_size=32,
+        optimizer="muon",
+        learning_rate=5e-3,
+        warmup=30,
+        schedule="cosine",
+        ema=0.98,
+        save_every=200,
     )
     return Preset(
         name="tiny",
         encoder="tiny",
         image_size=128,
-        dim=128,
-        heads=4,
-        rla_depth=3,
-        condition_depth=3,
-        flow_depth=3,
+        dim=192,
+        heads=6,
+        rla_depth=2,
+        condition_depth=2,
+        flow_depth=2,
         latent_tokens=8,
         latent_channels=16,
         residual_output=True,
         standardise=True,
         decoder_channels=(64, 32, 16, 8),
         decoder_blocks=1,
-        pairs=PairSampling(),
-        rla_pairs=PairSampling(),
-        train_rla=wm,
+        pairs=PairSampling(law="beta"),
+        rla_pairs=PairSampling(law="beta"),
+        train_rla=replace(wm, steps=1400),
         train_rla_wm=wm,
         train_dino_wm=wm,
         train_image_decoder=TrainConfig(
-            steps=400, batch_size=16, learning_rate=2e-3, schedule="cosine", ema=0.98, save_every=200
+            steps=300, batch_size=16, learning_rate=2e-3, schedule="cosine", ema=0.98, precision="no", save_every=100
         ),
         train_encoder=TrainConfig(steps=500, batch_size=32, learning_rate=1e-3, schedule="cosine"),
     )
@@ -148,7 +155,9 @@ def tiny() -> Preset:
 
 def small() -> Preset:
     """For one GPU, or a CPU with patience."""
-    wm = TrainConfig(steps=6000, batch_size=64, learning_rate=5e-4, warmup=200, schedule="cosine")
+    wm = TrainConfig(
+        steps=6000, batch_size=64, optimizer="muon", learning_rate=3e-3, warmup=100, schedule="cosine", ema=0.995
+    )
     return Preset(
         name="small",
         encoder="tiny",

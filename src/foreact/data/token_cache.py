@@ -86,12 +86,7 @@ class TokenCache:
         """Frames (B, image_size, image_size, 3) uint8 of single frames."""
         if self._frames is not None:
             return self._frames[self._offsets(episodes) + indices]
-        size = self.image_size
-        one = [
-            self.dataset.frames(int(e), start=int(i), count=1, size=size)[0]
-            for e, i in zip(episodes, indices, strict=True)
-        ]
-        return np.stack(one)
+        return self.dataset.gather_frames(episodes, indices, size=self.image_size)
 
     def required_bytes(self, *, frames: bool) -> int:
         """Bytes still to be written: tokens in float16 and, where asked for, frames in uint8."""

@@ -1,0 +1,123 @@
+"""A training step's rate beside what a large bf16 matrix product reaches on the same machine in the same run.
+
+python benchmarks/training.py --preset tiny --out training.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from foreact.contracts import Batch
+from foreact.encoders.meta import meta_encoder
+from foreact.presets import PRESETS, Preset
+from foreact.training.machine import matmul_rate, step_flops, synchronise
+
+Loss = Callable[[], dict[str, Tensor]]
+_ACTION_DIM = 8
+
+
+def models(preset: Preset, device: torch.device) -> dict[str, tuple[nn.Module, int, Loss]]:
+    """Each model with its batch size and the loss of one random batch of it."""
+    _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
+    rla = preset.rla(tokens).build().to(device)
+    rla_wm = preset.rla_wm(rla.config, _ACTION_DIM).build().to(device)
+    dino_wm = preset.dino_wm(tokens, _ACTION_DIM).build().to(device)
+    decoder = preset.image_decoder(tokens).build().to(device)
+    generator = torch.Generator()
+
+    def pairs(size: int) -> Batch:
+        s_t, s_th = (torch.randn(size, tokens.count, tokens.channels, device=device) for _ in range(2))
+        actions = torch.randn(size, preset.horizon, _ACTION_DIM, device=device)
+        lengths = torch.randint(1, preset.horizon + 1, (size,), device=device)
+        return Batch(tokens_t=s_t, tokens_th=s_th, lengths=lengths, actions=actions)
+
+    found: dict[str, tuple[nn.Module, int, Loss]] = {}
+    for name, model, config in (
+        ("rla", rla, preset.train_rla),
+        ("rla_wm", rla_wm, preset.train_rla_wm),
+        ("dino_wm", dino_wm, preset.train_dino_wm),
+    ):
+        batch = pairs(config.batch_size)
+        found[name] = (model, config.batch_size, lambda m=model, b=batch: m.loss(b, generator))  # type: ignore[misc]
+    size = preset.train_image_decoder.batch_size
+    drawn = torch.randn(size, tokens.count, tokens.channels, device=device)
+    frames = torch.randint(0, 256, (size, preset.image_size, preset.image_size, 3), dtype=torch.uint8, device=device)
+    found["image_decoder"] = (decoder, size, lambda: decoder.loss(drawn, frames))
+    return found
+
+
+def measure(
+    model: nn.Module, batch: int, loss: Loss, device: torch.device, *, steps: int, compiled: bool
+) -> dict[str, float]:
+    """Median seconds of a whole optimiser step, its rate and FLOPs."""
+    flops = step_flops(loss)
+    model.zero_grad(set_to_none=True)
+    run = torch.compile(loss) if compiled else loss
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)
+    seconds = []
+    for _ in range(steps + 3):
+        synchronise(device)
+        start = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            value = run()["loss"]
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    kept = sorted(seconds[3:])
+    median = kept[len(kept) // 2]
+    return {
+        "seconds": median,
+        "low": kept[len(kept) // 10],
+        "high": kept[-1 - len(kept) // 10],
+        "samples_per_second": batch / median,
+        "flops": flops,
+        "flop_rate": flops / median,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
+    parser.add_argument("--steps", type=int, default=20, help="measured steps of each model")
+    parser.add_argument("--compile", action="store_true", help="measure compiled steps too")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    peak = matmul_rate(device)
+    print(f"large bf16 product: {peak / 1e9:,.0f} GFLOP/s on {device} with {torch.get_num_threads()} threads")
+    rows = []
+    for compiled in (False, True) if options.compile else (False,):
+        for name, (model, batch, loss) in models(PRESETS[options.preset](), device).items():
+            row = {"model": name, "batch": batch, "compiled": compiled}
+            row |= measure(model, batch, loss, device, steps=options.steps, compiled=compiled)
+            row["share"] = row["flop_rate"] / peak
+            rows.append(row)
+            print(
+                f"{name:14} {'compiled' if compiled else 'plain':9} batch {batch:4}  {1e3 * row['seconds']:8.1f} ms/step  "
+                f"{row['samples_per_second']:8.1f} samples/s  {row['flop_rate'] / 1e9:8.1f} GFLOP/s = {row['share']:.0%}"
+            )
+    if options.out:
+        machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine()}
+        about = {
+            "preset": options.preset,
+            "device": str(device),
+            "torch": torch.__version__,
+            "machine": machine,
+            "peak": peak,
+        }
+        options.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
