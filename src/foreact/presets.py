@@ -33,6 +33,7 @@ class Preset:
         latent_tokens: Q.
         latent_channels: Z.
         residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
+        draws: noises per pair in RLA-WM's training (1 in the paper).
         standardise: whether tokens and changes are put in units of their spread (not in the paper).
         horizon: H, the longest action chunk.
         decoder_channels: stages of the image decoder.
@@ -54,6 +55,7 @@ class Preset:
     latent_channels: int
     residual_output: bool
     standardise: bool
+    draws: int
     horizon: int = 15
     decoder_channels: tuple[int, ...]
     decoder_blocks: int
@@ -93,6 +95,7 @@ class Preset:
             variant=variant,
             slots=not released,
             time_law="logit_normal" if released else "uniform",
+            draws=self.draws,
             l1_weight=1.0 if released else 0.0,
         )
 
@@ -117,7 +120,7 @@ class Preset:
 def tiny() -> Preset:
     """For a CPU: the demo's sizes; every stage is trained in a minute or two on two cores."""
     wm = TrainConfig(
-        steps=900,
+        steps=1000,
         batch_size=32,
         optimizer="muon",
         learning_rate=5e-3,
@@ -139,6 +142,7 @@ def tiny() -> Preset:
         latent_channels=16,
         residual_output=True,
         standardise=True,
+        draws=4,
         decoder_channels=(64, 32, 16, 8),
         decoder_blocks=1,
         pairs=PairSampling(law="beta"),
@@ -171,6 +175,7 @@ def small() -> Preset:
         latent_channels=32,
         residual_output=True,
         standardise=True,
+        draws=4,
         decoder_channels=(160, 96, 64, 32),
         decoder_blocks=1,
         pairs=PairSampling(),
@@ -200,6 +205,7 @@ def paper() -> Preset:
         latent_channels=64,
         residual_output=False,
         standardise=False,
+        draws=1,
         decoder_channels=(512, 256, 128, 64),
         decoder_blocks=2,
         pairs=PairSampling(),

@@ -93,7 +93,9 @@ def test_loss_trains_what_is_trainable(config):
         assert not any(p.requires_grad for p in model.rla.parameters())
 
 
-@pytest.mark.parametrize("config", [PAPER, RELEASED], ids=["paper", "released"])
+@pytest.mark.parametrize(
+    "config", [PAPER, RELEASED, dataclasses.replace(PAPER, draws=5)], ids=["paper", "released", "draws"]
+)
 def test_two_shards_draw_the_noise_of_one_batch(config):
     model, (tokens, actions, lengths) = build(config), inputs(4)
     whole = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
@@ -107,6 +109,19 @@ def test_two_shards_draw_the_noise_of_one_batch(config):
     expected = model.loss(whole, seeded())["loss"]
     halves = [model.loss(part, seeded())["loss"] for part in parts]
     torch.testing.assert_close(sum(halves) / 2, expected)
+
+
+def test_several_draws_run_the_condition_network_once_and_keep_the_expected_loss():
+    model, (tokens, actions, lengths) = build(PAPER), inputs()
+    many = build(dataclasses.replace(PAPER, draws=300))
+    batch = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
+    calls = []
+    many.condition.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        one_by_one = torch.stack([model.loss(batch, seeded(s))["loss"] for s in range(300)]).mean()
+        together = many.loss(batch, seeded(0))["loss"]
+    assert len(calls) == 1
+    torch.testing.assert_close(together, one_by_one, rtol=0.1, atol=0)
 
 
 def test_released_flow_projects_its_context_once_per_chunk():

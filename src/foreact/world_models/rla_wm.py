@@ -47,6 +47,7 @@ class RLAWorldModelConfig(ModelConfig):
         variant: the paper's networks or the released code's.
         slots: learned slot tokens on z in the flow network (off in the released code).
         time_law: law of tau in training (the released code: logit_normal).
+        draws: noises and times per training pair; the condition network runs once for all of them (1 in the paper).
         l1_weight: weight of an L1 term beside the MSE on velocities (the released code: 1).
         solver: ODE solver.
         steps: its steps.
@@ -64,6 +65,7 @@ class RLAWorldModelConfig(ModelConfig):
     variant: Literal["paper", "released"] = "paper"
     slots: bool = True
     time_law: TimeLaw = "uniform"
+    draws: int = 1
     l1_weight: float = 0.0
     solver: Solver = "euler"
     steps: int = 30
@@ -158,20 +160,25 @@ class RLAWorldModel(PretrainedModel):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
+        draws = self.config.draws
         z = self.infer_latent(batch.tokens_t, batch.tokens_th)
-        noise = batch.draw(lambda n: torch.randn(n, *z.shape[1:], generator=generator, device=generator.device))
-        time_B = batch.draw(lambda n: sample_times(self.config.time_law, n, generator))
-        point, velocity = interpolate(noise, z, time_B)
-        context = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths)
-        predicted = self.flow(point, time_B, context).float()
+        noise = batch.draw(lambda n: torch.randn(n, draws, *z.shape[1:], generator=generator, device=generator.device))
+        times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
+        point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
+        context = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths, draws=draws)
+        predicted = self.flow(point, times.flatten(), context).float()
         mse = F.mse_loss(predicted, velocity)
         l1 = F.l1_loss(predicted, velocity)
         return {"loss": mse + self.config.l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
 
-    def _condition(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor | list[tuple[Tensor, Tensor]]:
+    def _condition(
+        self, tokens: Tensor, actions: Tensor, lengths: Tensor, *, draws: int = 1
+    ) -> Tensor | list[tuple[Tensor, Tensor]]:
+        """What all flow steps of a chunk share; each row is repeated `draws` times."""
         if actions.shape[1:] != (self.config.horizon, self.config.action_dim):
             raise ValueError(
                 f"actions are {tuple(actions.shape[1:])}, this model takes (H, A) = "
                 f"({self.config.horizon}, {self.config.action_dim}): pad chunks to the horizon"
             )
-        return self.flow.prepare(self.condition(self.rla.scale.normalise(tokens), *self.normalise(actions, lengths)))
+        condition = self.condition(self.rla.scale.normalise(tokens), *self.normalise(actions, lengths))
+        return self.flow.prepare(condition.repeat_interleave(draws, dim=0))
