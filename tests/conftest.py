@@ -114,3 +114,20 @@ def actionless_dataset(make_dataset: Callable[..., Path]) -> Path:
 def partly_actionless_dataset(make_dataset: Callable[..., Path]) -> Path:
     """Four episodes, of which 1 and 3 have no actions. Shared: do not change its files."""
     return make_dataset(lengths=(19, 23, 29, 31), actionless=(1, 3), seed=3)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tuple[Path, list[str]]:
+    """A folder with a small encoder, a cache and runs of all four models, trained for three steps through the command
+    line, and the options that they shared. Shared: do not change its files.
+    """
+    from foreact.cli import main
+    from foreact.encoders.tiny import TinyEncoderConfig
+
+    root = tmp_path_factory.mktemp("place")
+    TinyEncoderConfig(stem=(8, 8, 8), dim=24, depth=1, heads=3).build().save_pretrained(root / "encoder")
+    common = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--encoder", str(root / "encoder")]
+    common += ["--batch-size", "4", "--precision", "no"]
+    for model in ("rla", "rla-wm", "dino-wm", "image-decoder"):
+        main(["train", model, "--out", str(root / "runs" / model), "--steps", "3", *common])
+    return root, common

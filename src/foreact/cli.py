@@ -266,18 +266,22 @@ def claims(
     print(f"results: {results}. Next: foreact report {results}")
 
 
-def report(results: tyro.conf.Positional[Path], out: Path | None = None) -> None:
+def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture: Path | None = None) -> None:
     """Make one self-contained HTML page of a results file: film strips, drift curves, tables, cost.
 
     Args:
         results: a results file of `foreact evaluate`.
         out: the page; report.html beside the results by default.
+        picture: also draw the film strips as a PNG.
     """
+    from foreact.evaluation.figures import write_picture
     from foreact.evaluation.report import write_report
     from foreact.evaluation.results import Results
 
     page = out or results.with_name("report.html")
     write_report(Results.load(results), page)
+    if picture is not None:
+        write_picture(Results.load(results), picture)
     print(f"report: {page}")
 
 

@@ -12,20 +12,6 @@ from foreact.cli import main
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.training.journal import read_log
 
-FAST = ["--batch-size", "4", "--precision", "no"]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_dataset):
-    """Recordings, a small encoder and a cache, and the runs of all four models beside each other."""
-    root = tmp_path_factory.mktemp("place")
-    torch.manual_seed(0)
-    TinyEncoderConfig(stem=(8, 8, 8), dim=24, depth=1, heads=3).build().save_pretrained(root / "encoder")
-    common = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--encoder", str(root / "encoder"), *FAST]
-    for model in ("rla", "rla-wm", "dino-wm", "image-decoder"):
-        main(["train", model, "--out", str(root / "runs" / model), "--steps", "3", *common])
-    return root, common
-
 
 def error_of(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
