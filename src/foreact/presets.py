@@ -114,7 +114,12 @@ class Preset:
 
     def image_decoder(self, tokens: TokenSpec) -> ImageDecoderConfig:
         """The image decoder."""
-        return ImageDecoderConfig(tokens=tokens, channels=self.decoder_channels, blocks=self.decoder_blocks)
+        return ImageDecoderConfig(
+            tokens=tokens,
+            channels=self.decoder_channels,
+            blocks=self.decoder_blocks,
+            standardise=self.standardise,
+        )
 
 
 def tiny() -> Preset:
@@ -151,7 +156,14 @@ def tiny() -> Preset:
         train_rla_wm=wm,
         train_dino_wm=wm,
         train_image_decoder=TrainConfig(
-            steps=300, batch_size=16, learning_rate=2e-3, schedule="cosine", ema=0.98, precision="no", save_every=100
+            steps=350,
+            batch_size=16,
+            learning_rate=4e-3,
+            warmup=30,
+            schedule="cosine",
+            ema=0.98,
+            precision="no",
+            save_every=100,
         ),
         train_encoder=TrainConfig(steps=500, batch_size=32, learning_rate=1e-3, schedule="cosine"),
     )

@@ -9,6 +9,7 @@ import torch
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.evaluation.encoder_probes import (
     LOCAL,
+    LOOK,
     ProbeSet,
     encode_all,
     probe_encoder,
@@ -51,11 +52,12 @@ def _dots(count: int, size: int = 32) -> ProbeSet:
 
 def test_probes_read_what_pixels_show():
     rows = {row.target: row for row in probe_pixels(_dots(800))}
-    assert set(rows) == {"agent_xy", LOCAL, "object_angle"}
+    assert set(rows) == {"agent_xy", LOCAL, LOOK, "object_angle"}
     assert rows["agent_xy"].unit == "px"
     assert rows["object_angle"].unit == "deg"
     assert rows["agent_xy"].median < 2
     assert rows["object_angle"].median < 20  # 90 degrees is chance
+    assert rows[LOOK].median < 3
     for row in rows.values():
         assert row.mean_interval[0] < row.mean < row.mean_interval[1]
         assert row.median_interval[0] <= row.median <= row.median_interval[1]
@@ -66,7 +68,7 @@ def test_frames_whose_agent_is_out_of_sight_do_not_count_in_the_local_probe():
     dots = _dots(100)
     dots.labels["agent_xy"][:10] = -5
     counts = {row.target: row.train + row.test for row in probe_pixels(dots)}
-    assert counts == {"agent_xy": 100, LOCAL: 90, "object_angle": 100}
+    assert counts == {"agent_xy": 100, LOCAL: 90, LOOK: 90, "object_angle": 100}
 
 
 def test_an_encoder_is_probed_at_its_own_size():
@@ -89,5 +91,5 @@ def test_results_and_table(tmp_path):
     assert content["rows"][0]["median"] == pytest.approx(rows[0].median)
     lines = probe_table(rows).splitlines()
     assert lines[0] == "| frames | target | raw patches |"
-    assert len(lines) == 2 + 3
+    assert len(lines) == 2 + 4
     assert f"{rows[0].median:.2f} px" in lines[2]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from foreact.nn.attention import zero
+from foreact.nn.tokens import TokenScale
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
@@ -29,6 +30,7 @@ class ImageDecoderConfig(ModelConfig):
         blocks: residual blocks per stage.
         stem_channels: channels before the first stage; the tokens' C if None.
         ssim_weight: weight of 1 - SSIM.
+        standardise: fit statistics of tokens before training (not in the paper).
     """
 
     kind: ClassVar[str] = "image_decoder"
@@ -38,6 +40,7 @@ class ImageDecoderConfig(ModelConfig):
     blocks: int = 2
     stem_channels: int | None = None
     ssim_weight: float = 0.2
+    standardise: bool = False
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -58,10 +61,11 @@ class UNetDecoder(PretrainedModel):
     def __init__(self, config: ImageDecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.scale = TokenScale(config.tokens.channels)
         stem = config.stem_channels or config.tokens.channels
         layers: list[nn.Module] = [
             nn.Conv2d(config.tokens.channels, stem, 3, padding=1),
-            nn.GroupNorm(8, stem),
+            group_norm(stem),
             nn.GELU(),
             *[ResidualBlock(stem) for _ in range(config.blocks)],
         ]
@@ -75,7 +79,7 @@ class UNetDecoder(PretrainedModel):
     def forward(self, tokens_BNC: Tensor) -> Tensor:
         """(B, N, C) -> unclamped pictures (B, 3, height, width)."""
         B, _, C = tokens_BNC.shape
-        grid_BCHW = tokens_BNC.float().transpose(1, 2).reshape(B, C, *self.config.tokens.grid)
+        grid_BCHW = self.scale.normalise(tokens_BNC).transpose(1, 2).reshape(B, C, *self.config.tokens.grid)
         return 0.5 + self.out(self.body(grid_BCHW.contiguous(memory_format=torch.channels_last))).float()
 
     @torch.no_grad()
@@ -93,16 +97,23 @@ class UNetDecoder(PretrainedModel):
         return {"loss": l1 + self.config.ssim_weight * (1 - ssim), "l1": l1.detach(), "ssim": ssim.detach()}
 
 
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Eight groups as in the released code, fewer where they would have under eight channels: single channels in a group
+    would lose their brightness.
+    """
+    return nn.GroupNorm(max(1, min(8, channels // 8)), channels)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with group norm, added to their input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.GroupNorm(8, channels),
+            group_norm(channels),
             nn.GELU(),
             nn.Conv2d(channels, channels, 3, padding=1),
-            nn.GroupNorm(8, channels),
+            group_norm(channels),
             nn.GELU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )

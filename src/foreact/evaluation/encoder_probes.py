@@ -1,7 +1,7 @@
 """How much an encoder's tokens know: linear probes of positions and angles, beside random weights and raw pixels.
 
-A probe is ridge regression in closed form from all tokens of a frame, on held-out episodes or frames. The local probe
-asks a single token, the one whose patch holds the agent, where in that patch the agent is.
+A probe is ridge regression in closed form from all tokens of a frame, on held-out episodes or frames. Two local probes
+ask a single token, the one whose patch holds the agent: where in that patch the agent is, and what the patch looks like.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Array = np.ndarray
 PENALTIES = np.logspace(-8, -1, 15)  # as a share of the features' total variance
 AGENT = "agent_xy"
 LOCAL = "agent_xy within its patch"
+LOOK = "pixels of the agent's patch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,23 +168,27 @@ def _probe(tokens: Array, grid: tuple[int, int], probe_set: ProbeSet, name: str,
         truth = wanted[target][test]
         error = _degrees(guess, truth) if target in angles else np.linalg.norm(guess - truth, axis=1)
         rows.append(_row(probe_set, target, name, "deg" if target in angles else "px", error, test, len(tokens), seed))
-    if AGENT in wanted:
-        error, kept, count = _local_errors(tokens, grid, probe_set, seed)
-        rows.append(_row(probe_set, LOCAL, name, "px", error, kept, count, seed))
-    return rows
+    return rows + (_local_rows(tokens, grid, probe_set, name, seed) if AGENT in wanted else [])
 
 
-def _local_errors(tokens: Array, grid: tuple[int, int], probe_set: ProbeSet, seed: int) -> tuple[Array, Array, int]:
-    """Errors in pixels of the probe of one token, their rows, and how many frames show the agent."""
+def _local_rows(tokens: Array, grid: tuple[int, int], probe_set: ProbeSet, name: str, seed: int) -> list[ProbeRow]:
+    """Probes of the one token whose patch holds the agent, on the frames that show it."""
     truth, size = probe_set.labels[AGENT], probe_set.frames.shape[1]
-    patch = np.array([size / grid[1], size / grid[0]])
-    rows = np.flatnonzero(np.all((truth >= 0) & (truth < size), axis=1))
-    cell = (truth[rows] // patch).astype(int)
-    offset = truth[rows] - cell * patch
-    predicted, test = ridge(
-        tokens[rows, cell[:, 1] * grid[1] + cell[:, 0]], {LOCAL: offset}, probe_set.groups[rows], seed
-    )
-    return np.linalg.norm(predicted[LOCAL] - offset[test], axis=1), rows[test], len(rows)
+    shown = np.flatnonzero(np.all((truth >= 0) & (truth < size), axis=1))
+    patch = np.array([size // grid[1], size // grid[0]])
+    cell = (truth[shown] // patch).astype(int)
+    offset = truth[shown] - cell * patch
+    corners = zip(shown, cell * patch, strict=True)
+    pixels = np.stack([probe_set.frames[i, y : y + patch[1], x : x + patch[0]].ravel() for i, (x, y) in corners])
+    features, groups = tokens[shown, cell[:, 1] * grid[1] + cell[:, 0]], probe_set.groups[shown]
+    guess, test = ridge(features, {LOCAL: offset, LOOK: pixels.astype(np.float64)}, groups, seed)
+    distance = np.linalg.norm(guess[LOCAL] - offset[test], axis=1)
+    difference = np.abs(guess[LOOK] - pixels[test]).mean(axis=1)
+    kept, count = shown[test], len(shown)
+    return [
+        _row(probe_set, LOCAL, name, "px", distance, kept, count, seed),
+        _row(probe_set, LOOK, name, "of 255", difference, kept, count, seed),
+    ]
 
 
 def _degrees(predicted: Array, wanted: Array) -> Array:

@@ -47,10 +47,10 @@ class ProbeConfig:
     """
 
     frames: int = 8000
-    steps: int = 600
-    batch_size: int = 128
+    steps: int = 1200
+    batch_size: int = 64
     learning_rate: float = 5e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.5
     width: int = 64
     depth: int = 2
     seed: int = 0

@@ -71,6 +71,10 @@ def image_decoder_task(model: UNetDecoder, recordings: Recordings, config: Train
     if model.config.image_size != (size, size):
         raise ForeactError(f"the image decoder draws {model.config.image_size} pixels, the frames have {(size, size)}")
     batches = FrameBatches(recordings, batch_size=config.batch_size, seed=config.seed)
+    if model.config.standardise:
+        draws = range(2**31, 2**31 + _STATISTICS_PAIRS // config.batch_size + 1)
+        tokens = torch.cat([batches(step, 0, 1)[0] for step in draws])
+        model.scale.fit(tokens, tokens)
     return dataclasses.replace(_task(model, recordings, batches, run), loss=lambda m, batch, generator: m.loss(*batch))
 
 
