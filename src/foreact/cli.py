@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -26,6 +27,8 @@ def collect(
     episodes: int = 200,
     seed: int = 0,
     image_size: int = 128,
+    look: Literal["default", "unseen"] = "default",
+    workers: int | None = None,
 ) -> None:
     """Record episodes in a simulator; run again to go on after an interruption.
 
@@ -35,11 +38,22 @@ def collect(
         episodes: how many to record.
         seed: of everything random; the same seed gives the same episodes.
         image_size: side of the square pictures, in pixels.
+        look: unseen has other colours and an L for a block, to see what a model does with a scene it was not trained on.
+        workers: processes that simulate; one per core if not given. The episodes do not depend on it.
     """
     from foreact.envs.pusht import collect_pusht
 
+    workers = workers or min(os.cpu_count() or 1, 8)
     with bar("record Push-T", "episodes") as on_progress:
-        collect_pusht(out, episodes=episodes, seed=seed, image_size=image_size, on_progress=on_progress)
+        collect_pusht(
+            out,
+            episodes=episodes,
+            seed=seed,
+            image_size=image_size,
+            look=look,
+            workers=workers,
+            on_progress=on_progress,
+        )
     print(f"{out}: {episodes} episodes. Next: foreact inspect {out}")
 
 
@@ -53,6 +67,7 @@ def train(
     encoder: str | None = None,
     image_size: int | None = None,
     variant: Literal["paper", "released"] = "paper",
+    latent: str | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -75,6 +90,7 @@ def train(
         encoder: tiny, a Hugging Face id, or a folder; the preset's by default.
         image_size: side of the square frames that the encoder sees; the preset's by default.
         variant: networks of rla and rla-wm as the paper or as its released code has them.
+        latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -105,6 +121,7 @@ def train(
             encoder=encoder,
             image_size=image_size,
             variant=variant,
+            latent=latent,
             overrides={k: v for k, v in given.items() if v is not None},
             cache=cache,
             no_cache=no_cache,

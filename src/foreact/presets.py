@@ -34,7 +34,9 @@ class Preset:
         latent_channels: Z.
         residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
         draws: noises per pair in RLA-WM's training (1 in the paper).
+        position_scale: amplitude of the position codes; standardised tokens need larger ones.
         standardise: whether tokens and changes are put in units of their spread (not in the paper).
+        mean_weight: of RLA-WM's regression of z beside its flow (0 in the paper).
         horizon: H, the longest action chunk.
         decoder_channels: stages of the image decoder.
         decoder_blocks: residual blocks in each.
@@ -54,8 +56,10 @@ class Preset:
     latent_tokens: int
     latent_channels: int
     residual_output: bool
+    position_scale: float
     standardise: bool
     draws: int
+    mean_weight: float
     horizon: int = 15
     decoder_channels: tuple[int, ...]
     decoder_blocks: int
@@ -76,7 +80,7 @@ class Preset:
             heads=self.heads,
             latent_tokens=self.latent_tokens,
             latent_channels=self.latent_channels,
-            positions=variant == "paper",
+            position_scale=self.position_scale if variant == "paper" else 0.0,
             residual_output=self.residual_output,
             standardise=self.standardise,
         )
@@ -97,6 +101,7 @@ class Preset:
             time_law="logit_normal" if released else "uniform",
             draws=self.draws,
             l1_weight=1.0 if released else 0.0,
+            mean_weight=0.0 if released else self.mean_weight,
         )
 
     def dino_wm(self, tokens: TokenSpec, action_dim: int) -> DinoWMConfig:
@@ -108,6 +113,7 @@ class Preset:
             dim=self.dim,
             depth=self.condition_depth + self.rla_depth,
             heads=self.heads,
+            position_scale=self.position_scale,
             residual_output=self.residual_output,
             standardise=self.standardise,
         )
@@ -146,8 +152,10 @@ def tiny() -> Preset:
         latent_tokens=8,
         latent_channels=16,
         residual_output=True,
+        position_scale=4.0,
         standardise=True,
         draws=4,
+        mean_weight=1.0,
         decoder_channels=(64, 32, 16, 8),
         decoder_blocks=1,
         pairs=PairSampling(law="beta"),
@@ -186,8 +194,10 @@ def small() -> Preset:
         latent_tokens=16,
         latent_channels=32,
         residual_output=True,
+        position_scale=4.0,
         standardise=True,
         draws=4,
+        mean_weight=1.0,
         decoder_channels=(160, 96, 64, 32),
         decoder_blocks=1,
         pairs=PairSampling(),
@@ -216,8 +226,10 @@ def paper() -> Preset:
         latent_tokens=32,
         latent_channels=64,
         residual_output=False,
+        position_scale=1.0,
         standardise=False,
         draws=1,
+        mean_weight=0.0,
         decoder_channels=(512, 256, 128, 64),
         decoder_blocks=2,
         pairs=PairSampling(),

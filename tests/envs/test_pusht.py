@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 
 import numpy as np
@@ -90,6 +91,19 @@ def test_interrupted_recording_resumes_to_the_same_dataset(recording, tmp_path):
     assert LeRobotDataset(tmp_path / "b").fingerprint() == LeRobotDataset(recording).fingerprint()
 
 
+def test_recording_does_not_depend_on_the_number_of_workers(recording, tmp_path):
+    def interrupt(done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    wanted = {"episodes": 3, "seed": 5, "image_size": 64, "max_steps": 17, "workers": 2}
+    with pytest.raises(KeyboardInterrupt):
+        collect_pusht(tmp_path / "b", **wanted, on_progress=interrupt)
+    assert not multiprocessing.active_children()
+    collect_pusht(tmp_path / "b", **wanted)
+    assert LeRobotDataset(tmp_path / "b").fingerprint() == LeRobotDataset(recording).fingerprint()
+
+
 def test_finished_recording_is_left_alone(recording):
     def refuse(done: int, total: int) -> None:
         raise AssertionError("recorded again")
@@ -145,6 +159,7 @@ def test_geometry_agrees_with_the_simulator(env, x, y, angle, u, v):
 
 
 def test_missing_extra_names_the_command(monkeypatch):
+    monkeypatch.delitem(sys.modules, "foreact.envs.pusht_env")
     monkeypatch.setitem(sys.modules, "gym_pusht.envs.pusht", None)
     with pytest.raises(ForeactError, match=r"pip install 'foreact\[pusht\]'"):
         make_pusht(64)
@@ -154,6 +169,7 @@ def test_missing_extra_names_the_command(monkeypatch):
 def test_opencv_without_its_system_library_names_the_command(monkeypatch, tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "foreact.envs.pusht_env")
     for name in [name for name in sys.modules if name.split(".")[0] in ("cv2", "gym_pusht")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ForeactError, match=r"libGL.*opencv-python-headless"):

@@ -53,7 +53,7 @@ def test_slots_and_places_are_told_apart():
 
 
 def test_without_positions_the_decoder_is_equivariant_to_places():
-    model = trained_looking(dataclasses.replace(CONFIG, positions=False))
+    model = trained_looking(dataclasses.replace(CONFIG, position_scale=0.0))
     s_t, z = tokens(), torch.randn(BATCH, 13, 17)
     torch.testing.assert_close(model.decode(s_t.flip(1), z).flip(1), model.decode(s_t, z), atol=1e-4, rtol=1e-4)
 

@@ -29,6 +29,9 @@ def test_fitted_units():
     normal, change = scale.normalise(s_t), scale.difference(s_t, s_th)
     torch.testing.assert_close(normal.mean((0, 1)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(normal.std((0, 1)), torch.ones(3))
-    assert change.pow(2).mean().item() == pytest.approx(1)
-    torch.testing.assert_close(scale.restore(change, s_t, residual=True), s_th)
+    torch.testing.assert_close(change, scale.normalise(s_th) - normal, atol=1e-4, rtol=0)
+    units = (s_th - s_t) / scale.change
+    assert units.pow(2).mean().item() == pytest.approx(1)
+    torch.testing.assert_close(scale.restore(units, s_t, residual=True), s_th)
+    assert scale.loss(s_t, s_th, s_t)["loss"].item() == pytest.approx(1 + units.abs().mean().item(), rel=1e-4)
     torch.testing.assert_close(scale.restore(normal, s_t * 0, residual=False), s_t)

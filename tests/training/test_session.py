@@ -9,6 +9,7 @@ import torch
 
 from foreact import load
 from foreact.cli import main
+from foreact.encoders.base import load_encoder
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.training.journal import read_log
 
@@ -80,6 +81,47 @@ def test_encoding_on_the_fly_trains_the_same_model(place):
     cached, live = load(root / "runs" / "rla").state_dict(), load(root / "live" / "rla").state_dict()
     for name in cached:
         torch.testing.assert_close(cached[name], live[name], atol=1e-4, rtol=1e-3)
+
+
+def test_an_encoder_trained_on_recordings_resumes_and_encodes(tiny_dataset, tmp_path):
+    run = tmp_path / "encoder"
+    arguments = [
+        "train",
+        "encoder",
+        "--data",
+        str(tiny_dataset),
+        "--out",
+        str(run),
+        "--steps",
+        "2",
+        "--batch-size",
+        "2",
+    ]
+    main(arguments)
+    weights = (run / "model.safetensors").read_bytes()
+    main(arguments)
+    assert (run / "model.safetensors").read_bytes() == weights
+    assert [row["step"] for row in read_log(run)][-1] == 2
+    encoder = load_encoder(str(run), image_size=64)
+    tokens = encoder.encode(torch.zeros(1, 48, 48, 3, dtype=torch.uint8))
+    assert tokens.shape == (1, 16, encoder.spec.channels)
+    assert encoder.spec.fingerprint != load_encoder("tiny", image_size=64).spec.fingerprint
+    assert tokens.isfinite().all()
+
+
+@pytest.mark.parametrize(("latent", "said"), [("8", "8x16"), ("0x4", "8x16"), ("axb", "8x16")])
+def test_a_latent_of_another_form_is_refused(place, tmp_path, capsys, latent, said):
+    root, arguments = place
+    assert said in error_of(capsys, ["train", "rla", *arguments, "--out", str(tmp_path / "rla"), "--latent", latent])
+
+
+def test_the_latent_can_be_chosen_for_rla_alone(place, tmp_path, capsys):
+    root, arguments = place
+    main(["train", "rla", *arguments, "--out", str(tmp_path / "rla"), "--latent", "3x5", "--steps", "1"])
+    config = load(tmp_path / "rla").config
+    assert (config.latent_tokens, config.latent_channels) == (3, 5)
+    refused = error_of(capsys, ["train", "dino-wm", *arguments, "--out", str(tmp_path / "wm"), "--latent", "3x5"])
+    assert "rla" in refused
 
 
 def test_running_again_is_a_resume_and_other_settings_are_refused(place, capsys):

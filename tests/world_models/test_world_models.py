@@ -180,7 +180,7 @@ def test_chunks_of_another_shape_are_refused():
 
 def test_paper_sizes():
     """Released 8 + 8 variant: about 345 M parameters, known from its weights; condition block 20 M, flow block 23 M."""
-    rla = RLAConfig(tokens=PAPER_TOKENS, positions=False)
+    rla = RLAConfig(tokens=PAPER_TOKENS, position_scale=0.0)
     released = meta_build(
         RLAWorldModelConfig(
             rla=rla, action_dim=9, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0

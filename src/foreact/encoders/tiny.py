@@ -95,7 +95,7 @@ class TinyEncoder(PretrainedModel):
         x_BNC = self.stem_norm(features.flatten(2).transpose(1, 2))
         if mask_BN is not None and mask_token_C is not None:
             x_BNC = torch.where(mask_BN[..., None], mask_token_C.to(x_BNC.dtype), x_BNC)
-        x_BNC = x_BNC + sincos_2d(grid, self.config.dim).to(x_BNC)
+        x_BNC = x_BNC + sincos_2d(grid, self.config.dim).to(x_BNC.device)  # float32, as is then all that is added to it
         for block in self.blocks:
             x_BNC = block(x_BNC)
         return self.norm(x_BNC)

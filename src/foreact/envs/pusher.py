@@ -33,13 +33,15 @@ class ScriptedPusher:
         rng: the only source of chance.
         agent: (2,) where the agent stands at the start.
         goal: (3,) the block pose to push towards in the manner "goal".
+        boxes: the block's shape, as `BLOCK_BOXES`.
 
     Attributes:
         manner: "goal" pushes towards the goal pose, "push" in free directions, "play" follows smooth random ways.
     """
 
-    def __init__(self, rng: np.random.Generator, agent: Array, goal: Array) -> None:
+    def __init__(self, rng: np.random.Generator, agent: Array, goal: Array, *, boxes: Array = BLOCK_BOXES) -> None:
         self.rng = rng
+        self._boxes = boxes
         names, shares = zip(*MANNERS, strict=True)
         self.manner: Manner = names[rng.choice(len(names), p=shares)]
         self._goal = goal
@@ -85,11 +87,11 @@ class ScriptedPusher:
         centre = centre_of(block)
         direction, offset, length = self._choose_push(block)
         line = centre + offset * np.array([-direction[1], direction[0]])
-        touch = _first_touch(line, direction, block)
+        touch = _first_touch(line, direction, block, self._boxes)
         start = line + (touch - self.rng.uniform(6.0, 24.0)) * direction
         end = line + (touch + length) * direction
         travel = self.rng.uniform(16.0, 32.0)
-        for point in _around(agent, start, block):
+        for point in _around(agent, start, block, self._boxes):
             self._go(point, travel)
         self._go(end, self.rng.uniform(7.0, 20.0))
         if self.rng.random() < 0.5:
@@ -129,24 +131,24 @@ def centre_of(block: Array) -> Array:
     return block[:2] + _rotate(BLOCK_CENTRE, block[2])
 
 
-def distance_to_block(points: Array, block: Array) -> Array:
+def distance_to_block(points: Array, block: Array, boxes: Array = BLOCK_BOXES) -> Array:
     """Distance (P,) of each point (P, 2) to the block at pose (3,); 0 inside."""
     local = _rotate(points - block[:2], -block[2])[:, None]
-    outside = np.maximum(np.maximum(BLOCK_BOXES[:, 0] - local, local - BLOCK_BOXES[:, 1]), 0.0)
+    outside = np.maximum(np.maximum(boxes[:, 0] - local, local - boxes[:, 1]), 0.0)
     return np.linalg.norm(outside, axis=-1).min(axis=1)
 
 
-def _first_touch(line: Array, direction: Array, block: Array) -> float:
+def _first_touch(line: Array, direction: Array, block: Array, boxes: Array) -> float:
     """How far along `direction` from `line` an agent coming from behind first touches the block."""
     along = np.arange(-ORBIT - 10.0, 10.0, 2.0)
-    touching = distance_to_block(line + along[:, None] * direction, block) <= AGENT_RADIUS
+    touching = distance_to_block(line + along[:, None] * direction, block, boxes) <= AGENT_RADIUS
     return float(along[int(np.argmax(touching))]) if touching.any() else 0.0
 
 
-def _around(agent: Array, start: Array, block: Array) -> list[Array]:
+def _around(agent: Array, start: Array, block: Array, boxes: Array) -> list[Array]:
     """Points on the way from `agent` to `start`: straight where the block is not in the way, else around it."""
     straight = agent + np.linspace(0.0, 1.0, 24)[:, None] * (start - agent)
-    if distance_to_block(straight, block)[4:].min() > AGENT_RADIUS + 2.0:
+    if distance_to_block(straight, block, boxes)[4:].min() > AGENT_RADIUS + 2.0:
         return [start]
     centre = centre_of(block)
     first, last = (float(np.arctan2(*(point - centre)[::-1])) for point in (agent, start))

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
 from foreact.envs.pusher import ORBIT, Array, ScriptedPusher, centre_of
+from foreact.envs.pusht_look import DEFAULT, LOOKS, PushTLook
 from foreact.errors import ForeactError
 from foreact.pretrained import write_atomically
+
+if TYPE_CHECKING:
+    from foreact.envs.pusht_env import PushT
+
+LookName = Literal["default", "unseen"]
 
 CAMERA = "observation.images.top"
 FPS = 10
@@ -28,6 +38,8 @@ TASKS = {
     "push": "push the T-shaped block around",
     "play": "play around the T-shaped block",
 }
+Recorded = tuple[np.ndarray, dict[str, np.ndarray], str]
+"""Frames, columns and task of an episode."""
 RECIPE_FILE = "collection.json"
 SHORTEST = 50  # frames; a 30-step rollout and a choice of starts fit
 
@@ -39,6 +51,8 @@ def collect_pusht(
     seed: int,
     image_size: int = 128,
     max_steps: int = 70,
+    look: LookName = "default",
+    workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Record `episodes` Push-T episodes of 50 to `max_steps` frames at 10 frames/s as a LeRobot dataset.
@@ -49,6 +63,8 @@ def collect_pusht(
     Args:
         out: the dataset's folder.
         image_size: side of the square frames in pixels.
+        look: "unseen" has other colours and an L for a block.
+        workers: processes that simulate; with more than one, a script needs `if __name__ == "__main__":`.
         on_progress: called with (episodes recorded, episodes).
 
     Raises:
@@ -59,8 +75,8 @@ def collect_pusht(
             f"cannot record {episodes} episodes of {max_steps} steps at {image_size} pixels: needs at least 1, 2 and 16"
         )
     out = Path(out)
-    env = make_pusht(image_size)
-    recipe = {"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps}
+    make_pusht(image_size)  # says what is missing, before anything is written
+    recipe = {"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps, "look": look}
     if _finished(out, recipe, episodes):
         return
     cameras = {CAMERA: (image_size, image_size)}
@@ -68,14 +84,14 @@ def collect_pusht(
         if writer.episodes_written > episodes:
             raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
         write_atomically(out / RECIPE_FILE, (json.dumps(recipe) + "\n").encode())
-        for index in range(writer.episodes_written, episodes):
-            frames, columns, task = record_episode(env, np.random.default_rng((seed, index)), max_steps)
+        jobs = [(look, image_size, seed, index, max_steps) for index in range(writer.episodes_written, episodes)]
+        for frames, columns, task in _in_order(_record_numbered, jobs, workers):
             writer.add_episode({CAMERA: frames}, columns, task)
             if on_progress is not None:
-                on_progress(index + 1, episodes)
+                on_progress(writer.episodes_written, episodes)
 
 
-def make_pusht(image_size: int) -> Any:
+def make_pusht(image_size: int, look: PushTLook = DEFAULT) -> PushT:
     """A `gym_pusht` environment whose observations are frames of `image_size` x `image_size` pixels.
 
     Raises:
@@ -84,7 +100,7 @@ def make_pusht(image_size: int) -> Any:
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
-        from gym_pusht.envs.pusht import PushTEnv
+        from foreact.envs.pusht_env import PushT
     except ModuleNotFoundError as error:
         raise ForeactError(f"Push-T needs {error.name}: pip install 'foreact[pusht]'") from error
     except ImportError as error:
@@ -92,15 +108,15 @@ def make_pusht(image_size: int) -> Any:
             f"OpenCV does not load ({error}); the build that needs no system library mends it: "
             "pip uninstall -y opencv-python && pip install --force-reinstall --no-deps opencv-python-headless"
         ) from error
-    return PushTEnv(obs_type="pixels", observation_width=image_size, observation_height=image_size)
+    return PushT(image_size, look)
 
 
-def record_episode(env: Any, rng: np.random.Generator, max_steps: int) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
+def record_episode(env: PushT, rng: np.random.Generator, max_steps: int) -> Recorded:
     """Frames (T, H, W, 3) uint8, columns {name: (T, D) float32} and the task of one episode."""
     length = int(rng.integers(min(SHORTEST, max_steps), max_steps + 1))
     frame, info = env.reset(options={"reset_to_state": _initial_state(rng)})
     agent, block = info["pos_agent"], info["block_pose"]
-    pusher = ScriptedPusher(rng, agent, info["goal_pose"])
+    pusher = ScriptedPusher(rng, agent, info["goal_pose"], boxes=env.look.boxes)
     frames, rows = [], []
     for _ in range(length):
         action = pusher.act(agent, block)
@@ -110,6 +126,32 @@ def record_episode(env: Any, rng: np.random.Generator, max_steps: int) -> tuple[
         agent, block = info["pos_agent"], info["block_pose"]
     columns = [np.asarray(column, dtype=np.float32) for column in zip(*rows, strict=True)]
     return np.stack(frames), dict(zip(COLUMNS, columns, strict=True)), TASKS[pusher.manner]
+
+
+def _record_numbered(look: LookName, image_size: int, seed: int, index: int, max_steps: int) -> Recorded:
+    return record_episode(make_pusht(image_size, LOOKS[look]), np.random.default_rng((seed, index)), max_steps)
+
+
+def _in_order(work: Callable[..., Recorded], jobs: list[tuple[Any, ...]], workers: int) -> Iterator[Recorded]:
+    """Results of all jobs, in their order; at most two per worker wait in memory."""
+    if workers == 1 or len(jobs) < 2:
+        yield from (work(*job) for job in jobs)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+    waiting: deque[Future[Recorded]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(work, *job))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _initial_state(rng: np.random.Generator) -> Array:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from foreact.envs.pusht import make_pusht
-
-WINDOW = 512  # side of the simulator's window in pixels
+from foreact.envs.pusht_look import WINDOW, Colour, PushTLook
 
 
 def draw_pusht(
@@ -42,8 +39,10 @@ def draw_pusht(
         for body in (env.agent, env.block):
             env.space.reindex_shapes_for_body(body)
         poses[index] = [*agent, *np.mean(env.get_keypoints(env._block_shapes), axis=0), angle]
-        screen = _draw_recoloured(env, rng) if recolour else env._draw()
-        frames[index] = env._get_img(screen, size, size)
+        if recolour:
+            env.look = _random_look(rng)
+            env.goal_pose = np.array([*rng.uniform(100, 412, 2), rng.uniform(-np.pi, np.pi)])
+        frames[index] = env._get_img(env._draw(), size, size)
         if recolour and rng.random() < 0.4:
             noise = rng.normal(0, rng.uniform(1, 8), (size, size, 1))
             frames[index] = np.clip(frames[index] + noise, 0, 255)
@@ -52,25 +51,18 @@ def draw_pusht(
     return frames, labels
 
 
-def _draw_recoloured(env: Any, rng: np.random.Generator) -> Any:
-    import pygame
-    from gym_pusht.envs.pymunk_override import DrawOptions
-
-    def colour(pale: float) -> Any:
+def _random_look(rng: np.random.Generator) -> PushTLook:
+    def colour(pale: float) -> Colour:
         value = rng.integers(20, 256, 3)
         if rng.random() < pale:
             value = np.clip(rng.integers(120, 256) + rng.integers(-20, 21, 3), 0, 255)
-        return pygame.Color(*(int(v) for v in value))
+        return int(value[0]), int(value[1]), int(value[2])
 
-    screen = pygame.Surface((WINDOW, WINDOW))
-    screen.fill(colour(0.6))
-    if rng.random() < 0.85:
-        goal = np.array([*rng.uniform(100, 412, 2), rng.uniform(-np.pi, np.pi)])
-        body, tint = env.get_goal_pose_body(goal), colour(0.2)
-        for shape in env.block.shapes:
-            pygame.draw.polygon(screen, tint, [tuple(body.local_to_world(v)) for v in shape.get_vertices()])
-    block = colour(0.3)
-    for shape in env.space.shapes:
-        shape.color = block if shape.body is env.block else colour(0.3)
-    env.space.debug_draw(DrawOptions(screen))
-    return screen
+    return PushTLook(
+        background=colour(0.6),
+        walls=colour(0.3),
+        goal=colour(0.2),
+        block=colour(0.3),
+        agent=colour(0.3),
+        goal_shown=bool(rng.random() < 0.85),
+    )

@@ -4,7 +4,7 @@
 
 Both networks are plain pre-norm transformers over [Q learned tokens | N patch tokens]. Choices the paper leaves open:
 2-D position codes on the patch tokens, and learned slot tokens added to z in the decoder, so that slots and places are
-told apart (`positions=False` gives the released code's position-free networks). The output is s_{t+h} itself by
+told apart (`position_scale=0` gives the released code's position-free networks). The output is s_{t+h} itself by
 default; `residual_output` makes it a correction of s_t, which starts training at persistence. `standardise` puts tokens
 and changes in units of their spread in the training split, which a small training budget needs.
 
@@ -37,7 +37,7 @@ class RLAConfig(ModelConfig):
         heads: attention heads.
         latent_tokens: Q.
         latent_channels: Z; |z| = Q * Z.
-        positions: 2-D position codes on patch tokens (off in the released code).
+        position_scale: amplitude of the 2-D position codes on patch tokens (0 in the released code).
         residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
         standardise: fit statistics of tokens and changes before training.
     """
@@ -50,7 +50,7 @@ class RLAConfig(ModelConfig):
     heads: int = 16
     latent_tokens: int = 32
     latent_channels: int = 64
-    positions: bool = True
+    position_scale: float = 1.0
     residual_output: bool = False
     standardise: bool = False
 
@@ -91,7 +91,7 @@ class ResidualEncoder(nn.Module):
 
     def __init__(self, config: RLAConfig) -> None:
         super().__init__()
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.positions)
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.position_scale)
         self.queries = learned_tokens(config.latent_tokens, config.dim)
         self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(config.dim)
@@ -112,7 +112,7 @@ class ResidualDecoder(nn.Module):
 
     def __init__(self, config: RLAConfig) -> None:
         super().__init__()
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.positions)
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.position_scale)
         self.project_z = nn.Linear(config.latent_channels, config.dim)
         self.slots = learned_tokens(config.latent_tokens, config.dim)
         self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.depth)])

@@ -8,8 +8,14 @@ import torch
 from torch import Tensor, nn
 
 
-def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
+def sincos_2d(grid: tuple[int, int], dim: int, *, fastest: float = 1.0, ratio: float = 10_000.0) -> Tensor:
     """Two-dimensional sine-cosine codes of a patch grid, (rows * columns, dim); half the channels per axis.
+
+    Args:
+        grid: rows and columns.
+        dim: channels.
+        fastest: the highest frequency, radians per patch.
+        ratio: of the highest to the lowest frequency; geometric in between.
 
     Raises:
         ValueError: `dim` is not a multiple of 4.
@@ -17,7 +23,7 @@ def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
     if dim % 4:
         raise ValueError(f"2-D position codes need a width that is a multiple of 4, not {dim}")
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
-    frequencies = 1.0 / 10_000 ** (torch.arange(dim // 4) / (dim // 4))
+    frequencies = fastest / ratio ** (torch.arange(dim // 4) / (dim // 4))
     angles = [axis.reshape(-1, 1) * frequencies for axis in (rows, columns)]
     return torch.cat([f(a) for a in angles for f in (torch.sin, torch.cos)], dim=1).float()
 
@@ -39,16 +45,21 @@ class TimeEmbedding(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Patch tokens (B, N, C) -> (B, N, D): a linear layer and, where switched on, fixed 2-D position codes."""
+    """Patch tokens (B, N, C) -> (B, N, D): a linear layer and, unless their scale is 0, fixed 2-D position codes.
+
+    Wavelengths run from 4 patches to 4 times the grid, so that no channel is constant over a small grid. The codes, and
+    with them the residual stream, stay in float32 under autocast.
+    """
 
     codes: Tensor | None
 
-    def __init__(self, grid: tuple[int, int], channels: int, dim: int, positions: bool) -> None:
+    def __init__(self, grid: tuple[int, int], channels: int, dim: int, position_scale: float) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, dim)
-        self.register_buffer("codes", sincos_2d(grid, dim) if positions else None, persistent=False)
+        codes = position_scale * sincos_2d(grid, dim, fastest=math.pi / 2, ratio=max(grid)) if position_scale else None
+        self.register_buffer("codes", codes, persistent=False)
 
     def forward(self, tokens_BNC: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, D)."""
         x_BND = self.linear(tokens_BNC)
-        return x_BND if self.codes is None else x_BND + self.codes.to(x_BND.dtype)
+        return x_BND if self.codes is None else x_BND + self.codes

@@ -37,8 +37,8 @@ class TokenScale(nn.Module):
         return (tokens_BNC.float() - self.mean) / self.std
 
     def difference(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
-        """s_{t+h} - s_t in units of the typical change, (B, N, C)."""
-        return (tokens_th.float() - tokens_t.float()) / self.change
+        """s_{t+h} - s_t in units of the tokens' spread, (B, N, C)."""
+        return (tokens_th.float() - tokens_t.float()) / self.std
 
     def restore(self, out_BNC: Tensor, tokens_t: Tensor, *, residual: bool) -> Tensor:
         """A network's output as tokens (B, N, C): a change of s_t where `residual`, else standardised tokens."""
@@ -51,7 +51,7 @@ class TokenScale(nn.Module):
 
         For the log also L1 in token units and the skill 1 - L1 / L1 of persistence.
         """
-        error = self.difference(target_BNC, predicted_BNC)
+        error = (predicted_BNC.float() - target_BNC.float()) / self.change
         loss = error.abs().mean() + error.pow(2).mean()
         l1 = F.l1_loss(predicted_BNC, target_BNC.float()).detach()
         skill = 1 - l1 / F.l1_loss(current_BNC.float(), target_BNC.float()).clamp_min(1e-8)

@@ -91,15 +91,20 @@ class Task:
 
 
 class _Loss(nn.Module):
-    """Gives accelerate one module whose forward pass is the loss."""
+    """Gives accelerate one module whose forward pass is the loss.
 
-    def __init__(self, task: Task) -> None:
+    It autocasts by itself: accelerate's own precision is one for the whole life of a process.
+    """
+
+    def __init__(self, task: Task, device: torch.device, *, bf16: bool) -> None:
         super().__init__()
         self.model = task.model
-        self._loss = task.loss
+        self._loss, self._device, self._bf16 = task.loss, device.type, bf16
 
     def forward(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
-        return self._loss(self.model, batch, generator)
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._bf16):
+            scalars = self._loss(self.model, batch, generator)
+        return {name: value.float() for name, value in scalars.items()}
 
 
 def train(task: Task, config: TrainConfig, run: Path, *, on_step: OnStep | None = None) -> dict[str, float]:
@@ -124,7 +129,7 @@ class _Run:
     def __init__(self, task: Task, config: TrainConfig, run: Path) -> None:
         self.task, self.config, self.folder = task, config, run
         run.mkdir(parents=True, exist_ok=True)
-        self.accelerator = Accelerator(mixed_precision=config.precision, step_scheduler_with_optimizer=False)
+        self.accelerator = Accelerator(mixed_precision="no", step_scheduler_with_optimizer=False)
         if config.batch_size % self.accelerator.num_processes:
             raise ForeactError(
                 f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes"
@@ -137,7 +142,8 @@ class _Run:
         self.step, self.average = load_state(run, self.model, self.raw_optimizers, self.about)
         if not self.average:
             self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        module, *self.optimizers = self.accelerator.prepare(_Loss(task), *self.raw_optimizers)
+        loss = _Loss(task, self.accelerator.device, bf16=config.precision == "bf16")
+        module, *self.optimizers = self.accelerator.prepare(loss, *self.raw_optimizers)
         self.module: Any = torch.compile(module) if config.compile else module
         self.average = {k: v.to(self.accelerator.device) for k, v in self.average.items()}
         self.generator = torch.Generator()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ class TrainRequest:
     encoder: str | None
     image_size: int | None
     variant: Literal["paper", "released"]
+    latent: str | None
     overrides: dict[str, Any]
     cache: Path | None
     no_cache: bool
@@ -61,6 +63,8 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
     recipe = replace(
         recipe, encoder=request.encoder or recipe.encoder, image_size=request.image_size or recipe.image_size
     )
+    if request.latent is not None:
+        recipe = _with_latent(recipe, request)
     config = _train_config(recipe, request)
     torch.manual_seed(config.seed)
     if request.model == "encoder":
@@ -151,6 +155,15 @@ def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
 
 def _load_rla(request: TrainRequest) -> RLA:
     return RLA.from_pretrained(request.rla or the_one_beside(request.out, "rla", flag="--rla"))
+
+
+def _with_latent(recipe: Preset, request: TrainRequest) -> Preset:
+    if request.model != "rla":
+        raise ForeactError(f"--latent is a choice of rla; {request.model} takes the latent of the rla that it is given")
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", request.latent or "")
+    if found is None:
+        raise ForeactError(f"--latent takes tokens x channels, such as 8x16, not {request.latent!r}")
+    return replace(recipe, latent_tokens=int(found[1]), latent_channels=int(found[2]))
 
 
 def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:

@@ -35,7 +35,7 @@ class DinoWMConfig(ModelConfig):
         dim: width D.
         depth: blocks; presets take RLA-WM's condition and decoder depth together.
         heads: attention heads.
-        positions: 2-D position codes on patch tokens.
+        position_scale: amplitude of the 2-D position codes on patch tokens.
         residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
         standardise: fit statistics of tokens and changes before training.
     """
@@ -48,7 +48,7 @@ class DinoWMConfig(ModelConfig):
     dim: int = 1024
     depth: int = 20
     heads: int = 16
-    positions: bool = True
+    position_scale: float = 1.0
     residual_output: bool = False
     standardise: bool = False
 
@@ -68,7 +68,7 @@ class DinoWM(PretrainedModel):
         self.config = config
         self.scale = TokenScale(config.tokens.channels)
         self.normalise = ActionNormaliser(config.action_dim)
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.positions)
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.position_scale)
         self.embed_actions = PaddedMLP(config.action_dim, config.horizon, config.dim)
         self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(config.dim)

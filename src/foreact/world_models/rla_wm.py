@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contracts import Batch
@@ -49,6 +49,8 @@ class RLAWorldModelConfig(ModelConfig):
         time_law: law of tau in training (the released code: logit_normal).
         draws: noises and times per training pair; the condition network runs once for all of them (1 in the paper).
         l1_weight: weight of an L1 term beside the MSE on velocities (the released code: 1).
+        mean_weight: weight of a linear regression of z from the condition tokens, which teaches the condition network
+            faster than the flow's noisy gradients do; not in the papers, the paper's variant only.
         solver: ODE solver.
         steps: its steps.
     """
@@ -67,6 +69,7 @@ class RLAWorldModelConfig(ModelConfig):
     time_law: TimeLaw = "uniform"
     draws: int = 1
     l1_weight: float = 0.0
+    mean_weight: float = 0.0
     solver: Solver = "euler"
     steps: int = 30
 
@@ -96,6 +99,9 @@ class RLAWorldModel(PretrainedModel):
         condition, flow = (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
         self.condition = condition(config)
         self.flow = flow(config)
+        if config.mean_weight and config.variant != "paper":
+            raise ValueError("only the paper's variant has a condition token for each latent token to regress z from")
+        self.mean = nn.Linear(config.dim, config.rla.latent_channels) if config.mean_weight else None
         shape = (config.rla.latent_tokens, config.rla.latent_channels)
         self.register_buffer("latent_mean", torch.zeros(shape))
         self.register_buffer("latent_std", torch.ones(shape))
@@ -137,7 +143,7 @@ class RLAWorldModel(PretrainedModel):
         Raises:
             ValueError: fewer than one step, an unknown solver or a chunk longer than the config's horizon.
         """
-        context = self._condition(tokens, actions, lengths)
+        context = self.flow.prepare(self._condition(tokens, actions, lengths))
         shape = (len(tokens), *self.latent_mean.shape)
         noise = torch.randn(shape, generator=generator, device=generator.device).to(tokens.device)
         return integrate(
@@ -165,20 +171,22 @@ class RLAWorldModel(PretrainedModel):
         noise = batch.draw(lambda n: torch.randn(n, draws, *z.shape[1:], generator=generator, device=generator.device))
         times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
         point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
-        context = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths, draws=draws)
+        condition = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths)
+        context = self.flow.prepare(condition.repeat_interleave(draws, dim=0))
         predicted = self.flow(point, times.flatten(), context).float()
         mse = F.mse_loss(predicted, velocity)
         l1 = F.l1_loss(predicted, velocity)
-        return {"loss": mse + self.config.l1_weight * l1, "mse": mse.detach(), "l1": l1.detach()}
+        loss, scalars = mse + self.config.l1_weight * l1, {"mse": mse.detach(), "l1": l1.detach()}
+        if self.mean is not None:
+            mean = F.mse_loss(self.mean(condition).float(), z)
+            loss, scalars = loss + self.config.mean_weight * mean, scalars | {"mean": mean.detach()}
+        return {"loss": loss, **scalars}
 
-    def _condition(
-        self, tokens: Tensor, actions: Tensor, lengths: Tensor, *, draws: int = 1
-    ) -> Tensor | list[tuple[Tensor, Tensor]]:
-        """What all flow steps of a chunk share; each row is repeated `draws` times."""
+    def _condition(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
+        """Condition tokens (B, Q or N, D)."""
         if actions.shape[1:] != (self.config.horizon, self.config.action_dim):
             raise ValueError(
                 f"actions are {tuple(actions.shape[1:])}, this model takes (H, A) = "
                 f"({self.config.horizon}, {self.config.action_dim}): pad chunks to the horizon"
             )
-        condition = self.condition(self.rla.scale.normalise(tokens), *self.normalise(actions, lengths))
-        return self.flow.prepare(condition.repeat_interleave(draws, dim=0))
+        return self.condition(self.rla.scale.normalise(tokens), *self.normalise(actions, lengths))

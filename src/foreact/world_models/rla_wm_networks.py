@@ -27,7 +27,7 @@ class QueryCondition(nn.Module):
 
     def __init__(self, config: RLAWorldModelConfig) -> None:
         super().__init__()
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.positions)
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.position_scale)
         self.embed_actions = PaddedMLP(config.action_dim, config.horizon, config.dim)
         self.queries = learned_tokens(config.rla.latent_tokens, config.dim)
         self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.condition_depth)])
@@ -79,7 +79,7 @@ class AdaptiveCondition(nn.Module):
 
     def __init__(self, config: RLAWorldModelConfig) -> None:
         super().__init__()
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.positions)
+        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.position_scale)
         self.embed_actions = RecurrentEncoder(config.action_dim, config.dim)
         self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.condition_depth)])
         initialise(self)
