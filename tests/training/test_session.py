@@ -111,12 +111,12 @@ def test_an_encoder_trained_on_recordings_resumes_and_encodes(tiny_dataset, tmp_
 
 @pytest.mark.parametrize(("latent", "said"), [("8", "8x16"), ("0x4", "8x16"), ("axb", "8x16")])
 def test_a_latent_of_another_form_is_refused(place, tmp_path, capsys, latent, said):
-    root, arguments = place
+    arguments = place[1]
     assert said in error_of(capsys, ["train", "rla", *arguments, "--out", str(tmp_path / "rla"), "--latent", latent])
 
 
 def test_the_latent_can_be_chosen_for_rla_alone(place, tmp_path, capsys):
-    root, arguments = place
+    arguments = place[1]
     main(["train", "rla", *arguments, "--out", str(tmp_path / "rla"), "--latent", "3x5", "--steps", "1"])
     config = load(tmp_path / "rla").config
     assert (config.latent_tokens, config.latent_channels) == (3, 5)
