@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
-DEMO_EPISODES ?= 200
+DEMO_EPISODES ?= 400
 
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --constraint requirements/constraints.txt
 FOREACT = $(VENV)/bin/foreact
+DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96
 INSTALLED = $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -19,12 +20,12 @@ help: ## this list
 
 demo: export FOREACT_CACHE = $(DEMO)/tokens
 demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, evaluate, write an HTML report
-	$(FOREACT) collect pusht --episodes $(DEMO_EPISODES) --seed 0 --out $(DEMO)/data
-	$(FOREACT) train rla --data $(DEMO)/data --preset tiny --out $(DEMO)/rla
-	$(FOREACT) train rla-wm --data $(DEMO)/data --preset tiny --out $(DEMO)/rla-wm
-	$(FOREACT) train image-decoder --data $(DEMO)/data --preset tiny --out $(DEMO)/image-decoder
-	$(FOREACT) train dino-wm --data $(DEMO)/data --preset tiny --out $(DEMO)/dino-wm
-	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --out $(DEMO)/results.json
+	$(FOREACT) collect pusht --episodes $(DEMO_EPISODES) --seed 0 --image-size 96 --out $(DEMO)/data
+	$(DEMO_TRAIN) rla --out $(DEMO)/rla
+	$(DEMO_TRAIN) rla-wm --out $(DEMO)/rla-wm
+	$(DEMO_TRAIN) image-decoder --out $(DEMO)/image-decoder
+	$(DEMO_TRAIN) dino-wm --out $(DEMO)/dino-wm
+	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --starts 2 --out $(DEMO)/results.json
 	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html
 
 test: export OMP_NUM_THREADS ?= 2

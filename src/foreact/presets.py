@@ -35,6 +35,7 @@ class Preset:
         residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
         draws: noises per pair in RLA-WM's training (1 in the paper).
         position_scale: amplitude of the position codes; standardised tokens need larger ones.
+        spread_actions: whether the world models' action embedding is added to every token (not in the paper).
         standardise: whether tokens and changes are put in units of their spread (not in the paper).
         mean_weight: of RLA-WM's regression of z beside its flow (0 in the paper).
         horizon: H, the longest action chunk.
@@ -57,6 +58,7 @@ class Preset:
     latent_channels: int
     residual_output: bool
     position_scale: float
+    spread_actions: bool
     standardise: bool
     draws: int
     mean_weight: float
@@ -100,6 +102,7 @@ class Preset:
             slots=not released,
             time_law="logit_normal" if released else "uniform",
             draws=self.draws,
+            spread_actions=self.spread_actions,
             l1_weight=1.0 if released else 0.0,
             mean_weight=0.0 if released else self.mean_weight,
         )
@@ -114,6 +117,7 @@ class Preset:
             depth=self.condition_depth + self.rla_depth,
             heads=self.heads,
             position_scale=self.position_scale,
+            spread_actions=self.spread_actions,
             residual_output=self.residual_output,
             standardise=self.standardise,
         )
@@ -153,6 +157,7 @@ def tiny() -> Preset:
         latent_channels=16,
         residual_output=True,
         position_scale=4.0,
+        spread_actions=True,
         standardise=True,
         draws=4,
         mean_weight=1.0,
@@ -195,6 +200,7 @@ def small() -> Preset:
         latent_channels=32,
         residual_output=True,
         position_scale=4.0,
+        spread_actions=True,
         standardise=True,
         draws=4,
         mean_weight=1.0,
@@ -227,6 +233,7 @@ def paper() -> Preset:
         latent_channels=64,
         residual_output=False,
         position_scale=1.0,
+        spread_actions=False,
         standardise=False,
         draws=1,
         mean_weight=0.0,

@@ -146,10 +146,11 @@ def test_full_disk_leaves_no_trace_and_the_old_file(tmp_path: Path, monkeypatch:
     write_video(tmp_path / "a.mp4", moving(3), 10)
     before = (tmp_path / "a.mp4").read_bytes()
 
-    def no_space(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+    class FullDisk:
+        def reformat(self, *_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(video_module.av.VideoFrame, "from_ndarray", no_space)
+    monkeypatch.setattr(video_module, "VideoReformatter", FullDisk)
     with pytest.raises(ForeactError, match=r"cannot write .*a\.mp4: no space left"):
         write_video(tmp_path / "a.mp4", moving(5), 10)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

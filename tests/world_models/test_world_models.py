@@ -20,7 +20,13 @@ PAPER = RLAWorldModelConfig(
 )
 RELEASED = dataclasses.replace(PAPER, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0)
 REGRESSION = DinoWMConfig(tokens=TOKENS, action_dim=A, horizon=H, dim=52, heads=13, depth=2)
-ALL = pytest.mark.parametrize("config", [PAPER, RELEASED, REGRESSION], ids=["paper", "released", "dino_wm"])
+FAST = dataclasses.replace(PAPER, spread_actions=True, mean_weight=1.0, draws=2)
+FAST_REGRESSION = dataclasses.replace(REGRESSION, spread_actions=True)
+ALL = pytest.mark.parametrize(
+    "config",
+    [PAPER, RELEASED, REGRESSION, FAST, FAST_REGRESSION],
+    ids=["paper", "released", "dino_wm", "fast", "fast_dino_wm"],
+)
 
 
 def build(config):
@@ -91,6 +97,29 @@ def test_loss_trains_what_is_trainable(config):
         assert (parameter.grad is not None) == parameter.requires_grad, name
     if hasattr(model, "rla"):
         assert not any(p.requires_grad for p in model.rla.parameters())
+
+
+def test_the_regression_beside_the_flow_learns_z_and_belongs_to_the_papers_variant():
+    model, (tokens, actions, lengths) = build(dataclasses.replace(FAST, mean_weight=1e6)), inputs()
+    batch = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    first = model.loss(batch, seeded())["mean"]
+    for step in range(60):
+        optimizer.zero_grad()
+        model.loss(batch, seeded(step))["loss"].backward()
+        optimizer.step()
+    assert model.loss(batch, seeded())["mean"] < 0.2 * first
+    with pytest.raises(ValueError, match="paper's variant"):
+        dataclasses.replace(RELEASED, mean_weight=1.0).build()
+
+
+def test_spread_actions_reach_every_patch_before_the_first_block():
+    model, (tokens, actions, lengths) = build(FAST_REGRESSION), inputs()
+    seen = []
+    model.blocks[0].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model.predict(tokens, actions, lengths, seeded())
+    model.predict(tokens, actions + 1, lengths, seeded())
+    assert (seen[0] - seen[1]).abs().amax(dim=2).min() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class DinoWMConfig(ModelConfig):
         dim: width D.
         depth: blocks; presets take RLA-WM's condition and decoder depth together.
         heads: attention heads.
+        spread_actions: the action embedding is also added to every patch token.
         position_scale: amplitude of the 2-D position codes on patch tokens.
         residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
         standardise: fit statistics of tokens and changes before training.
@@ -48,6 +49,7 @@ class DinoWMConfig(ModelConfig):
     dim: int = 1024
     depth: int = 20
     heads: int = 16
+    spread_actions: bool = False
     position_scale: float = 1.0
     residual_output: bool = False
     standardise: bool = False
@@ -80,6 +82,8 @@ class DinoWM(PretrainedModel):
         """s^_{t+h} (B, N, C) in one pass."""
         action_BD = self.embed_actions(*self.normalise(actions_BHA, lengths_B))
         x_BSD = torch.cat([action_BD[:, None], self.project(self.scale.normalise(tokens_BNC))], dim=1)
+        if self.config.spread_actions:
+            x_BSD = x_BSD + action_BD[:, None]
         for block in self.blocks:
             x_BSD = block(x_BSD)
         out_BNC = self.out(self.norm(x_BSD[:, 1:]))

@@ -44,6 +44,8 @@ class RLAWorldModelConfig(ModelConfig):
         condition_depth: blocks of the condition network (8; 12 in the released IWS configs).
         flow_depth: blocks of the flow network.
         heads: attention heads.
+        spread_actions: the paper's variant also adds the action embedding to all other tokens, as DINO-WM's own code joins
+            it to every patch: what depends on place and action is then learned from the first block on. Not in the paper.
         variant: the paper's networks or the released code's.
         slots: learned slot tokens on z in the flow network (off in the released code).
         time_law: law of tau in training (the released code: logit_normal).
@@ -64,6 +66,7 @@ class RLAWorldModelConfig(ModelConfig):
     condition_depth: int = 8
     flow_depth: int = 8
     heads: int = 16
+    spread_actions: bool = False
     variant: Literal["paper", "released"] = "paper"
     slots: bool = True
     time_law: TimeLaw = "uniform"

@@ -29,6 +29,7 @@ class QueryCondition(nn.Module):
         super().__init__()
         self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.position_scale)
         self.embed_actions = PaddedMLP(config.action_dim, config.horizon, config.dim)
+        self.spread_actions = config.spread_actions
         self.queries = learned_tokens(config.rla.latent_tokens, config.dim)
         self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.condition_depth)])
         self.norm = nn.LayerNorm(config.dim)
@@ -39,6 +40,8 @@ class QueryCondition(nn.Module):
         queries_BQD = self.queries.expand(len(tokens_BNC), -1, -1)
         action_B1D = self.embed_actions(actions_BHA, mask_BH)[:, None]
         x_BSD = torch.cat([queries_BQD, self.project(tokens_BNC), action_B1D], dim=1)
+        if self.spread_actions:
+            x_BSD = x_BSD + action_B1D
         for block in self.blocks:
             x_BSD = block(x_BSD)
         return self.norm(x_BSD[:, : len(self.queries)])
