@@ -92,7 +92,7 @@ def test_bad_runs_and_results(place, tiny_dataset, results, tmp_path, capsys):
 def test_cost_as_json(capsys):
     main(["cost", "--preset", "tiny", "--json"])
     costs = json.loads(capsys.readouterr().out)
-    assert costs["rla_wm"]["flow"]["flops"] == 30 * costs["rla_wm"]["flow_step"]["flops"]
+    assert costs["rla_wm"]["flow"]["flops"] == 2 * costs["rla_wm"]["flow_step"]["flops"]
     assert costs["dino_wm"]["decode"]["params"] > 0
 
 

@@ -110,9 +110,10 @@ class RLAWorldModel(PretrainedModel):
         self.register_buffer("latent_std", torch.ones(shape))
 
     def fit_latents(self, z_BQZ: Tensor) -> None:
-        """Set the per-dimension statistics that standardise z, from latents of the training split."""
+        """Set the per-dimension statistics that standardise z (with its noise, if any), from latents of the training split."""
         self.latent_mean.copy_(z_BQZ.mean(dim=0))
-        self.latent_std.copy_(z_BQZ.std(dim=0).clamp_min(1e-4))
+        noisy_variance = z_BQZ.var(dim=0) + self.config.rla.latent_noise**2
+        self.latent_std.copy_(noisy_variance.sqrt().clamp_min(1e-4))
 
     def infer_latent(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """The standardised z of a true pair, (B, Q, Z); no gradient reaches the autoencoder."""
@@ -170,7 +171,10 @@ class RLAWorldModel(PretrainedModel):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
         draws = self.config.draws
-        z = self.infer_latent(batch.tokens_t, batch.tokens_th)
+        clean = z = self.infer_latent(batch.tokens_t, batch.tokens_th)
+        if self.config.rla.latent_noise:  # the decoder was trained on z with this noise
+            blur = batch.draw(lambda n: torch.randn(n, *z.shape[1:], generator=generator, device=generator.device))
+            z = clean + self.config.rla.latent_noise * blur / self.latent_std
         noise = batch.draw(lambda n: torch.randn(n, draws, *z.shape[1:], generator=generator, device=generator.device))
         times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
         point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
@@ -181,7 +185,7 @@ class RLAWorldModel(PretrainedModel):
         l1 = F.l1_loss(predicted, velocity)
         loss, scalars = mse + self.config.l1_weight * l1, {"mse": mse.detach(), "l1": l1.detach()}
         if self.mean is not None:
-            mean = F.mse_loss(self.mean(condition).float(), z)
+            mean = F.mse_loss(self.mean(condition).float(), clean)
             loss, scalars = loss + self.config.mean_weight * mean, scalars | {"mean": mean.detach()}
         return {"loss": loss, **scalars}
 
