@@ -108,7 +108,9 @@ def readme():
 
 
 def test_every_command_of_the_readme_and_the_makefile_is_understood():
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text().replace("$(FOREACT)", "foreact")
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    shared = re.search(r"^DEMO_TRAIN = (.*)$", makefile, re.MULTILINE).group(1)
+    makefile = makefile.replace("$(DEMO_TRAIN)", shared).replace("$(FOREACT)", "foreact")
     blocks = re.findall(r"```sh\n(.*?)```", readme(), re.DOTALL)
     lines = [line.split("#")[0].strip() for text in (*blocks, makefile) for line in text.splitlines()]
     commands = [line for line in lines if line.startswith("foreact ")]

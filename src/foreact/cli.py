@@ -103,13 +103,8 @@ def train(
     """
     from foreact.training.session import TrainRequest, run_training
 
-    given: dict[str, Any] = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-    }
-    given |= {"seed": seed, "precision": precision, "compile": compile or None}
+    given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    given |= {"optimizer": optimizer, "seed": seed, "precision": precision, "compile": compile or None}
     run_training(
         TrainRequest(
             model=model,

@@ -177,7 +177,7 @@ def tiny() -> Preset:
         train_rla_wm=wm,
         train_dino_wm=wm,
         train_image_decoder=TrainConfig(
-            steps=350,
+            steps=1000,
             batch_size=16,
             learning_rate=4e-3,
             warmup=30,

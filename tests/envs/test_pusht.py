@@ -14,6 +14,7 @@ from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
 from foreact.envs import pusher, pusht
 from foreact.envs.pusht import collect_pusht, make_pusht, record_episode
+from foreact.envs.pusht_look import UNSEEN
 from foreact.errors import ForeactError
 
 pytest.importorskip("gym_pusht")
@@ -146,6 +147,29 @@ def test_impossible_sizes_are_refused(tmp_path, wrong):
     with pytest.raises(ForeactError, match="cannot record"):
         collect_pusht(tmp_path / "out", **{"episodes": 1, "seed": 0, "max_steps": 4, **wrong})
     assert not (tmp_path / "out").exists()
+
+
+def test_default_look_is_the_simulators_own_and_the_unseen_one_has_another_block():
+    import pygame
+    from gym_pusht.envs.pusht import PushTEnv
+
+    start = {"reset_to_state": [100.0, 120.0, 300.0, 280.0, 1.0]}
+    ours, theirs, other = make_pusht(96), PushTEnv(obs_type="pixels"), make_pusht(96, UNSEEN)
+    for env in (ours, theirs, other):
+        env.reset(options=start)
+    windows = [pygame.surfarray.array3d(env._draw()) for env in (ours, theirs, other)]
+    np.testing.assert_array_equal(windows[0], windows[1])
+    assert (windows[2] != windows[0]).mean() > 0.9
+    for step in range(20):
+        action = np.array([100.0 + 20 * step, 120.0 + 15 * step])
+        poses = [env.step(action)[4]["block_pose"] for env in (ours, theirs, other)]
+        np.testing.assert_allclose(poses[0], poses[1])
+    assert np.abs(poses[0][:2] - [300, 280]).max() > 50, "the block was not pushed"
+    assert np.abs(poses[2] - poses[0]).max() > 0.1
+    for u, v in ((100.0, 100.0), (300.0, 300.0)):
+        true = min(max(shape.point_query((u, v)).distance, 0.0) for shape in other.block.shapes)
+        near = pusher.distance_to_block(np.array([[u, v]]), poses[2], UNSEEN.boxes)[0]
+        assert near == pytest.approx(true, abs=1e-3)
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,6 +11,7 @@ from gym_pusht.envs.pusht import PushTEnv
 from gym_pusht.envs.pymunk_override import DrawOptions
 from pymunk.pygame_util import to_pygame
 
+from foreact.envs.pusher import BLOCK_BOXES
 from foreact.envs.pusht_look import DEFAULT, WINDOW, PushTLook
 
 
@@ -26,9 +27,11 @@ class PushT(PushTEnv):
 
     def _setup(self) -> None:
         super()._setup()
+        if self.look.boxes is BLOCK_BOXES:
+            return
         for shape, box in zip(self._block_shapes, self.look.boxes, strict=True):
             (left, top), (right, bottom) = box
-            shape.unsafe_set_vertices([(left, bottom), (right, bottom), (right, top), (left, top)])
+            shape.unsafe_set_vertices([(left, top), (right, top), (right, bottom), (left, bottom)])
         bar, stem = self._block_shapes
         self.block.center_of_gravity = (bar.center_of_gravity + stem.center_of_gravity) / 2
 
