@@ -50,6 +50,10 @@ class Batch:
         rows = len(self.lengths)
         return sampler(rows * shards)[index * rows : (index + 1) * rows].to(self.tokens_t.device)
 
+    def noise(self, *shape: int, generator: torch.Generator) -> Tensor:
+        """Normal noise (rows, *shape), drawn as `draw` does."""
+        return self.draw(lambda n: torch.randn(n, *shape, generator=generator, device=generator.device))
+
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         moved = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}

@@ -11,6 +11,7 @@ import json
 import os
 import types
 import typing
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -65,14 +66,14 @@ class TokenSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(ABC):
     """Base of all model configs: plain, frozen, JSON-serialisable data that can build its model."""
 
     kind: ClassVar[str]
 
+    @abstractmethod
     def build(self) -> PretrainedModel:
         """Make the model with fresh weights, on the default device."""
-        raise NotImplementedError(type(self).__name__)
 
     def to_dict(self) -> dict[str, Any]:
         """The config as JSON-serialisable data."""

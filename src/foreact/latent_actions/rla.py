@@ -93,8 +93,8 @@ class RLA(PretrainedModel):
         z = self.infer(batch.tokens_t, batch.tokens_th).float()
         if not self.config.kl_weight:
             return self.scale.loss(self.decode(batch.tokens_t, z).float(), batch.tokens_th, batch.tokens_t)
-        noise = batch.draw(lambda n: torch.randn(n, *z.shape[1:], generator=generator, device=generator.device))
-        predicted = self.decode(batch.tokens_t, z + self.config.latent_noise * noise).float()
+        noisy = z + self.config.latent_noise * batch.noise(*z.shape[1:], generator=generator)
+        predicted = self.decode(batch.tokens_t, noisy).float()
         scalars = self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)
         kl = 0.5 * z.square().mean()
         return scalars | {"loss": scalars["loss"] + self.config.kl_weight * kl, "kl": kl.detach()}

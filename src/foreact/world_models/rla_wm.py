@@ -173,9 +173,9 @@ class RLAWorldModel(PretrainedModel):
         draws = self.config.draws
         clean = z = self.infer_latent(batch.tokens_t, batch.tokens_th)
         if self.config.rla.latent_noise:  # the decoder was trained on z with this noise
-            blur = batch.draw(lambda n: torch.randn(n, *z.shape[1:], generator=generator, device=generator.device))
-            z = clean + self.config.rla.latent_noise * blur / self.latent_std
-        noise = batch.draw(lambda n: torch.randn(n, draws, *z.shape[1:], generator=generator, device=generator.device))
+            blur = self.config.rla.latent_noise * batch.noise(*z.shape[1:], generator=generator)
+            z = clean + blur / self.latent_std
+        noise = batch.noise(draws, *z.shape[1:], generator=generator)
         times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
         point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
         condition = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths)
