@@ -141,7 +141,7 @@ class Preset:
 def tiny() -> Preset:
     """For a CPU: the demo's sizes; every stage is trained in a minute or two on two cores."""
     wm = TrainConfig(
-        steps=1400,
+        steps=1200,
         batch_size=32,
         optimizer="muon",
         learning_rate=5e-3,
@@ -165,7 +165,7 @@ def tiny() -> Preset:
         position_scale=4.0,
         spread_actions=True,
         standardise=True,
-        kl_weight=0.1,
+        kl_weight=0.0,
         flow_steps=2,
         draws=4,
         mean_weight=1.0,
@@ -177,7 +177,7 @@ def tiny() -> Preset:
         train_rla_wm=wm,
         train_dino_wm=wm,
         train_image_decoder=TrainConfig(
-            steps=1000,
+            steps=800,
             batch_size=16,
             learning_rate=4e-3,
             warmup=30,
