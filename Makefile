@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, eval
 	$(DEMO_TRAIN) rla-wm --out $(DEMO)/rla-wm
 	$(DEMO_TRAIN) image-decoder --out $(DEMO)/image-decoder
 	$(DEMO_TRAIN) dino-wm --out $(DEMO)/dino-wm
-	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --starts 1 --out $(DEMO)/results.json
+	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --out $(DEMO)/results.json
 	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html
 
 test: export OMP_NUM_THREADS ?= 2
