@@ -19,14 +19,16 @@ from torch import Tensor, nn
 from foreact.contracts import Batch
 from foreact.encoders.meta import meta_encoder
 from foreact.presets import PRESETS, Preset
+from foreact.training.loop import TrainConfig
 from foreact.training.machine import matmul_rate, step_flops, synchronise
+from foreact.training.optimizers import build_optimizers
 
 Loss = Callable[[], dict[str, Tensor]]
 _ACTION_DIM = 8
 
 
-def models(preset: Preset, device: torch.device) -> dict[str, tuple[nn.Module, int, Loss]]:
-    """Each model with its batch size and the loss of one random batch of it."""
+def models(preset: Preset, device: torch.device) -> dict[str, tuple[nn.Module, TrainConfig, Loss]]:
+    """Each model with how it is trained and the loss of one random batch of it."""
     _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
     rla = preset.rla(tokens).build().to(device)
     rla_wm = preset.rla_wm(rla.config, _ACTION_DIM).build().to(device)
@@ -40,38 +42,42 @@ def models(preset: Preset, device: torch.device) -> dict[str, tuple[nn.Module, i
         lengths = torch.randint(1, preset.horizon + 1, (size,), device=device)
         return Batch(tokens_t=s_t, tokens_th=s_th, lengths=lengths, actions=actions)
 
-    found: dict[str, tuple[nn.Module, int, Loss]] = {}
+    found: dict[str, tuple[nn.Module, TrainConfig, Loss]] = {}
     for name, model, config in (
         ("rla", rla, preset.train_rla),
         ("rla_wm", rla_wm, preset.train_rla_wm),
         ("dino_wm", dino_wm, preset.train_dino_wm),
     ):
         batch = pairs(config.batch_size)
-        found[name] = (model, config.batch_size, lambda m=model, b=batch: m.loss(b, generator))  # type: ignore[misc]
+        found[name] = (model, config, lambda m=model, b=batch: m.loss(b, generator))  # type: ignore[misc]
     size = preset.train_image_decoder.batch_size
     drawn = torch.randn(size, tokens.count, tokens.channels, device=device)
     frames = torch.randint(0, 256, (size, preset.image_size, preset.image_size, 3), dtype=torch.uint8, device=device)
-    found["image_decoder"] = (decoder, size, lambda: decoder.loss(drawn, frames))
+    found["image_decoder"] = (decoder, preset.train_image_decoder, lambda: decoder.loss(drawn, frames))
     return found
 
 
 def measure(
-    model: nn.Module, batch: int, loss: Loss, device: torch.device, *, steps: int, compiled: bool
+    model: nn.Module, config: TrainConfig, loss: Loss, device: torch.device, *, steps: int, compiled: bool
 ) -> dict[str, float]:
     """Median seconds of a whole optimiser step, its rate and FLOPs."""
     flops = step_flops(loss)
     model.zero_grad(set_to_none=True)
     run = torch.compile(loss) if compiled else loss
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)
+    optimizers = build_optimizers(
+        model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+    )
     seconds = []
     for _ in range(steps + 3):
         synchronise(device)
         start = time.perf_counter()
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
             value = run()["loss"]
         value.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         synchronise(device)
         seconds.append(time.perf_counter() - start)
     kept = sorted(seconds[3:])
@@ -80,7 +86,7 @@ def measure(
         "seconds": median,
         "low": kept[len(kept) // 10],
         "high": kept[-1 - len(kept) // 10],
-        "samples_per_second": batch / median,
+        "samples_per_second": config.batch_size / median,
         "flops": flops,
         "flop_rate": flops / median,
     }
@@ -98,13 +104,13 @@ def main() -> None:
     print(f"large bf16 product: {peak / 1e9:,.0f} GFLOP/s on {device} with {torch.get_num_threads()} threads")
     rows = []
     for compiled in (False, True) if options.compile else (False,):
-        for name, (model, batch, loss) in models(PRESETS[options.preset](), device).items():
-            row = {"model": name, "batch": batch, "compiled": compiled}
-            row |= measure(model, batch, loss, device, steps=options.steps, compiled=compiled)
+        for name, (model, config, loss) in models(PRESETS[options.preset](), device).items():
+            row = {"model": name, "batch": config.batch_size, "optimizer": config.optimizer, "compiled": compiled}
+            row |= measure(model, config, loss, device, steps=options.steps, compiled=compiled)
             row["share"] = row["flop_rate"] / peak
             rows.append(row)
             print(
-                f"{name:14} {'compiled' if compiled else 'plain':9} batch {batch:4}  {1e3 * row['seconds']:8.1f} ms/step  "
+                f"{name:14} {'compiled' if compiled else 'plain':9} batch {config.batch_size:4}  {1e3 * row['seconds']:8.1f} ms/step  "
                 f"{row['samples_per_second']:8.1f} samples/s  {row['flop_rate'] / 1e9:8.1f} GFLOP/s = {row['share']:.0%}"
             )
     if options.out:

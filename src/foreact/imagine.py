@@ -15,7 +15,7 @@ import torch
 
 from foreact.contracts import Encoder
 from foreact.decoders.unet import UNetDecoder
-from foreact.encoders.base import load_encoder
+from foreact.encoders.loading import load_encoder
 from foreact.errors import ForeactError
 from foreact.pretrained import find_beside, load_model
 from foreact.world_models.dino_wm import DinoWM

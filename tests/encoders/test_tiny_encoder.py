@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from foreact.contracts import Encoder
-from foreact.encoders.base import BUNDLED, check_size, load_encoder, resize, state_hash
+from foreact.encoders.base import BUNDLED, check_size, resize, state_hash
+from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoder, TinyEncoderConfig
 from foreact.errors import ForeactError
 from foreact.pretrained import meta_build

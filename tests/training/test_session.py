@@ -9,7 +9,7 @@ import torch
 
 from foreact import load
 from foreact.cli import main
-from foreact.encoders.base import load_encoder
+from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.training.journal import read_log
 

@@ -1,4 +1,4 @@
-"""What encoders share, and `load_encoder`, which finds them by name."""
+"""What encoders share."""
 
 from __future__ import annotations
 
@@ -9,42 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contracts import Encoder
 from foreact.errors import ForeactError
-from foreact.pretrained import load_model, read_kind
 
 BUNDLED = Path(__file__).parent / "weights"
-
-
-def load_encoder(name: str, *, image_size: int, revision: str | None = None) -> Encoder:
-    """Load a frozen encoder, in evaluation mode, on the CPU.
-
-    Args:
-        name: "tiny" (bundled), a folder that `foreact train encoder` wrote, or the local folder or Hub id of a Hugging
-            Face vision model.
-        image_size: side in pixels to which frames are resized; a multiple of the encoder's patch.
-        revision: of a Hub id.
-
-    Raises:
-        ForeactError: no such encoder, weights that are gated or missing, or an image size that does not fit.
-    """
-    folder = BUNDLED / name if name == "tiny" else Path(name)
-    if name == "tiny" or read_kind(folder) is not None:
-        return _load_tiny(name, folder, image_size)
-    from foreact.encoders.huggingface import HuggingFaceEncoder
-
-    return HuggingFaceEncoder.from_pretrained(name, image_size=image_size, revision=revision)
-
-
-def _load_tiny(name: str, folder: Path, image_size: int) -> Encoder:
-    from foreact.encoders.tiny import PATCH, TinyEncoder
-
-    encoder = load_model(folder)
-    if not isinstance(encoder, TinyEncoder):
-        raise ForeactError(f"{folder} holds a {encoder.config.kind}, not an encoder")
-    encoder.image_size, encoder.source = check_size(image_size, PATCH, name), name
-    encoder.name = "tiny" if folder.parent == BUNDLED else str(folder)
-    return encoder.requires_grad_(False)
 
 
 def resize(frames: Tensor, size: int) -> Tensor:

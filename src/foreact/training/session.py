@@ -16,7 +16,7 @@ from accelerate import PartialState
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.splits import split_episodes
 from foreact.data.token_cache import LiveTokens, TokenCache
-from foreact.encoders.base import load_encoder
+from foreact.encoders.loading import load_encoder
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, preset
