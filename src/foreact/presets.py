@@ -33,7 +33,6 @@ class Preset:
         latent_tokens: Q.
         latent_channels: Z.
         residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
-        kl_weight: of the price on z in RLA's training (0 in the paper).
         flow_steps: Euler steps of RLA-WM's sampler (30 in the paper); after little training few steps hit better, on average.
         draws: noises per pair in RLA-WM's training (1 in the paper).
         position_scale: amplitude of the position codes; standardised tokens need larger ones.
@@ -62,7 +61,6 @@ class Preset:
     position_scale: float
     spread_actions: bool
     standardise: bool
-    kl_weight: float
     flow_steps: int
     draws: int
     mean_weight: float
@@ -89,7 +87,6 @@ class Preset:
             position_scale=self.position_scale if variant == "paper" else 0.0,
             residual_output=self.residual_output,
             standardise=self.standardise,
-            kl_weight=self.kl_weight,
         )
 
     def rla_wm(self, rla: RLAConfig, action_dim: int, *, variant: Variant = "paper") -> RLAWorldModelConfig:
@@ -165,7 +162,6 @@ def tiny() -> Preset:
         position_scale=4.0,
         spread_actions=True,
         standardise=True,
-        kl_weight=0.0,
         flow_steps=2,
         draws=4,
         mean_weight=1.0,
@@ -210,7 +206,6 @@ def small() -> Preset:
         position_scale=4.0,
         spread_actions=True,
         standardise=True,
-        kl_weight=0.0,
         flow_steps=4,
         draws=4,
         mean_weight=1.0,
@@ -247,7 +242,6 @@ def paper() -> Preset:
         position_scale=1.0,
         spread_actions=False,
         standardise=False,
-        kl_weight=0.0,
         flow_steps=30,
         draws=1,
         mean_weight=0.0,

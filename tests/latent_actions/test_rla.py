@@ -58,25 +58,6 @@ def test_without_positions_the_decoder_is_equivariant_to_places():
     torch.testing.assert_close(model.decode(s_t.flip(1), z).flip(1), model.decode(s_t, z), atol=1e-4, rtol=1e-4)
 
 
-def test_a_price_on_z_makes_it_small_and_noisy_in_training_alone():
-    model = trained_looking(dataclasses.replace(CONFIG, kl_weight=0.5))
-    s_t, s_th, lengths = tokens(4), tokens(4), torch.ones(4, dtype=torch.long)
-
-    def loss(rows, shard=(0, 1)):
-        batch = Batch(tokens_t=s_t[rows], tokens_th=s_th[rows], lengths=lengths[rows], shard=shard)
-        return model.loss(batch, torch.Generator().manual_seed(0))
-
-    whole, first, second = loss(slice(0, 4)), loss(slice(0, 2), (0, 2)), loss(slice(2, 4), (1, 2))
-    for name in ("loss", "kl"):
-        torch.testing.assert_close((first[name] + second[name]) / 2, whole[name])
-    torch.testing.assert_close(whole["kl"], 0.5 * model.infer(s_t, s_th).square().mean())
-    unpriced = trained_looking(CONFIG)
-    unpriced.load_state_dict(model.state_dict())
-    batch = Batch(tokens_t=s_t, tokens_th=s_th, lengths=lengths)
-    assert not torch.isclose(unpriced.loss(batch, torch.Generator())["l1"], whole["l1"])
-    torch.testing.assert_close(unpriced.infer(s_t, s_th), model.infer(s_t, s_th))
-
-
 def test_it_learns_to_carry_a_change_through_z():
     torch.manual_seed(0)
     model = dataclasses.replace(CONFIG, dim=48, heads=4).build()

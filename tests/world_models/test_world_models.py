@@ -20,9 +20,7 @@ PAPER = RLAWorldModelConfig(
 )
 RELEASED = dataclasses.replace(PAPER, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0)
 REGRESSION = DinoWMConfig(tokens=TOKENS, action_dim=A, horizon=H, dim=52, heads=13, depth=2)
-FAST = dataclasses.replace(
-    PAPER, rla=dataclasses.replace(RLA, kl_weight=0.1), spread_actions=True, mean_weight=1.0, draws=2
-)
+FAST = dataclasses.replace(PAPER, spread_actions=True, mean_weight=1.0, draws=2)
 FAST_REGRESSION = dataclasses.replace(REGRESSION, spread_actions=True)
 ALL = pytest.mark.parametrize(
     "config",
@@ -115,14 +113,11 @@ def test_the_regression_beside_the_flow_learns_z_and_belongs_to_the_papers_varia
         dataclasses.replace(RELEASED, mean_weight=1.0).build()
 
 
-def test_latents_are_standardised_together_with_their_training_noise():
-    z = torch.randn(500, 13, 17, generator=seeded()) * 3 + 1
-    plain, noisy = PAPER.build(), FAST.build()
-    for model in (plain, noisy):
-        model.fit_latents(z)
-        torch.testing.assert_close(model.latent_mean, z.mean(0))
-    torch.testing.assert_close(plain.latent_std, z.std(0))
-    torch.testing.assert_close(noisy.latent_std, (z.var(0) + 1).sqrt())
+def test_latents_are_standardised_per_dimension():
+    model, z = PAPER.build(), torch.randn(500, 13, 17, generator=seeded()) * 3 + 1
+    model.fit_latents(z)
+    torch.testing.assert_close(model.latent_mean, z.mean(0))
+    torch.testing.assert_close(model.latent_std, z.std(0))
 
 
 def test_spread_actions_reach_every_patch_before_the_first_block():

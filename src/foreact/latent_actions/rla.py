@@ -40,8 +40,6 @@ class RLAConfig(ModelConfig):
         position_scale: amplitude of the 2-D position codes on patch tokens (0 in the released code).
         residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
         standardise: fit statistics of tokens and changes before training.
-        kl_weight: weight of KL(N(z, 1) || N(0, 1)) per latent number. Where positive, training adds unit noise to z, so
-            that z holds what is worth its price and a world model has less to predict. Not in the papers.
     """
 
     kind: ClassVar[str] = "rla"
@@ -55,12 +53,6 @@ class RLAConfig(ModelConfig):
     position_scale: float = 1.0
     residual_output: bool = False
     standardise: bool = False
-    kl_weight: float = 0.0
-
-    @property
-    def latent_noise(self) -> float:
-        """Standard deviation of the noise on z in training."""
-        return 1.0 if self.kl_weight else 0.0
 
     def build(self) -> RLA:
         """An RLA autoencoder with fresh weights."""
@@ -90,14 +82,8 @@ class RLA(PretrainedModel):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction loss L1 + MSE; the skill against persistence is logged beside it."""
-        z = self.infer(batch.tokens_t, batch.tokens_th).float()
-        if not self.config.kl_weight:
-            return self.scale.loss(self.decode(batch.tokens_t, z).float(), batch.tokens_th, batch.tokens_t)
-        noisy = z + self.config.latent_noise * batch.noise(*z.shape[1:], generator=generator)
-        predicted = self.decode(batch.tokens_t, noisy).float()
-        scalars = self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)
-        kl = 0.5 * z.square().mean()
-        return scalars | {"loss": scalars["loss"] + self.config.kl_weight * kl, "kl": kl.detach()}
+        z = self.infer(batch.tokens_t, batch.tokens_th)
+        return self.scale.loss(self.decode(batch.tokens_t, z).float(), batch.tokens_th, batch.tokens_t)
 
 
 class ResidualEncoder(nn.Module):

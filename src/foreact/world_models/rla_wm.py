@@ -28,7 +28,7 @@ from foreact.latent_actions.rla import RLAConfig
 from foreact.nn.actions import ActionNormaliser
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
-from foreact.world_models.rla_wm_networks import AdaptiveCondition, CrossFlow, JointFlow, QueryCondition
+from foreact.world_models.rla_wm_networks import AdaptiveCondition, CrossFlow, JointFlow, QueryCondition, Sizes
 from foreact.world_models.rollout import autoregress
 
 
@@ -81,6 +81,21 @@ class RLAWorldModelConfig(ModelConfig):
         """The tokens the model works on."""
         return self.rla.tokens
 
+    def sizes(self, depth: int) -> Sizes:
+        """What one of the two networks, `depth` blocks deep, is built from."""
+        return Sizes(
+            grid=self.tokens.grid,
+            channels=self.tokens.channels,
+            latent=(self.rla.latent_tokens, self.rla.latent_channels),
+            actions=(self.horizon, self.action_dim),
+            dim=self.dim,
+            heads=self.heads,
+            depth=depth,
+            position_scale=self.rla.position_scale,
+            spread_actions=self.spread_actions,
+            slots=self.slots,
+        )
+
     def build(self) -> RLAWorldModel:
         """A world model with fresh weights, its autoencoder's included."""
         return RLAWorldModel(self)
@@ -100,8 +115,8 @@ class RLAWorldModel(PretrainedModel):
         self.rla = config.rla.build().requires_grad_(False)
         self.normalise = ActionNormaliser(config.action_dim)
         condition, flow = (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
-        self.condition = condition(config)
-        self.flow = flow(config)
+        self.condition = condition(config.sizes(config.condition_depth))
+        self.flow = flow(config.sizes(config.flow_depth))
         if config.mean_weight and config.variant != "paper":
             raise ValueError("only the paper's variant has a condition token for each latent token to regress z from")
         self.mean = nn.Linear(config.dim, config.rla.latent_channels) if config.mean_weight else None
@@ -110,10 +125,9 @@ class RLAWorldModel(PretrainedModel):
         self.register_buffer("latent_std", torch.ones(shape))
 
     def fit_latents(self, z_BQZ: Tensor) -> None:
-        """Set the per-dimension statistics that standardise z (with its noise, if any), from latents of the training split."""
+        """Set the per-dimension statistics that standardise z, from latents of the training split."""
         self.latent_mean.copy_(z_BQZ.mean(dim=0))
-        noisy_variance = z_BQZ.var(dim=0) + self.config.rla.latent_noise**2
-        self.latent_std.copy_(noisy_variance.sqrt().clamp_min(1e-4))
+        self.latent_std.copy_(z_BQZ.std(dim=0).clamp_min(1e-4))
 
     def infer_latent(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """The standardised z of a true pair, (B, Q, Z); no gradient reaches the autoencoder."""
@@ -171,10 +185,7 @@ class RLAWorldModel(PretrainedModel):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
         draws = self.config.draws
-        clean = z = self.infer_latent(batch.tokens_t, batch.tokens_th)
-        if self.config.rla.latent_noise:  # the decoder was trained on z with this noise
-            blur = self.config.rla.latent_noise * batch.noise(*z.shape[1:], generator=generator)
-            z = clean + blur / self.latent_std
+        z = self.infer_latent(batch.tokens_t, batch.tokens_th)
         noise = batch.noise(draws, *z.shape[1:], generator=generator)
         times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
         point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
@@ -185,7 +196,7 @@ class RLAWorldModel(PretrainedModel):
         l1 = F.l1_loss(predicted, velocity)
         loss, scalars = mse + self.config.l1_weight * l1, {"mse": mse.detach(), "l1": l1.detach()}
         if self.mean is not None:
-            mean = F.mse_loss(self.mean(condition).float(), clean)
+            mean = F.mse_loss(self.mean(condition).float(), z)
             loss, scalars = loss + self.config.mean_weight * mean, scalars | {"mean": mean.detach()}
         return {"loss": loss, **scalars}
 

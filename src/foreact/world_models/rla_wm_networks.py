@@ -9,7 +9,7 @@ Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent cha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +18,47 @@ from foreact.nn.actions import PaddedMLP, RecurrentEncoder
 from foreact.nn.attention import Block, ModulatedBlock, initialise, learned_tokens, zero
 from foreact.nn.positions import PatchEmbedding, TimeEmbedding
 
-if TYPE_CHECKING:
-    from foreact.world_models.rla_wm import RLAWorldModelConfig
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What the networks are built from.
+
+    Attributes:
+        grid: rows and columns of s_t.
+        channels: C.
+        latent: Q and Z.
+        actions: H and A.
+        dim: width D.
+        heads: attention heads.
+        depth: blocks.
+        position_scale: amplitude of the position codes of s_t.
+        spread_actions: whether the action embedding is added to all other tokens; the paper's condition network only.
+        slots: whether z has learned slot tokens; flow networks only.
+    """
+
+    grid: tuple[int, int]
+    channels: int
+    latent: tuple[int, int]
+    actions: tuple[int, int]
+    dim: int
+    heads: int
+    depth: int
+    position_scale: float
+    spread_actions: bool
+    slots: bool
 
 
 class QueryCondition(nn.Module):
     """The paper's: [Q queries | s_t | action token] through self-attention; the queries are passed on."""
 
-    def __init__(self, config: RLAWorldModelConfig) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.position_scale)
-        self.embed_actions = PaddedMLP(config.action_dim, config.horizon, config.dim)
-        self.spread_actions = config.spread_actions
-        self.queries = learned_tokens(config.rla.latent_tokens, config.dim)
-        self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.condition_depth)])
-        self.norm = nn.LayerNorm(config.dim)
+        self.project = PatchEmbedding(sizes.grid, sizes.channels, sizes.dim, sizes.position_scale)
+        self.embed_actions = PaddedMLP(sizes.actions[1], sizes.actions[0], sizes.dim)
+        self.spread_actions = sizes.spread_actions
+        self.queries = learned_tokens(sizes.latent[0], sizes.dim)
+        self.blocks = nn.ModuleList([Block(sizes.dim, sizes.heads) for _ in range(sizes.depth)])
+        self.norm = nn.LayerNorm(sizes.dim)
         initialise(self)
 
     def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor) -> Tensor:
@@ -50,14 +76,14 @@ class QueryCondition(nn.Module):
 class JointFlow(nn.Module):
     """The paper's: self-attention over [Q condition tokens | Q noisy latent tokens], modulated by the flow time."""
 
-    def __init__(self, config: RLAWorldModelConfig) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.time = TimeEmbedding(config.dim)
-        self.project_z = nn.Linear(config.rla.latent_channels, config.dim)
-        self.slots = learned_tokens(config.rla.latent_tokens, config.dim) if config.slots else None
-        self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.flow_depth)])
-        self.norm = nn.LayerNorm(config.dim)
-        self.out = nn.Linear(config.dim, config.rla.latent_channels)
+        self.time = TimeEmbedding(sizes.dim)
+        self.project_z = nn.Linear(sizes.latent[1], sizes.dim)
+        self.slots = learned_tokens(sizes.latent[0], sizes.dim) if sizes.slots else None
+        self.blocks = nn.ModuleList([ModulatedBlock(sizes.dim, sizes.heads) for _ in range(sizes.depth)])
+        self.norm = nn.LayerNorm(sizes.dim)
+        self.out = nn.Linear(sizes.dim, sizes.latent[1])
         initialise(self)
         zero(self.out)
 
@@ -80,11 +106,11 @@ class JointFlow(nn.Module):
 class AdaptiveCondition(nn.Module):
     """The released code's: s_t through blocks modulated by one vector of the actions; all N tokens are passed on."""
 
-    def __init__(self, config: RLAWorldModelConfig) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.rla.position_scale)
-        self.embed_actions = RecurrentEncoder(config.action_dim, config.dim)
-        self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.condition_depth)])
+        self.project = PatchEmbedding(sizes.grid, sizes.channels, sizes.dim, sizes.position_scale)
+        self.embed_actions = RecurrentEncoder(sizes.actions[1], sizes.dim)
+        self.blocks = nn.ModuleList([ModulatedBlock(sizes.dim, sizes.heads) for _ in range(sizes.depth)])
         initialise(self)
 
     def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor) -> Tensor:
@@ -102,16 +128,14 @@ class CrossFlow(nn.Module):
     The condition's keys and values are computed once per chunk; the released code projects them in every ODE step.
     """
 
-    def __init__(self, config: RLAWorldModelConfig) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.time = TimeEmbedding(config.dim)
-        self.project_z = nn.Linear(config.rla.latent_channels, config.dim)
-        self.slots = learned_tokens(config.rla.latent_tokens, config.dim) if config.slots else None
-        self.blocks = nn.ModuleList(
-            [ModulatedBlock(config.dim, config.heads, cross=True) for _ in range(config.flow_depth)]
-        )
-        self.norm = nn.LayerNorm(config.dim)
-        self.out = nn.Linear(config.dim, config.rla.latent_channels)
+        self.time = TimeEmbedding(sizes.dim)
+        self.project_z = nn.Linear(sizes.latent[1], sizes.dim)
+        self.slots = learned_tokens(sizes.latent[0], sizes.dim) if sizes.slots else None
+        self.blocks = nn.ModuleList([ModulatedBlock(sizes.dim, sizes.heads, cross=True) for _ in range(sizes.depth)])
+        self.norm = nn.LayerNorm(sizes.dim)
+        self.out = nn.Linear(sizes.dim, sizes.latent[1])
         initialise(self)
         zero(self.out)
 
