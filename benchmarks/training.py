@@ -32,7 +32,7 @@ def models(preset: Preset, device: torch.device) -> dict[str, tuple[nn.Module, T
     _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
     rla = preset.rla(tokens).build().to(device)
     rla_wm = preset.rla_wm(rla.config, _ACTION_DIM).build().to(device)
-    dino_wm = preset.dino_wm(tokens, _ACTION_DIM).build().to(device)
+    baselines = {n: preset.baseline(n, tokens, _ACTION_DIM).build().to(device) for n in ("dino_wm", "fm_wm", "rae")}
     decoder = preset.image_decoder(tokens).build().to(device)
     generator = torch.Generator()
 
@@ -45,8 +45,8 @@ def models(preset: Preset, device: torch.device) -> dict[str, tuple[nn.Module, T
     found: dict[str, tuple[nn.Module, TrainConfig, Loss]] = {}
     for name, model, config in (
         ("rla", rla, preset.train_rla),
-        ("rla_wm", rla_wm, preset.train_rla_wm),
-        ("dino_wm", dino_wm, preset.train_dino_wm),
+        ("rla_wm", rla_wm, preset.train_world_model),
+        *((name, model, preset.train_world_model) for name, model in baselines.items()),
     ):
         batch = pairs(config.batch_size)
         found[name] = (model, config, lambda m=model, b=batch: m.loss(b, generator))  # type: ignore[misc]

@@ -128,6 +128,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tuple
     TinyEncoderConfig(stem=(8, 8, 8), dim=24, depth=1, heads=3).build().save_pretrained(root / "encoder")
     common = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--encoder", str(root / "encoder")]
     common += ["--batch-size", "4", "--precision", "no"]
-    for model in ("rla", "rla-wm", "dino-wm", "image-decoder"):
+    for model in ("rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"):
         main(["train", model, "--out", str(root / "runs" / model), "--steps", "3", *common])
     return root, common

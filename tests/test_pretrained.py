@@ -37,7 +37,7 @@ def test_round_trip_of_nested_configs(tmp_path):
         action_dim=2, dim=20, heads=5, condition_depth=1, flow_depth=1, l1_weight=1.0,
     )  # fmt: skip
     model = config.build()
-    model.fit_latents(torch.randn(9, 3, 5))
+    model.fit(torch.randn(9, TOKENS.count, TOKENS.channels), torch.randn(9, TOKENS.count, TOKENS.channels))
     model.save_pretrained(tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.config == config

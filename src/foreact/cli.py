@@ -18,7 +18,7 @@ from foreact.errors import ForeactError
 from foreact.progress import bar
 
 PresetName = Literal["tiny", "small", "paper"]
-ModelName = Literal["encoder", "rla", "rla-wm", "dino-wm", "image-decoder"]
+ModelName = Literal["encoder", "rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
 
 
 def collect(

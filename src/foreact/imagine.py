@@ -18,8 +18,7 @@ from foreact.decoders.unet import UNetDecoder
 from foreact.encoders.loading import load_encoder
 from foreact.errors import ForeactError
 from foreact.pretrained import find_beside, load_model
-from foreact.world_models.dino_wm import DinoWM
-from foreact.world_models.rla_wm import RLAWorldModel
+from foreact.world_models.base import PretrainedWorldModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class Future:
 class Imagination:
     """A world model with its encoder and, where there is one, its image decoder."""
 
-    def __init__(self, world_model: RLAWorldModel | DinoWM, encoder: Encoder, decoder: UNetDecoder | None) -> None:
+    def __init__(self, world_model: PretrainedWorldModel, encoder: Encoder, decoder: UNetDecoder | None) -> None:
         """Put the parts together.
 
         Raises:
@@ -114,7 +113,7 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None) -> Any:
         ForeactError: nothing readable there, or parts that do not fit together.
     """
     model = load_model(source)
-    if not isinstance(model, (RLAWorldModel, DinoWM)):
+    if not isinstance(model, PretrainedWorldModel):
         return model
     tokens = model.config.tokens
     encoder = load_encoder(tokens.encoder, image_size=tokens.image_size)

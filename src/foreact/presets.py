@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from foreact.data.pairs import PairSampling
 from foreact.decoders.unet import ImageDecoderConfig
@@ -12,6 +12,8 @@ from foreact.latent_actions.rla import RLAConfig
 from foreact.pretrained import TokenSpec
 from foreact.training.loop import TrainConfig
 from foreact.world_models.dino_wm import DinoWMConfig
+from foreact.world_models.fm_wm import FMWMConfig
+from foreact.world_models.rae import RAEConfig
 from foreact.world_models.rla_wm import RLAWorldModelConfig
 
 Variant = Literal["paper", "released"]
@@ -34,6 +36,7 @@ class Preset:
         latent_channels: Z.
         residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
         flow_steps: Euler steps of RLA-WM's sampler (30 in the paper); after little training few steps hit better, on average.
+        wide_head: width of RAE's head.
         draws: noises per pair in RLA-WM's training (1 in the paper).
         position_scale: amplitude of the position codes; standardised tokens need larger ones.
         spread_actions: whether the world models' action embedding is added to every token (not in the paper).
@@ -44,7 +47,7 @@ class Preset:
         decoder_blocks: residual blocks in each.
         pairs: law of frame pairs of the world models.
         rla_pairs: law of frame pairs of the RLA autoencoder.
-        train_rla, train_rla_wm, train_dino_wm, train_image_decoder, train_encoder: how each is trained.
+        train_rla, train_world_model, train_image_decoder, train_encoder: how each is trained; all world models alike.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Preset:
     spread_actions: bool
     standardise: bool
     flow_steps: int
+    wide_head: int
     draws: int
     mean_weight: float
     horizon: int = 15
@@ -70,8 +74,7 @@ class Preset:
     pairs: PairSampling
     rla_pairs: PairSampling
     train_rla: TrainConfig
-    train_rla_wm: TrainConfig
-    train_dino_wm: TrainConfig
+    train_world_model: TrainConfig
     train_image_decoder: TrainConfig
     train_encoder: TrainConfig
 
@@ -110,20 +113,26 @@ class Preset:
             mean_weight=0.0 if released else self.mean_weight,
         )
 
-    def dino_wm(self, tokens: TokenSpec, action_dim: int) -> DinoWMConfig:
-        """The regression baseline, as deep as RLA-WM's condition network and decoder together."""
-        return DinoWMConfig(
-            tokens=tokens,
-            action_dim=action_dim,
-            horizon=self.horizon,
-            dim=self.dim,
-            depth=self.condition_depth + self.rla_depth,
-            heads=self.heads,
-            position_scale=self.position_scale,
-            spread_actions=self.spread_actions,
-            residual_output=self.residual_output,
-            standardise=self.standardise,
-        )
+    def baseline(self, name: str, tokens: TokenSpec, action_dim: int) -> DinoWMConfig | FMWMConfig | RAEConfig:
+        """DINO-WM, FM-WM or RAE, as deep as RLA-WM's condition network and decoder together."""
+        shared: dict[str, Any] = {
+            "tokens": tokens,
+            "action_dim": action_dim,
+            "horizon": self.horizon,
+            "dim": self.dim,
+            "depth": self.condition_depth + self.rla_depth,
+            "heads": self.heads,
+            "position_scale": self.position_scale,
+            "spread_actions": self.spread_actions,
+            "standardise": self.standardise,
+        }
+        if name == "dino_wm":
+            return DinoWMConfig(**shared, residual_output=self.residual_output)
+        if name == "fm_wm":
+            return FMWMConfig(**shared)
+        if name == "rae":
+            return RAEConfig(**shared, head_dim=self.wide_head)
+        raise ValueError(f"no baseline is called {name!r}")
 
     def image_decoder(self, tokens: TokenSpec) -> ImageDecoderConfig:
         """The image decoder."""
@@ -163,6 +172,7 @@ def tiny() -> Preset:
         spread_actions=True,
         standardise=True,
         flow_steps=2,
+        wide_head=512,
         draws=4,
         mean_weight=1.0,
         decoder_channels=(64, 32, 16, 8),
@@ -170,8 +180,7 @@ def tiny() -> Preset:
         pairs=PairSampling(law="beta"),
         rla_pairs=PairSampling(law="beta"),
         train_rla=replace(wm, steps=1000),
-        train_rla_wm=wm,
-        train_dino_wm=wm,
+        train_world_model=wm,
         train_image_decoder=TrainConfig(
             steps=800,
             batch_size=16,
@@ -207,6 +216,7 @@ def small() -> Preset:
         spread_actions=True,
         standardise=True,
         flow_steps=4,
+        wide_head=512,
         draws=4,
         mean_weight=1.0,
         decoder_channels=(96, 48, 24, 12),
@@ -214,8 +224,7 @@ def small() -> Preset:
         pairs=PairSampling(law="beta"),
         rla_pairs=PairSampling(law="beta"),
         train_rla=wm,
-        train_rla_wm=wm,
-        train_dino_wm=wm,
+        train_world_model=wm,
         train_image_decoder=TrainConfig(
             steps=4000, batch_size=16, learning_rate=4e-3, schedule="cosine", ema=0.995, precision="no"
         ),
@@ -243,6 +252,7 @@ def paper() -> Preset:
         spread_actions=False,
         standardise=False,
         flow_steps=30,
+        wide_head=2048,
         draws=1,
         mean_weight=0.0,
         decoder_channels=(512, 256, 128, 64),
@@ -250,8 +260,7 @@ def paper() -> Preset:
         pairs=PairSampling(),
         rla_pairs=PairSampling(max_horizon=100),
         train_rla=rla,
-        train_rla_wm=wm,
-        train_dino_wm=wm,
+        train_world_model=wm,
         train_image_decoder=TrainConfig(steps=60_000, batch_size=32, learning_rate=1e-4, warmup=1000, save_every=2500),
         train_encoder=TrainConfig(steps=100_000, batch_size=256, learning_rate=5e-4, warmup=5000, schedule="cosine"),
     )

@@ -13,6 +13,8 @@ MODELS = {
     "rla": "foreact.latent_actions.rla:RLAConfig",
     "rla_wm": "foreact.world_models.rla_wm:RLAWorldModelConfig",
     "dino_wm": "foreact.world_models.dino_wm:DinoWMConfig",
+    "fm_wm": "foreact.world_models.fm_wm:FMWMConfig",
+    "rae": "foreact.world_models.rae:RAEConfig",
 }
 
 

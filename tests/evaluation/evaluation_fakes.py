@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from foreact.pretrained import TokenSpec
-from foreact.world_models.rollout import autoregress
 
 GRID, SIZE, HORIZON = 4, 32, 7
 PATCH = SIZE // GRID
@@ -63,7 +62,7 @@ class FakeWorldModel(nn.Module):
 
     def rollout(self, tokens: Tensor, chunks: list[tuple[Tensor, Tensor]], generator: torch.Generator) -> list[Tensor]:
         """Chunk after chunk."""
-        return autoregress(self.predict, tokens, chunks, generator)
+        return [tokens := self.predict(tokens, *chunk, generator) for chunk in chunks]
 
 
 class PerfectRLA:

@@ -36,7 +36,7 @@ def test_released_variant_with_cached_keys_and_values():
 def test_dino_wm_is_as_deep_as_condition_and_decoder_together(name):
     preset, costs = PRESETS[name](), preset_cost(PRESETS[name]())
     depth = preset.condition_depth + preset.rla_depth
-    assert preset.dino_wm(preset.rla(_tokens()).tokens, 2).depth == depth
+    assert preset.baseline("dino_wm", _tokens(), 2).depth == depth
     token_work = costs["rla_wm"]["condition"]["flops"] + costs["rla_wm"]["decode"]["flops"]
     assert costs["dino_wm"]["decode"]["flops"] == pytest.approx(token_work, rel=0.25)
     assert costs["rla_wm"]["encode"]["params"] <= 3e6

@@ -25,7 +25,7 @@ def error_of(capsys, arguments):
 def test_runs_leave_a_model_a_log_and_the_split(place):
     root, _ = place
     hashes = set()
-    for model in ("rla", "rla-wm", "dino-wm", "image-decoder"):
+    for model in ("rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"):
         run = root / "runs" / model
         assert {"config.json", "model.safetensors", "README.md", "split.json", "run.json", "log.jsonl"} <= {
             p.name for p in run.iterdir()
@@ -41,7 +41,7 @@ def test_a_loaded_world_model_brings_its_encoder_and_image_decoder_and_imagines(
     root, _ = place
     dataset = LeRobotDataset(tiny_dataset)
     frame, actions = dataset.frames(0, count=1)[0], dataset.actions(0)[:23]
-    for model in ("rla-wm", "dino-wm"):
+    for model in ("rla-wm", "dino-wm", "fm-wm", "rae"):
         world = load(root / "runs" / model)
         future = world.imagine(frame, actions, seed=3, chunk=10)
         assert future.tokens.shape == (3, 64, 24)

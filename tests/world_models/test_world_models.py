@@ -1,4 +1,4 @@
-"""Both world models and both variants of RLA-WM: shapes, padding, seeds, chunks, paper sizes."""
+"""All world models and both variants of RLA-WM: shapes, padding, seeds, chunks, paper sizes."""
 
 import dataclasses
 
@@ -9,6 +9,8 @@ from foreact.contracts import Batch
 from foreact.latent_actions.rla import RLAConfig
 from foreact.pretrained import TokenSpec, meta_build
 from foreact.world_models.dino_wm import DinoWMConfig
+from foreact.world_models.fm_wm import FMWMConfig
+from foreact.world_models.rae import RAEConfig
 from foreact.world_models.rla_wm import RLAWorldModelConfig
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
@@ -22,11 +24,14 @@ RELEASED = dataclasses.replace(PAPER, variant="released", slots=False, time_law=
 REGRESSION = DinoWMConfig(tokens=TOKENS, action_dim=A, horizon=H, dim=52, heads=13, depth=2)
 FAST = dataclasses.replace(PAPER, spread_actions=True, mean_weight=1.0, draws=2)
 FAST_REGRESSION = dataclasses.replace(REGRESSION, spread_actions=True)
-ALL = pytest.mark.parametrize(
-    "config",
-    [PAPER, RELEASED, REGRESSION, FAST, FAST_REGRESSION],
-    ids=["paper", "released", "dino_wm", "fast", "fast_dino_wm"],
-)
+TOKEN_FLOW = {"tokens": TOKENS, "action_dim": A, "horizon": H, "dim": 52, "heads": 13, "depth": 2, "steps": 3}
+PRESENT_FLOW, NOISE_FLOW = FMWMConfig(**TOKEN_FLOW), RAEConfig(**TOKEN_FLOW, head_dim=64)
+BRIDGE = dataclasses.replace(PRESENT_FLOW, source_noise=0.5, condition=True)
+CONFIGS = {
+    "paper": PAPER, "released": RELEASED, "dino_wm": REGRESSION, "fast": FAST, "fast_dino_wm": FAST_REGRESSION,
+    "fm_wm": PRESENT_FLOW, "bridge": BRIDGE, "rae": NOISE_FLOW, "narrow_rae": dataclasses.replace(NOISE_FLOW, head_dim=0),
+}  # fmt: skip
+ALL = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
 def build(config):
@@ -113,24 +118,19 @@ def test_the_regression_beside_the_flow_learns_z_and_belongs_to_the_papers_varia
         dataclasses.replace(RELEASED, mean_weight=1.0).build()
 
 
-def test_latents_are_standardised_per_dimension():
-    model, z = PAPER.build(), torch.randn(500, 13, 17, generator=seeded()) * 3 + 1
-    model.fit_latents(z)
-    torch.testing.assert_close(model.latent_mean, z.mean(0))
-    torch.testing.assert_close(model.latent_std, z.std(0))
-
-
 def test_spread_actions_reach_every_patch_before_the_first_block():
     model, (tokens, actions, lengths) = build(FAST_REGRESSION), inputs()
     seen = []
-    model.blocks[0].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model.network.blocks[0].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     model.predict(tokens, actions, lengths, seeded())
     model.predict(tokens, actions + 1, lengths, seeded())
     assert (seen[0] - seen[1]).abs().amax(dim=2).min() > 1e-3
 
 
 @pytest.mark.parametrize(
-    "config", [PAPER, RELEASED, dataclasses.replace(PAPER, draws=5), FAST], ids=["paper", "released", "draws", "fast"]
+    "config",
+    [PAPER, RELEASED, dataclasses.replace(PAPER, draws=5), FAST, PRESENT_FLOW, BRIDGE, NOISE_FLOW],
+    ids=["paper", "released", "draws", "fast", "fm_wm", "bridge", "rae"],
 )
 def test_two_shards_draw_the_noise_of_one_batch(config):
     model, (tokens, actions, lengths) = build(config), inputs(4)
@@ -181,20 +181,17 @@ def test_flow_without_slots_is_equivariant_to_the_order_of_latent_tokens_and_wit
         assert torch.allclose(one, flow(z, time, flow.prepare(context)), atol=1e-4) == equivariant
 
 
-def test_latents_are_standardised_and_come_back():
-    model, (tokens, _, _) = build(PAPER), inputs(B)
-    z = torch.randn(64, 13, 17) * 5 + 3
-    model.fit_latents(z)
-    other = tokens + torch.randn_like(tokens)
+def test_latents_are_standardised_per_dimension_and_come_back():
+    model, (tokens, _, _) = build(PAPER), inputs(200)
+    other = tokens + torch.randn(tokens.shape, generator=seeded())
+    model.fit(tokens, other)
     standard = model.infer_latent(tokens, other)
+    torch.testing.assert_close(standard.mean(0), torch.zeros(13, 17), atol=1e-3, rtol=0)
+    torch.testing.assert_close(standard.std(0), torch.ones(13, 17), atol=1e-3, rtol=0)
+    latent = model.rla.infer(tokens, other)
+    torch.testing.assert_close(standard * model.latent_std + model.latent_mean, latent, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
-        standard * model.latent_std + model.latent_mean, model.rla.infer(tokens, other), atol=1e-4, rtol=1e-4
-    )
-    torch.testing.assert_close(
-        model.decode_latent(tokens, standard),
-        model.rla.decode(tokens, model.rla.infer(tokens, other)),
-        atol=1e-4,
-        rtol=1e-4,
+        model.decode_latent(tokens, standard), model.rla.decode(tokens, latent), atol=1e-4, rtol=1e-4
     )
 
 
@@ -208,8 +205,9 @@ def test_actions_are_standardised_with_the_fitted_statistics(config):
     )
 
 
-def test_chunks_of_another_shape_are_refused():
-    model, (tokens, actions, lengths) = build(PAPER), inputs()
+@ALL
+def test_chunks_of_another_shape_are_refused(config):
+    model, (tokens, actions, lengths) = build(config), inputs()
     with pytest.raises(ValueError, match="pad chunks to the horizon"):
         model.predict(tokens, actions[:, :5], lengths, seeded())
 

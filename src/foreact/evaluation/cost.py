@@ -17,9 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foreact.decoders.unet import ImageDecoderConfig
 from foreact.encoders.meta import meta_encoder
+from foreact.nn.flow import Solver
 from foreact.presets import Preset, Variant
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec, meta_build
 from foreact.world_models.dino_wm import DinoWM
+from foreact.world_models.fm_wm import FMWM
+from foreact.world_models.rae import RAE
 from foreact.world_models.rla_wm import RLAWorldModel
 
 Stage = dict[str, int]
@@ -39,7 +42,7 @@ def preset_cost(
     _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
     models = {
         "rla_wm": preset.rla_wm(preset.rla(tokens, variant=variant), action_dim, variant=variant),
-        "dino_wm": preset.dino_wm(tokens, action_dim),
+        "dino_wm": preset.baseline("dino_wm", tokens, action_dim),
     }
     return system_cost(tokens, models, preset.image_decoder(tokens))
 
@@ -60,6 +63,8 @@ def system_cost(
 def _core_cost(model: PretrainedModel) -> dict[str, Stage]:
     if isinstance(model, RLAWorldModel):
         return rla_wm_cost(model)
+    if isinstance(model, FMWM | RAE):
+        return token_flow_cost(model)
     assert isinstance(model, DinoWM)
     return {"decode": dino_wm_cost(model)}
 
@@ -73,13 +78,24 @@ def rla_wm_cost(model: RLAWorldModel) -> dict[str, Stage]:
     condition = _stage(model.condition, lambda: model.flow.prepare(model.condition(s_t, actions, mask)))
     context = model.flow.prepare(model.condition(s_t, actions, mask))
     step = _stage(model.flow, lambda: model.flow(z, time, context))
-    calls = config.steps * (1 if config.solver == "euler" else 2)
     return {
         "condition": condition,
         "flow_step": step,
-        "flow": {"params": step["params"], "flops": calls * step["flops"]},
+        "flow": _all_steps(step, config.steps, config.solver),
         "decode": _stage(model.rla.decoder, lambda: model.rla.decoder(s_t, z)),
     }
+
+
+def token_flow_cost(model: FMWM | RAE) -> dict[str, Stage]:
+    """One step and all steps of a flow over the tokens themselves, on the meta device."""
+    config, s_t = model.config, _meta(1, model.config.tokens.count, model.config.tokens.channels)
+    chunk = _meta(1, config.horizon, config.action_dim), _meta(1, config.horizon).bool()
+    step = _stage(model, lambda: model.velocity(s_t, _meta(1), s_t, chunk))
+    return {"flow_step": step, "flow": _all_steps(step, config.steps, config.solver)}
+
+
+def _all_steps(step: Stage, steps: int, solver: Solver) -> Stage:
+    return {"params": step["params"], "flops": steps * (1 if solver == "euler" else 2) * step["flops"]}
 
 
 def dino_wm_cost(model: DinoWM) -> Stage:

@@ -21,6 +21,8 @@ NAMES = {
     "real": "real",
     "rla_wm": "RLA-WM",
     "dino_wm": "DINO-WM",
+    "fm_wm": "FM-WM",
+    "rae": "RAE",
     "persistence": "persistence",
     "oracle": "oracle",
     "true_tokens": "true tokens",
@@ -28,11 +30,13 @@ NAMES = {
 COLOURS = {
     "rla_wm": "#0f766e",
     "dino_wm": "#b45309",
+    "fm_wm": "#0369a1",
+    "rae": "#4d7c0f",
     "persistence": "#8a8f98",
     "oracle": "#6d5bd0",
     "true_tokens": "#be185d",
 }
-_MORE_COLOURS = ("#0369a1", "#4d7c0f", "#a21caf", "#7c2d12")
+_MORE_COLOURS = ("#a21caf", "#7c2d12")
 _LEFT_OUT = ("oracle", "true_tokens", *(f"rla_wm #{k}" for k in range(3, 99)))
 _INK = "#010203"  # stands for the page's text colour in drawings
 

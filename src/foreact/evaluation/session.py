@@ -21,8 +21,7 @@ from foreact.latent_actions.rla import RLA
 from foreact.pretrained import find_beside, load_model
 from foreact.training.recordings import Recordings
 from foreact.training.session import Bar, open_recordings
-from foreact.world_models.dino_wm import DinoWM
-from foreact.world_models.rla_wm import RLAWorldModel
+from foreact.world_models.base import PretrainedWorldModel
 
 _TOPOLOGY_HORIZON = 12
 
@@ -44,9 +43,9 @@ def evaluate_runs(
         ForeactError: no world model among the runs, parts that do not fit together, or a split that leaked.
     """
     loaded = _load(runs)
-    models = {name: m for name, m in loaded.items() if isinstance(m, RLAWorldModel | DinoWM)}
+    models = {name: m for name, m in loaded.items() if isinstance(m, PretrainedWorldModel)}
     if not models:
-        raise ForeactError("evaluation needs at least one world model: name a run of rla-wm or dino-wm")
+        raise ForeactError("evaluation needs at least one world model: name a run of rla-wm, dino-wm or another")
     oracle = _choose(loaded, RLA, rla, runs, "rla")
     decoder = _choose(loaded, UNetDecoder, image_decoder, runs, "image_decoder")
     tokens = next(iter(models.values())).config.tokens

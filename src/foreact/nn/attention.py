@@ -104,8 +104,9 @@ class ModulatedBlock(nn.Module):
         self.cross = CrossAttention(dim, heads) if cross else None
 
     def forward(self, x_BND: Tensor, vector_BD: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(B, N, D) modulated by (B, D), attending to `keys_values` where the block has cross-attention."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(vector_BD))[:, None].chunk(6, dim=-1)
+        """(B, N, D) modulated by (B, D), or by (B, N, D) token by token, attending to `keys_values` with cross-attention."""
+        vector = vector_BD if vector_BD.ndim == 3 else vector_BD[:, None]
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(vector)).chunk(6, dim=-1)
         x_BND = x_BND + gate1 * self.attention(self.norm1(x_BND) * (1 + scale1) + shift1)
         if self.cross is not None and self.norm_cross is not None:
             if keys_values is None:

@@ -6,6 +6,7 @@ z_tau = tau * z + (1 - tau) * eps,    v* = z - eps,    dz/dtau = v
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -30,16 +31,30 @@ def interpolate(noise: Tensor, data: Tensor, time_B: Tensor) -> tuple[Tensor, Te
     return time * data + (1 - time) * noise, data - noise
 
 
+def shift_times(time: Tensor, shift: float) -> Tensor:
+    """Flow times moved towards the noise, as high dimensions need (RAE, arXiv:2510.11690): shift 1 leaves them alone.
+
+    With noise level t = 1 - tau this is t -> shift * t / (1 + (shift - 1) * t).
+    """
+    return time / (time + shift * (1 - time))
+
+
 def integrate(
-    velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, *, steps: int, solver: Solver = "euler"
+    velocity: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    *,
+    steps: int,
+    solver: Solver = "euler",
+    shift: float = 1.0,
 ) -> Tensor:
-    """Solve dz/dtau = velocity(z, tau) from noise at tau = 0 to tau = 1 on an even grid.
+    """Solve dz/dtau = velocity(z, tau) from noise at tau = 0 to tau = 1 on a grid that is even before `shift_times`.
 
     Args:
         velocity: maps z (B, ...) and times (B,) to a velocity shaped like z.
         noise: z at tau = 0, (B, ...).
         steps: grid intervals; midpoint and Heun call `velocity` twice in each.
         solver: euler (the papers'), midpoint or heun.
+        shift: of the grid.
 
     Raises:
         ValueError: fewer than one step or an unknown solver.
@@ -48,9 +63,11 @@ def integrate(
         raise ValueError(f"a sampler needs at least one step, not {steps}")
     if solver not in ("euler", "midpoint", "heun"):
         raise ValueError(f"unknown solver {solver!r}: euler, midpoint or heun")
-    z, width = noise, 1.0 / steps
-    for index in range(steps):
-        start = torch.full((z.shape[0],), index * width, dtype=z.dtype, device=z.device)
+    z = noise
+    grid = shift_times(torch.linspace(0, 1, steps + 1, dtype=torch.float64), shift).tolist()
+    for now, then in pairwise(grid):
+        width = then - now
+        start = torch.full((z.shape[0],), now, dtype=z.dtype, device=z.device)
         slope = velocity(z, start)
         if solver == "midpoint":
             slope = velocity(z + 0.5 * width * slope, start + 0.5 * width)

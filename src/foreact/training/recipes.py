@@ -21,11 +21,9 @@ from foreact.pretrained import PretrainedModel, write_atomically
 from foreact.training.loop import Task, TrainConfig
 from foreact.training.recordings import FrameBatches, PairBatches, Recordings, VideoFrames
 from foreact.training.self_distillation import SelfDistillation
-from foreact.world_models.dino_wm import DinoWM
-from foreact.world_models.rla_wm import RLAWorldModel
+from foreact.world_models.base import PretrainedWorldModel
 
 _STATISTICS_PAIRS = 1024  # pairs that the statistics of tokens, changes and z are fitted on
-_ENCODE_BATCH = 64
 
 
 def rla_task(model: RLA, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path) -> Task:
@@ -38,9 +36,9 @@ def rla_task(model: RLA, recordings: Recordings, sampling: PairSampling, config:
 
 
 def world_model_task(
-    model: RLAWorldModel | DinoWM, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path
+    model: PretrainedWorldModel, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path
 ) -> Task:
-    """A world model on frame pairs with action chunks; fits the statistics of actions and, for RLA-WM, of z.
+    """A world model on frame pairs with action chunks; fits the statistics of actions and what else the model asks for.
 
     Raises:
         ForeactError: the dataset has no actions, actions of another dimension, or tokens of another encoder.
@@ -56,11 +54,7 @@ def world_model_task(
     batches = PairBatches(
         recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=model.config.horizon
     )
-    some = _some_pairs(batches)
-    if isinstance(model, RLAWorldModel):
-        model.fit_latents(_latents(model.rla, *some))
-    elif model.config.standardise:
-        model.scale.fit(*some)
+    model.fit(*_some_pairs(batches))
     return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
 
 
@@ -112,9 +106,3 @@ def _some_pairs(batches: PairBatches) -> tuple[Tensor, Tensor]:
     pairs, gather = batches.sampler.sample(2**31, _STATISTICS_PAIRS), batches.recordings.cache.gather
     s_t, s_th = gather(pairs.episode, pairs.start), gather(pairs.episode, pairs.start + pairs.horizon)
     return torch.from_numpy(s_t), torch.from_numpy(s_th)
-
-
-@torch.no_grad()
-def _latents(rla: RLA, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
-    parts = zip(tokens_t.split(_ENCODE_BATCH), tokens_th.split(_ENCODE_BATCH), strict=True)
-    return torch.cat([rla.infer(s_t, s_th) for s_t, s_th in parts])

@@ -27,6 +27,7 @@ from foreact.training.recipes import encoder_task, image_decoder_task, rla_task,
 from foreact.training.recordings import Recordings
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
 
+WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae")
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
@@ -34,7 +35,7 @@ Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 class TrainRequest:
     """What `foreact train` was asked for; see its help for the fields."""
 
-    model: Literal["encoder", "rla", "rla-wm", "dino-wm", "image-decoder"]
+    model: str
     data: Path
     out: Path
     preset: str
@@ -167,7 +168,8 @@ def _with_latent(recipe: Preset, request: TrainRequest) -> Preset:
 
 
 def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:
-    config: TrainConfig = getattr(recipe, f"train_{request.model.replace('-', '_')}")
+    name = "world_model" if request.model in WORLD_MODELS else request.model.replace("-", "_")
+    config: TrainConfig = getattr(recipe, f"train_{name}")
     changed = replace(config, **request.overrides)
     if changed.steps < 1 or changed.batch_size < 1 or changed.learning_rate <= 0:
         raise ForeactError("--steps and --batch-size must be at least 1, and --learning-rate positive")
@@ -184,7 +186,7 @@ def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings
     recordings.require_actions()
     action_dim = recordings.dataset.action_dim or 0
     if rla is None:
-        baseline = recipe.dino_wm(tokens, action_dim).build()
+        baseline = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim).build()
         return world_model_task(baseline, recordings, recipe.pairs, config, request.out)
     world_model = recipe.rla_wm(rla.config, action_dim, variant=request.variant).build()
     world_model.rla.load_state_dict(rla.state_dict())

@@ -15,7 +15,6 @@ Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -25,11 +24,12 @@ from torch.nn import functional as F
 
 from foreact.contracts import Batch
 from foreact.latent_actions.rla import RLAConfig
-from foreact.nn.actions import ActionNormaliser
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
+from foreact.pretrained import ModelConfig, TokenSpec
+from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.rla_wm_networks import AdaptiveCondition, CrossFlow, JointFlow, QueryCondition, Sizes
-from foreact.world_models.rollout import autoregress
+
+_FIT_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class RLAWorldModelConfig(ModelConfig):
         return RLAWorldModel(self)
 
 
-class RLAWorldModel(PretrainedModel):
+class RLAWorldModel(PretrainedWorldModel):
     """Stochastic world model: one noise, one future."""
 
     config: RLAWorldModelConfig
@@ -110,10 +110,9 @@ class RLAWorldModel(PretrainedModel):
     latent_std: Tensor
 
     def __init__(self, config: RLAWorldModelConfig) -> None:
-        super().__init__()
+        super().__init__(config.action_dim)
         self.config = config
         self.rla = config.rla.build().requires_grad_(False)
-        self.normalise = ActionNormaliser(config.action_dim)
         condition, flow = (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
         self.condition = condition(config.sizes(config.condition_depth))
         self.flow = flow(config.sizes(config.flow_depth))
@@ -124,10 +123,13 @@ class RLAWorldModel(PretrainedModel):
         self.register_buffer("latent_mean", torch.zeros(shape))
         self.register_buffer("latent_std", torch.ones(shape))
 
-    def fit_latents(self, z_BQZ: Tensor) -> None:
-        """Set the per-dimension statistics that standardise z, from latents of the training split."""
-        self.latent_mean.copy_(z_BQZ.mean(dim=0))
-        self.latent_std.copy_(z_BQZ.std(dim=0).clamp_min(1e-4))
+    @torch.no_grad()
+    def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
+        """Set the statistics that standardise z per dimension, from pairs of the training split, both (P, N, C)."""
+        parts = zip(tokens_t.split(_FIT_BATCH), tokens_th.split(_FIT_BATCH), strict=True)
+        z_PQZ = torch.cat([self.rla.infer(s_t, s_th).float() for s_t, s_th in parts])
+        self.latent_mean.copy_(z_PQZ.mean(dim=0))
+        self.latent_std.copy_(z_PQZ.std(dim=0).clamp_min(1e-4))
 
     def infer_latent(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """The standardised z of a true pair, (B, Q, Z); no gradient reaches the autoencoder."""
@@ -176,12 +178,6 @@ class RLAWorldModel(PretrainedModel):
         """See `contracts.WorldModel.predict`."""
         return self.decode_latent(tokens, self.sample_latent(tokens, actions, lengths, generator))
 
-    def rollout(
-        self, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
-    ) -> list[Tensor]:
-        """See `contracts.WorldModel.rollout`."""
-        return autoregress(self.predict, tokens, chunks, generator)
-
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
         draws = self.config.draws
@@ -202,9 +198,4 @@ class RLAWorldModel(PretrainedModel):
 
     def _condition(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
         """Condition tokens (B, Q or N, D)."""
-        if actions.shape[1:] != (self.config.horizon, self.config.action_dim):
-            raise ValueError(
-                f"actions are {tuple(actions.shape[1:])}, this model takes (H, A) = "
-                f"({self.config.horizon}, {self.config.action_dim}): pad chunks to the horizon"
-            )
-        return self.condition(self.rla.scale.normalise(tokens), *self.normalise(actions, lengths))
+        return self.condition(self.rla.scale.normalise(tokens), *self.chunk(actions, lengths))

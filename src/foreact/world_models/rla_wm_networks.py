@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from foreact.nn.actions import PaddedMLP, RecurrentEncoder
-from foreact.nn.attention import Block, ModulatedBlock, initialise, learned_tokens, zero
+from foreact.nn.actions import RecurrentEncoder
+from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens, zero
 from foreact.nn.positions import PatchEmbedding, TimeEmbedding
+from foreact.nn.token_network import TokenNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,29 +49,21 @@ class Sizes:
     slots: bool
 
 
-class QueryCondition(nn.Module):
-    """The paper's: [Q queries | s_t | action token] through self-attention; the queries are passed on."""
+class QueryCondition(TokenNetwork):
+    """The paper's: [Q queries | s_t | action token] through self-attention; the queries are passed on, (B, Q, D)."""
 
     def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
-        self.project = PatchEmbedding(sizes.grid, sizes.channels, sizes.dim, sizes.position_scale)
-        self.embed_actions = PaddedMLP(sizes.actions[1], sizes.actions[0], sizes.dim)
-        self.spread_actions = sizes.spread_actions
-        self.queries = learned_tokens(sizes.latent[0], sizes.dim)
-        self.blocks = nn.ModuleList([Block(sizes.dim, sizes.heads) for _ in range(sizes.depth)])
-        self.norm = nn.LayerNorm(sizes.dim)
-        initialise(self)
-
-    def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor) -> Tensor:
-        """s_t (B, N, C), standardised actions (B, H, A), their mask (B, H) -> condition tokens (B, Q, D)."""
-        queries_BQD = self.queries.expand(len(tokens_BNC), -1, -1)
-        action_B1D = self.embed_actions(actions_BHA, mask_BH)[:, None]
-        x_BSD = torch.cat([queries_BQD, self.project(tokens_BNC), action_B1D], dim=1)
-        if self.spread_actions:
-            x_BSD = x_BSD + action_B1D
-        for block in self.blocks:
-            x_BSD = block(x_BSD)
-        return self.norm(x_BSD[:, : len(self.queries)])
+        super().__init__(
+            sizes.grid,
+            sizes.channels,
+            sizes.actions,
+            dim=sizes.dim,
+            heads=sizes.heads,
+            depth=sizes.depth,
+            position_scale=sizes.position_scale,
+            spread_actions=sizes.spread_actions,
+            queries=sizes.latent[0],
+        )
 
 
 class JointFlow(nn.Module):
