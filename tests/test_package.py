@@ -31,6 +31,7 @@ FLOORS = (
     {"imagine"},
     {"training"},
     {"evaluation"},
+    {"studies"},
     {"cli"},
 )
 FOUNDATION = {"", "__version__", "errors", "registry", "pretrained", "contracts", "progress"}

@@ -297,6 +297,34 @@ def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture
     print(f"report: {page}")
 
 
+def benchmark(
+    study: tyro.conf.Positional[Literal["coin-world"]],
+    out: Path,
+    seeds: int = 3,
+    steps: int = 1000,
+    models: tuple[str, ...] = ("rla_wm", "dino_wm", "fm_wm", "fm_wm_trap", "rae"),
+) -> None:
+    """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
+
+    Args:
+        study: coin-world has an object that the actions drive, and one that jumps by an unseen coin: right answers are known.
+        out: folder of the runs and of results.json.
+        seeds: training seeds per model.
+        steps: optimiser steps of each model.
+        models: which ones.
+    """
+    from rich import print as show
+
+    from foreact.studies.coin_scores import table
+    from foreact.studies.coin_world import run
+
+    results = run(out, seeds=seeds, steps=steps, models=models, bar=bar)
+    show(table(results))
+    for told in results["verdicts"]:
+        print(f"{told['verdict']:14} {told['claim']}: {told['numbers']}")
+    print(f"results: {out / 'results.json'}")
+
+
 def cost(preset: PresetName = "paper", json: bool = False, variant: Literal["paper", "released"] = "paper") -> None:
     """Count parameters and FLOPs of every stage of an imagined chunk, without allocating weights.
 
@@ -324,6 +352,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "claims": claims,
     "report": report,
+    "benchmark": benchmark,
     "cost": cost,
 }
 

@@ -119,3 +119,13 @@ def test_intervals_are_ordered_and_inside_the_data(values, seed):
     interval = Bootstrap(resamples=200, seed=seed).mean(np.array(values), np.arange(len(values)))
     slack = 1e-9 * (1 + max(map(abs, values)))
     assert min(values) - slack <= interval.low <= interval.high <= max(values) + slack
+
+
+def test_intervals_over_seeds_are_wider_than_over_samples_alone_where_seeds_differ():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(3, 200))
+    alike, apart = Bootstrap().over_seeds(noise), Bootstrap().over_seeds(noise + np.array([[-1.0], [0.0], [1.0]]))
+    assert apart.mean == pytest.approx(alike.mean)
+    assert apart.high - apart.low > 3 * (alike.high - alike.low)
+    ratio = Bootstrap().over_seeds(2 * np.abs(noise), np.abs(noise))
+    assert (ratio.mean, ratio.low, ratio.high) == pytest.approx((2, 2, 2))

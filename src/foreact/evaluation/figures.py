@@ -22,6 +22,7 @@ NAMES = {
     "rla_wm": "RLA-WM",
     "dino_wm": "DINO-WM",
     "fm_wm": "FM-WM",
+    "fm_wm_trap": "FM-WM that sees its source",
     "rae": "RAE",
     "persistence": "persistence",
     "oracle": "oracle",

@@ -85,6 +85,25 @@ class Bootstrap:
             return None
         return self._interval(lambda weights: 1 - _divide(weights @ upper, weights @ lower), len(upper))
 
+    def over_seeds(self, values: np.ndarray, reference: np.ndarray | None = None) -> Interval:
+        """Mean over training seeds and held-out samples, or the ratio of two means, both drawn anew: percentile interval.
+
+        Args:
+            values: (S, n) one number per training seed and held-out sample; all seeds saw the same samples.
+            reference: (S, n) the denominator of a ratio.
+        """
+        seeds, n = values.shape
+        samples = _weights(n, self.resamples, self.seed) / n
+        drawn = _weights(seeds, self.resamples, self.seed + 1) / seeds
+        upper = np.einsum("rs,sn,rn->r", drawn, values, samples, optimize=True)
+        if reference is None:
+            point, draws = float(values.mean()), upper
+        else:
+            point = float(values.mean() / reference.mean())
+            draws = _divide(upper, np.einsum("rs,sn,rn->r", drawn, reference, samples, optimize=True))
+        low, high = np.quantile(draws, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return Interval(mean=point, low=float(low), high=float(high), n=n)
+
     def _interval(self, statistic: Statistic, n: int) -> Interval | None:
         if n == 0:
             return None

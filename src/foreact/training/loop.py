@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
-from foreact.errors import ForeactError
+from foreact.errors import DivergedError, ForeactError
 from foreact.training.checkpoint import load_state, save_state
 from foreact.training.journal import Journal
 from foreact.training.machine import matmul_rate, step_flops, synchronise
@@ -120,7 +120,8 @@ def train(task: Task, config: TrainConfig, run: Path, *, on_step: OnStep | None 
         The last logged values; empty where the run had been finished before.
 
     Raises:
-        ForeactError: the run belongs to other settings, a checkpoint cannot be read or written, or the loss is not finite.
+        ForeactError: the run belongs to other settings, a checkpoint cannot be read or written.
+        DivergedError: the loss is not finite.
     """
     return _Run(task, config, run).train(on_step)
 
@@ -248,7 +249,7 @@ class _Meter:
             return None
         means = {k: run.accelerator.reduce(v.detach().float(), "mean").item() for k, v in scalars.items()}
         if not math.isfinite(means["loss"]):
-            raise ForeactError(
+            raise DivergedError(
                 f"the loss is {means['loss']} at step {run.step} of {run.folder}: try a smaller learning rate"
             )
         synchronise(run.accelerator.device)

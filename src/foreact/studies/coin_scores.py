@@ -1,0 +1,163 @@
+"""How predictions in the coin world are scored, and what that says.
+
+Shape legend: S training seeds, n held-out pairs, K futures per pair, N patch tokens, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from foreact.envs import coin
+from foreact.evaluation.figures import label
+from foreact.evaluation.intervals import Bootstrap, Interval
+from foreact.evaluation.metrics import energy_score
+from foreact.world_models.base import PretrainedWorldModel
+
+HELD_OUT, FUTURES = 200, 4
+_SEED = 2**40
+_HIT = 0.35  # squared error of the green channel in squares, below which a future shows one possible place
+_MEAN_SHARPNESS = 0.25  # of the mean of four places
+
+Scores = dict[str, np.ndarray]
+"""Per metric one number per held-out pair, (n,); ratios are stored as `metric` and `metric/reference`."""
+
+METRICS = {
+    "token_l1": "token L1",
+    "energy_score": "energy score",
+    "driven_error": "driven object: squared error / persistence's",
+    "random_sharpness": "random object: energy / true",
+    "random_hit": "random object: futures that show it in a possible place",
+}
+
+
+@torch.no_grad()
+def score(model: PretrainedWorldModel | None) -> Scores:
+    """Score a model's futures of the held-out pairs; persistence where there is no model."""
+    pairs = coin.draw_pairs(HELD_OUT, np.random.default_rng(_SEED))
+    before, truth = (torch.from_numpy(coin.to_tokens(frames)) for frames in (pairs.before, pairs.after))
+    futures_KnNC = before[None] if model is None else _futures(model, before, pairs.actions)
+    frames = coin.to_frames(futures_KnNC.flatten(0, 1).numpy()).reshape(
+        len(futures_KnNC), HELD_OUT, *pairs.after.shape[1:]
+    )
+    red, green = frames[..., 0], frames[..., 1]
+
+    def squared(difference: np.ndarray) -> np.ndarray:
+        return np.square(difference).sum(axis=(-2, -1))
+
+    places = [coin.draw(np.zeros((HELD_OUT, 2)), pairs.green + jump)[..., 1] for jump in coin.JUMPS]
+    nearest = np.min([squared(green - place) for place in places], axis=0)
+    return {
+        "token_l1": (futures_KnNC - truth).abs().mean(dim=(0, 2, 3)).numpy(),
+        "energy_score": energy_score(futures_KnNC, truth).numpy(),
+        "driven_error": squared(red - pairs.after[..., 0]).mean(axis=0),
+        "driven_error/reference": squared(pairs.before[..., 0] - pairs.after[..., 0]),
+        "random_sharpness": squared(green).mean(axis=0),
+        "random_sharpness/reference": squared(pairs.after[..., 1]),
+        "random_hit": (nearest < _HIT * coin.SQUARE**2).mean(axis=0),
+    }
+
+
+def _futures(model: PretrainedWorldModel, before_nNC: Tensor, actions: np.ndarray) -> Tensor:
+    """K futures of every pair, (K, n, N, C); one where the model is deterministic."""
+    horizon = model.config.horizon
+    padded = torch.zeros(len(before_nNC), horizon, 2)
+    padded[:, : coin.ACTIONS] = torch.from_numpy(actions)
+    lengths = torch.full((len(before_nNC),), coin.ACTIONS)
+    count = FUTURES if model.stochastic else 1
+    return torch.stack(
+        [model.predict(before_nNC, padded, lengths, torch.Generator().manual_seed(k)) for k in range(count)]
+    )
+
+
+def rows(scores: Mapping[str, list[Scores]]) -> list[dict[str, Any]]:
+    """Mean and interval over training seeds and pairs, for every model and metric."""
+    found = []
+    for model, runs in scores.items():
+        for metric in METRICS:
+            interval = _interval(runs, metric)
+            found.append(
+                {
+                    "model": model, "metric": metric, "mean": interval.mean, "low": interval.low, "high": interval.high,
+                    "n": interval.n, "seeds": len(runs),
+                }
+            )  # fmt: skip
+    return found
+
+
+def verdicts(scores: Mapping[str, list[Scores]]) -> list[dict[str, str]]:
+    """What the numbers say about each expectation: holds, does not hold or undecided, with the numbers."""
+    told: list[dict[str, str]] = []
+
+    def tell(claim: str, interval: Interval, holds: bool, fails: bool) -> None:
+        verdict = "holds" if holds else "does not hold" if fails else "undecided"
+        numbers = f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+        told.append({"claim": claim, "verdict": verdict, "numbers": numbers})
+
+    if "dino_wm" in scores:
+        sharp = _interval(scores["dino_wm"], "random_sharpness")
+        tell("regression erases the random object", sharp, *_below(sharp, _MEAN_SHARPNESS))
+    others = [name for name in scores if name not in ("dino_wm", "persistence")] if "dino_wm" in scores else []
+    for name in others:
+        less = _difference(scores["dino_wm"], scores[name], "token_l1")
+        tell(f"regression has a lower L1 than {label(name)}", less, *_below(less, 0.0))
+    for name in ("rla_wm", "fm_wm", "rae"):
+        if name in scores:
+            sharp = _interval(scores[name], "random_sharpness")
+            tell(
+                f"{label(name)} keeps the random object whole (sharpness 0.7 to 1.3)", sharp, *_within(sharp, 0.7, 1.3)
+            )
+        if name in scores and "dino_wm" in scores:
+            lower = _difference(scores[name], scores["dino_wm"], "energy_score")
+            tell(f"{label(name)} has a lower energy score than regression", lower, *_below(lower, 0.0))
+    if {"fm_wm", "fm_wm_trap"} <= scores.keys():
+        worse = _difference(scores["fm_wm"], scores["fm_wm_trap"], "driven_error")
+        tell("FM-WM follows the actions better without seeing its source", worse, *_below(worse, 0.0))
+    return told
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """The rows of a results file for the terminal."""
+    shown = Table(
+        title=f"The coin world: {len(results['seeds'])} training seeds, {results['steps']} steps, {results['held_out']} pairs",
+        caption="mean and 95 % interval over seeds and pairs",
+    )
+    shown.add_column("")
+    for heading in METRICS.values():
+        shown.add_column(heading, justify="right")
+    for model in dict.fromkeys(row["model"] for row in results["rows"]):
+        cells = {row["metric"]: row for row in results["rows"] if row["model"] == model}
+        texts = [f"{cells[m]['mean']:.3f}\n[dim]{cells[m]['low']:.3f} to {cells[m]['high']:.3f}[/dim]" for m in METRICS]
+        shown.add_row(label(model), *texts)
+    return shown
+
+
+def _interval(runs: list[Scores], metric: str) -> Interval:
+    values = np.stack([run[metric] for run in runs])
+    known = f"{metric}/reference" in runs[0]
+    return Bootstrap().over_seeds(values, np.stack([run[f"{metric}/reference"] for run in runs]) if known else None)
+
+
+def _difference(runs: list[Scores], others: list[Scores], metric: str) -> Interval:
+    """Paired by pair and, as far as both have them, by training seed."""
+    return Bootstrap().over_seeds(np.stack([a[metric] - b[metric] for a, b in zip(runs, others, strict=False)]))
+
+
+def _below(interval: Interval, bound: float) -> tuple[bool, bool]:
+    return _ends(interval)[1] < bound, _ends(interval)[0] > bound
+
+
+def _within(interval: Interval, low: float, high: float) -> tuple[bool, bool]:
+    first, last = _ends(interval)
+    return low < first and last < high, last < low or first > high
+
+
+def _ends(interval: Interval) -> tuple[float, float]:
+    assert interval.low is not None
+    assert interval.high is not None
+    return interval.low, interval.high

@@ -1,0 +1,147 @@
+"""Every world model in the world whose right answers are known (`envs.coin`).
+
+What must come out: regression erases the object that jumps by an unseen coin and still has the lowest L1; a good generative
+model shows it in one of its four places, with the lower energy score. All models get the same batches, steps, width and depth.
+
+Shape legend: S training seeds, n held-out samples, K futures per sample, N patch tokens, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from foreact.contracts import Batch
+from foreact.envs import coin
+from foreact.errors import DivergedError, ForeactError
+from foreact.latent_actions.rla import RLA
+from foreact.presets import Preset, tiny
+from foreact.pretrained import PretrainedModel, TokenSpec, load_model, write_atomically
+from foreact.progress import OnProgress
+from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts
+from foreact.training.loop import Task, TrainConfig, train
+from foreact.world_models.base import PretrainedWorldModel
+from foreact.world_models.fm_wm import FMWMConfig
+from foreact.world_models.rae import RAEConfig
+
+TOKENS = TokenSpec(
+    grid=coin.GRID, channels=coin.CHANNELS, fingerprint="coin/rotated-patches", encoder="", image_size=coin.SIDE
+)
+WORLD_MODELS = ("rla_wm", "dino_wm", "fm_wm", "fm_wm_trap", "rae")
+_FIT_PAIRS, _RAE_STEPS = 1024, 25
+
+Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
+
+
+def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar) -> dict[str, Any]:
+    """Train every model with every seed, or go on where that was stopped, score them and write `out/results.json`.
+
+    Raises:
+        ForeactError: an unknown model, no seeds or steps, or runs of other settings in `out`.
+    """
+    if seeds < 1 or steps < 1:
+        raise ForeactError("--seeds and --steps must be at least 1")
+    unknown = [name for name in models if name not in WORLD_MODELS]
+    if unknown:
+        raise ForeactError(f"unknown model {unknown[0]!r}: choose among {', '.join(WORLD_MODELS)}")
+    scores: dict[str, list[Scores]] = {"persistence": [score(None)] * seeds}
+    diverged: dict[str, list[int]] = {}
+    for name in models:
+        for seed in range(seeds):
+            try:
+                model = _trained(name, seed, steps, out / f"seed{seed}", bar)
+            except DivergedError:
+                diverged.setdefault(name, []).append(seed)
+                continue
+            scores.setdefault(name, []).append(score(model))
+    results = {
+        "schema": 1,
+        "study": "coin_world",
+        "seeds": list(range(seeds)),
+        "steps": steps,
+        "held_out": HELD_OUT,
+        "futures": FUTURES,
+        "diverged": diverged,
+        "rows": rows(scores),
+        "verdicts": verdicts(scores),
+    }
+    write_atomically(out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+    return results
+
+
+def _preset() -> Preset:
+    return dataclasses.replace(
+        tiny(), dim=96, heads=4, rla_depth=2, condition_depth=2, flow_depth=2, wide_head=192, flow_steps=16
+    )
+
+
+def _trained(name: str, seed: int, steps: int, folder: Path, bar: Bar) -> PretrainedWorldModel:
+    """The model of `folder / name`, trained if it is not there yet; RLA-WM's autoencoder first."""
+    preset = _preset()
+    if name == "rla_wm":
+        rla = _train("rla", lambda: preset.rla(TOKENS).build(), seed, steps, folder, bar)
+        assert isinstance(rla, RLA)
+
+        def build() -> PretrainedModel:
+            model = preset.rla_wm(rla.config, 2).build()
+            model.rla.load_state_dict(rla.state_dict())
+            return model
+    else:
+
+        def build() -> PretrainedModel:
+            config = preset.baseline(name.removesuffix("_trap"), TOKENS, 2)
+            if isinstance(config, FMWMConfig) and name.endswith("_trap"):
+                config = dataclasses.replace(config, condition=True)
+            if isinstance(config, RAEConfig):
+                config = dataclasses.replace(config, steps=_RAE_STEPS)
+            return config.build()
+
+    model = _train(name, build, seed, steps, folder, bar)
+    assert isinstance(model, PretrainedWorldModel)
+    return model
+
+
+def _train(
+    name: str, build: Callable[[], PretrainedModel], seed: int, steps: int, folder: Path, bar: Bar
+) -> PretrainedModel:
+    run = folder / name
+    config: TrainConfig = dataclasses.replace(_preset().train_world_model, steps=steps, seed=seed)
+    torch.manual_seed(seed)
+    model: Any = build()
+    some = draw_batch(2**31, _FIT_PAIRS, seed)
+    if isinstance(model, PretrainedWorldModel):
+        assert some.actions is not None
+        rows = some.actions.flatten(0, 1)
+        model.normalise.fit(rows.mean(dim=0), rows.std(dim=0))
+        model.fit(some.tokens_t, some.tokens_th)
+    else:
+        model.scale.fit(some.tokens_t, some.tokens_th)
+    task = Task(
+        model=model,
+        loss=lambda module, batch, generator: module.loss(batch, generator),
+        batches=lambda step, rank, world: draw_batch(step, config.batch_size, seed, shard=(rank, world)),
+        export=lambda: model.save_pretrained(run),
+        about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
+    )
+    with bar(f"{name}, seed {seed}", "steps") as on_progress:
+        train(task, config, run, on_step=on_progress)
+    return load_model(run)
+
+
+def draw_batch(step: int, rows: int, seed: int, *, shard: tuple[int, int] = (0, 1)) -> Batch:
+    """The pairs of one training step, a function of (seed, step) alone; this process's part of them."""
+    rank, world = shard
+    part = slice(rank * rows // world, (rank + 1) * rows // world)
+    pairs = coin.draw_pairs(rows, np.random.default_rng((seed, step)))
+    tokens_t, tokens_th = (torch.from_numpy(coin.to_tokens(f[part])) for f in (pairs.before, pairs.after))
+    actions = torch.zeros(len(tokens_t), _preset().horizon, 2)
+    actions[:, : coin.ACTIONS] = torch.from_numpy(pairs.actions[part])
+    lengths = torch.full((len(tokens_t),), coin.ACTIONS)
+    return Batch(tokens_t=tokens_t, tokens_th=tokens_th, lengths=lengths, actions=actions, shard=shard)

@@ -1,0 +1,116 @@
+"""The coin world's read-outs on predictors whose scores are known, and the study: resume, divergence, bad input."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from foreact.cli import main
+from foreact.envs import coin
+from foreact.errors import DivergedError
+from foreact.studies import coin_scores, coin_world
+
+
+class Ideal:
+    """Knows the rules: red follows the actions; green is erased, or lands in one of its places."""
+
+    config = SimpleNamespace(horizon=15)
+
+    def __init__(self, *, green):
+        self.green, self.stochastic = green, green == "sampled"
+        self.pairs = coin.draw_pairs(coin_scores.HELD_OUT, np.random.default_rng(coin_scores._SEED))
+
+    def predict(self, tokens, actions, lengths, generator):
+        frames = self.pairs.after.copy()
+        if self.green == "erased":
+            frames[..., 1] = 0
+        elif self.green == "mean":
+            places = [coin.draw(np.zeros((len(frames), 2)), self.pairs.green + jump)[..., 1] for jump in coin.JUMPS]
+            frames[..., 1] = np.mean(places, axis=0)
+        else:
+            jumps = coin.JUMPS[torch.randint(4, (len(frames),), generator=generator).numpy()]
+            frames[..., 1] = coin.draw(np.zeros((len(frames), 2)), self.pairs.green + jumps)[..., 1]
+        return torch.from_numpy(coin.to_tokens(frames))
+
+
+def summary(model):
+    scores = coin_scores.score(model)
+    ratio = {m: scores[m].mean() / scores.get(f"{m}/reference", np.ones(1)).mean() for m in coin_scores.METRICS}
+    return SimpleNamespace(**ratio)
+
+
+def test_scores_tell_erased_mean_and_sampled_futures_apart():
+    still = summary(None)
+    erased, mean, sampled = (summary(Ideal(green=green)) for green in ("erased", "mean", "sampled"))
+    assert still.driven_error == pytest.approx(1)
+    for ideal in (erased, mean, sampled):
+        assert ideal.driven_error == pytest.approx(0, abs=1e-6)
+    assert erased.random_sharpness == pytest.approx(0, abs=1e-6)
+    assert mean.random_sharpness == pytest.approx(0.25, abs=0.01)
+    assert sampled.random_sharpness == pytest.approx(1, abs=0.01)
+    assert (erased.random_hit, mean.random_hit, sampled.random_hit) == (0, 0, 1)
+    assert erased.token_l1 < min(mean.token_l1, sampled.token_l1)
+    assert sampled.energy_score < min(erased.energy_score, mean.energy_score)
+
+
+def test_verdicts_say_what_the_intervals_say():
+    scores = {
+        "dino_wm": [coin_scores.score(Ideal(green="erased"))] * 2,
+        "rla_wm": [coin_scores.score(Ideal(green="sampled"))] * 2,
+    }
+    told = {v["claim"]: v["verdict"] for v in coin_scores.verdicts(scores)}
+    assert set(told.values()) == {"holds"}
+    assert len(told) == 4
+    swapped = {"dino_wm": scores["rla_wm"], "rla_wm": scores["dino_wm"]}
+    assert {v["verdict"] for v in coin_scores.verdicts(swapped)} == {"does not hold"}
+
+
+def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(coin_scores, "HELD_OUT", 16)
+    command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "2", "--steps", "3", "--models", "dino_wm"]
+    main(command)
+    first = json.loads((tmp_path / "results.json").read_text())
+    assert {row["model"] for row in first["rows"]} == {"persistence", "dino_wm"}
+    assert {row["seeds"] for row in first["rows"]} == {2}
+    weights = tmp_path / "seed1/dino_wm/model.safetensors"
+    written = weights.read_bytes()
+    main([*command[:-1], "dino_wm", "fm_wm"])
+    assert weights.read_bytes() == written
+    assert "erases the random object" in capsys.readouterr().out
+
+    trained = coin_world._train
+
+    def unlucky(name, build, seed, *rest):
+        if name == "fm_wm" and seed == 1:
+            raise DivergedError("the loss is nan")
+        return trained(name, build, seed, *rest)
+
+    monkeypatch.setattr(coin_world, "_train", unlucky)
+    main([*command[:-1], "dino_wm", "fm_wm"])
+    again = json.loads((tmp_path / "results.json").read_text())
+    assert again["diverged"] == {"fm_wm": [1]}
+    assert {row["seeds"] for row in again["rows"] if row["model"] == "fm_wm"} == {1}
+    assert [r for r in again["rows"] if r["model"] == "dino_wm"] == [
+        r for r in first["rows"] if r["model"] == "dino_wm"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(["--models", "gan"], "unknown model 'gan'"), (["--seeds", "0"], "at least 1"), (["--steps", "0"], "at least 1")],
+)
+def test_bad_requests_end_with_one_line(tmp_path, capsys, change, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["benchmark", "coin-world", "--out", str(tmp_path / "new"), *change])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_runs_of_other_settings_are_not_mixed(tmp_path, capsys):
+    command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "1", "--models", "dino_wm", "--steps"]
+    main([*command, "2"])
+    with pytest.raises(SystemExit):
+        main([*command, "3"])
+    assert "other settings" in capsys.readouterr().err
