@@ -1,0 +1,240 @@
+"""LaWM, stage 1 of LaWAM (arXiv 2606.15768): an inverse-dynamics encoder, a Gaussian z of one token, an AdaLN decoder.
+
+    h = IDM([u_t | u_T | query]),    q(z) = N(mu(h), sigma(h)^2),    u^_T = LaWM(u_t, z)
+    loss = smooth-L1(u^_T, u_T) + beta KL(q || N(0, 1)) + state head
+
+u are layer-normalised tokens. Patches attend to patches of both frames, the query to everything; z moves every block of the decoder
+through shift, scale and gate, so that its norm cannot shift all tokens at once. The auxiliary head predicts how the robot's
+state changes, with weights per embodiment, and is not needed afterwards. The released code sums the codes of time, rows and columns
+in the same channels, so that (row, column) and (column, row) look alike; here each axis has its own channels.
+
+Shape legend: B batch, N patch tokens, C channels, Z latent channels, D width, E embodiments, P state dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from foreact.contracts import Batch
+from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens
+from foreact.nn.positions import sincos_2d
+from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaWMConfig(ModelConfig):
+    """Sizes of LaWM; the defaults are the released model's.
+
+    Attributes:
+        tokens: the tokens it works on.
+        dim: width D of encoder and decoder.
+        encoder_depth: layers of the inverse-dynamics encoder.
+        decoder_depth: AdaLN-zero blocks of the decoder (12 released; the paper's text says 24).
+        heads: attention heads.
+        latent_channels: Z, of the one latent token.
+        kl_weight: beta, of the KL divergence summed over Z (1e-5 in the paper, 5e-5 in its code).
+        smooth: error at which smooth L1 turns from square to straight.
+        state_dim: P, the largest state of an embodiment; 0 leaves the state head out.
+        embodiments: E; the first is for humans, whose state is unknown.
+        state_weight: of the state head's loss.
+        residual_output: predict the change of the tokens instead of the tokens (not in the paper).
+    """
+
+    kind: ClassVar[str] = "lawm"
+
+    tokens: TokenSpec
+    dim: int = 1024
+    encoder_depth: int = 24
+    decoder_depth: int = 12
+    heads: int = 16
+    latent_channels: int = 32
+    kl_weight: float = 1e-5
+    smooth: float = 0.1
+    state_dim: int = 0
+    embodiments: int = 32
+    state_weight: float = 1.0
+    residual_output: bool = False
+
+    def build(self) -> LaWM:
+        """A LaWM with fresh weights."""
+        return LaWM(self)
+
+
+class LaWM(PretrainedModel):
+    """`infer` gives the posterior mean (B, 1, Z); tokens in and out are layer-normalised, see `normalise`."""
+
+    config: LaWMConfig
+
+    def __init__(self, config: LaWMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = InverseDynamics(config)
+        self.posterior = Posterior(config.latent_channels)
+        self.decoder = ForwardDynamics(config)
+        self.state_head = StateHead(config) if config.state_dim else None
+
+    def normalise(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, C) with mean 0 and variance 1 over C, without parameters: the space that LaWM predicts in."""
+        return F.layer_norm(tokens.float(), tokens.shape[-1:])
+
+    def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+        """The posterior mean (B, 1, Z) of two (B, N, C)."""
+        return self._posterior(tokens_t, tokens_th)[0]
+
+    def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
+        """Layer-normalised u^_T (B, N, C) from tokens (B, N, C) and z (B, 1, Z)."""
+        u_t = self.normalise(tokens_t)
+        out = self.decoder(u_t, z)
+        return u_t + out if self.config.residual_output else out
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Smooth L1 + beta KL, with z drawn from the posterior; `state_loss` is added where states are at hand."""
+        mean, log_variance = (part.float() for part in self._posterior(batch.tokens_t, batch.tokens_th))
+        noise = batch.noise(*mean.shape[1:], generator=generator)
+        z = mean + (0.5 * log_variance).exp() * noise
+        target = self.normalise(batch.tokens_th)
+        predicted = self.decode(batch.tokens_t, z).float()
+        error = F.smooth_l1_loss(predicted, target, beta=self.config.smooth)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2)).mean()
+        still = F.smooth_l1_loss(self.normalise(batch.tokens_t), target, beta=self.config.smooth)
+        skill = (1 - error / still.clamp_min(1e-8)).detach()
+        return {"loss": error + self.config.kl_weight * kl, "error": error.detach(), "kl": kl.detach(), "skill": skill}
+
+    def state_loss(self, z: Tensor, state: Tensor, change: Tensor, known: Tensor, embodiment: Tensor) -> Tensor:
+        """Squared error of the predicted change of state, over the known dimensions of robots.
+
+        Args:
+            z: (B, 1, Z).
+            state: normalised state at t, padded to (B, P).
+            change: its change until T, (B, P) in [-1, 1].
+            known: which dimensions an embodiment has, (B, P).
+            embodiment: (B,) numbers below E; 0, humans, does not count.
+        """
+        if self.state_head is None:
+            raise ValueError("this LaWM was built without a state head: give it a state_dim")
+        counted = known & (embodiment > 0)[:, None]
+        error = (self.state_head(z, state, embodiment) - change).square() * counted
+        return self.config.state_weight * error.sum() / counted.sum().clamp_min(1)
+
+    def _posterior(self, tokens_t: Tensor, tokens_th: Tensor) -> tuple[Tensor, Tensor]:
+        return self.posterior(self.encoder(self.normalise(tokens_t), self.normalise(tokens_th)))
+
+
+class InverseDynamics(nn.Module):
+    """IDM: both frames' tokens and one query, which first reads them by cross-attention, then joins 24 layers."""
+
+    codes: Tensor
+    hidden: Tensor
+
+    def __init__(self, config: LaWMConfig) -> None:
+        super().__init__()
+        dim, tokens = config.dim, config.tokens
+        self.project = nn.Linear(tokens.channels, dim)
+        self.query = learned_tokens(1, dim, scale=1.0)
+        self.norm_context = nn.LayerNorm(dim)
+        self.read = nn.MultiheadAttention(dim, config.heads, batch_first=True)
+        self.norm_query = nn.LayerNorm(dim)
+        self.think = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+        layer = nn.TransformerEncoderLayer(dim, config.heads, 4 * dim, dropout=0.0, batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, config.encoder_depth, enable_nested_tensor=False)
+        self.out = nn.Linear(dim, config.latent_channels)
+        initialise(self)
+        places = 2 * tokens.count
+        hidden = torch.zeros(places + 1, places + 1, dtype=torch.bool)
+        hidden[:places, places] = True  # patches do not see the query
+        self.register_buffer("hidden", hidden, persistent=False)
+        self.register_buffer("codes", space_time_codes(tokens.grid, dim), persistent=False)
+
+    def forward(self, u_t: Tensor, u_T: Tensor) -> Tensor:
+        """Two (B, N, C) -> (B, 1, Z)."""
+        x_BSD = self.project(torch.cat([u_t, u_T], dim=1)) + self.codes
+        query = self.query.expand(len(x_BSD), -1, -1)
+        context = self.norm_context(x_BSD)
+        query = self.norm_query(query + self.read(query, context, context, need_weights=False)[0])
+        query = query + self.think(query)
+        x_BSD = self.layers(torch.cat([x_BSD, query.to(x_BSD.dtype)], dim=1), mask=self.hidden)
+        return self.out(x_BSD[:, -1:])
+
+
+class Posterior(nn.Module):
+    """h (B, 1, Z) -> mean and log variance of z, each (B, 1, Z)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.mean, self.log_variance = nn.Linear(channels, channels), nn.Linear(channels, channels)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class; the log variance stays within +-10."""
+        hidden = self.norm(hidden)
+        return self.mean(hidden), self.log_variance(hidden).clamp(-10, 10)
+
+
+class ForwardDynamics(nn.Module):
+    """The latent world model itself: u_t through AdaLN-zero blocks that z modulates; one pass gives u^_T."""
+
+    codes: Tensor
+
+    def __init__(self, config: LaWMConfig) -> None:
+        super().__init__()
+        channels = config.tokens.channels
+        self.project = nn.Linear(channels, config.dim)
+        self.project_z = nn.Linear(config.latent_channels, config.dim)
+        self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.decoder_depth)])
+        self.out = nn.Linear(config.dim, channels)
+        self.norm = nn.LayerNorm(channels)
+        initialise(self)
+        self.register_buffer("codes", sincos_2d(config.tokens.grid, config.dim), persistent=False)
+
+    def forward(self, u_t: Tensor, z: Tensor) -> Tensor:
+        """(B, N, C) and (B, 1, Z) -> (B, N, C)."""
+        x_BND = self.project(u_t) + self.codes
+        condition_BD = self.project_z(z[:, 0])
+        for block in self.blocks:
+            x_BND = block(x_BND, condition_BD)
+        return self.norm(self.out(x_BND))
+
+
+class StateHead(nn.Module):
+    """z and the state at t -> how the state changes, tanh (B, P); two-layer networks with weights per embodiment."""
+
+    def __init__(self, config: LaWMConfig) -> None:
+        super().__init__()
+        dim, size, count = config.dim, config.state_dim, config.embodiments
+        self.project_z = nn.Linear(config.latent_channels, dim)
+        self.read = PerEmbodiment(count, size, dim)
+        self.read_more = PerEmbodiment(count, dim, dim)
+        self.join = PerEmbodiment(count, 2 * dim, dim)
+        self.out = PerEmbodiment(count, dim, size)
+
+    def forward(self, z: Tensor, state: Tensor, embodiment: Tensor) -> Tensor:
+        """z (B, 1, Z), state (B, P), embodiment (B,) -> (B, P)."""
+        seen = self.read_more(F.relu(self.read(state, embodiment)), embodiment)
+        joint = torch.cat([self.project_z(z[:, 0]), seen], dim=-1)
+        return torch.tanh(self.out(F.relu(self.join(joint, embodiment)), embodiment))
+
+
+class PerEmbodiment(nn.Module):
+    """A linear layer whose weights are chosen by the embodiment."""
+
+    def __init__(self, count: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, inputs, outputs) * inputs**-0.5)
+        self.bias = nn.Parameter(torch.zeros(count, outputs))
+
+    def forward(self, x_BI: Tensor, embodiment_B: Tensor) -> Tensor:
+        """(B, inputs) and (B,) -> (B, outputs)."""
+        return torch.einsum("bi,bio->bo", x_BI, self.weight[embodiment_B]) + self.bias[embodiment_B]
+
+
+def space_time_codes(grid: tuple[int, int], dim: int) -> Tensor:
+    """Codes (2 N, D) of two frames' patches: a quarter of the channels tells the frame, the others row and column."""
+    places = sincos_2d(grid, dim - dim // 4)
+    frames = torch.stack([torch.zeros(dim // 4), torch.ones(dim // 4)])
+    frames = torch.where(torch.arange(dim // 4) % 2 == 0, frames, 1 - frames)
+    return torch.cat([frames.repeat_interleave(len(places), dim=0), places.repeat(2, 1)], dim=1)
