@@ -18,7 +18,7 @@ from foreact.errors import ForeactError
 from foreact.progress import bar
 
 PresetName = Literal["tiny", "small", "paper"]
-ModelName = Literal["encoder", "rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
+Model = Literal["encoder", "rla", "univla", "adaworld", "lawm", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
 
 
 def collect(
@@ -58,7 +58,7 @@ def collect(
 
 
 def train(
-    model: tyro.conf.Positional[ModelName],
+    model: tyro.conf.Positional[Model],
     data: Path,
     out: Path,
     preset: PresetName = "tiny",
@@ -81,7 +81,7 @@ def train(
     """Train a model on recordings; run again with the same --out to go on where it stopped.
 
     Args:
-        model: what to train. rla-wm needs a trained rla; evaluation and pictures need an image-decoder.
+        model: what to train. rla-wm needs a trained rla, pictures need an image-decoder, adaworld sees pixels.
         data: a LeRobot dataset.
         out: folder of the run: model, log.jsonl, TensorBoard files, checkpoints.
         preset: sizes and training recipe.

@@ -8,7 +8,10 @@ from typing import Any, Literal
 from foreact.data.pairs import PairSampling
 from foreact.decoders.unet import ImageDecoderConfig
 from foreact.errors import ForeactError
+from foreact.latent_actions.adaworld import AdaWorldConfig
+from foreact.latent_actions.lawm import LaWMConfig
 from foreact.latent_actions.rla import RLAConfig
+from foreact.latent_actions.univla import UniVLAConfig
 from foreact.pretrained import TokenSpec
 from foreact.training.loop import TrainConfig
 from foreact.world_models.dino_wm import DinoWMConfig
@@ -91,6 +94,28 @@ class Preset:
             residual_output=self.residual_output,
             standardise=self.standardise,
         )
+
+    def latent_action(self, name: str, tokens: TokenSpec) -> UniVLAConfig | AdaWorldConfig | LaWMConfig:
+        """A rival of RLA, as wide and as deep; how it codes z is its own."""
+        sizes: dict[str, Any] = {"tokens": tokens, "dim": self.dim, "heads": self.heads}
+        if name == "univla":
+            return UniVLAConfig(
+                **sizes,
+                depth=self.rla_depth,
+                position_scale=self.position_scale,
+                residual_output=self.residual_output,
+                standardise=self.standardise,
+            )
+        if name == "adaworld":
+            return AdaWorldConfig(**sizes, depth=self.rla_depth)
+        if name == "lawm":
+            return LaWMConfig(
+                **sizes,
+                encoder_depth=self.rla_depth,
+                decoder_depth=self.rla_depth,
+                residual_output=self.residual_output,
+            )
+        raise ValueError(f"no latent-action learner is called {name!r}")
 
     def rla_wm(self, rla: RLAConfig, action_dim: int, *, variant: Variant = "paper") -> RLAWorldModelConfig:
         """The world model over `rla`, in the paper's variant or the released code's."""

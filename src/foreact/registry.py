@@ -11,6 +11,8 @@ MODELS = {
     "tiny_encoder": "foreact.encoders.tiny:TinyEncoderConfig",
     "image_decoder": "foreact.decoders.unet:ImageDecoderConfig",
     "rla": "foreact.latent_actions.rla:RLAConfig",
+    "univla": "foreact.latent_actions.univla:UniVLAConfig",
+    "adaworld": "foreact.latent_actions.adaworld:AdaWorldConfig",
     "lawm": "foreact.latent_actions.lawm:LaWMConfig",
     "rla_wm": "foreact.world_models.rla_wm:RLAWorldModelConfig",
     "dino_wm": "foreact.world_models.dino_wm:DinoWMConfig",

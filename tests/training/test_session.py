@@ -11,6 +11,7 @@ from foreact import load
 from foreact.cli import main
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoderConfig
+from foreact.pretrained import load_model
 from foreact.training.journal import read_log
 
 
@@ -195,3 +196,17 @@ def test_missing_data_and_wrong_usage_end_with_one_line(tmp_path, capsys):
     assert "no such dataset folder" in error_of(capsys, ["train", "rla", "--data", str(tmp_path / "none"), *out])
     assert "invalid choice 'huge'" in error_of(capsys, ["train", "rla", "--data", "x", *out, "--preset", "huge"])
     assert "--data" in error_of(capsys, ["train", "rla"])
+
+
+@pytest.mark.parametrize("model", ["univla", "lawm", "adaworld"])
+def test_rivals_of_rla_train_on_actionless_videos_and_carry_their_tokens(place, actionless_dataset, model):
+    root, common = place
+    data = ["--data", str(actionless_dataset), *common[2:4], "--batch-size", "4", "--precision", "no"]
+    encoder = [] if model == "adaworld" else ["--encoder", str(root / "encoder")]
+    run = root / "actionless" / model
+    main(["train", model, "--out", str(run), "--steps", "2", "--image-size", "32", *data, *encoder])
+    trained = load_model(run)
+    assert trained.config.tokens.encoder == ("pixels" if model == "adaworld" else str(root / "encoder"))
+    patches = torch.rand(3, trained.config.tokens.count, trained.config.tokens.channels)
+    assert trained.decode(patches, trained.infer(patches, patches)).shape == patches.shape
+    assert read_log(run)[-1]["step"] == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from foreact.contracts import Encoder
 from foreact.encoders.base import BUNDLED, check_size
+from foreact.encoders.pixels import PixelEncoder
 from foreact.encoders.tiny import PATCH, TinyEncoder
 from foreact.errors import ForeactError
 from foreact.pretrained import load_model, read_kind
@@ -15,7 +16,7 @@ def load_encoder(name: str, *, image_size: int, revision: str | None = None) -> 
     """Load a frozen encoder, in evaluation mode, on the CPU.
 
     Args:
-        name: "tiny" (bundled), a folder that `foreact train encoder` wrote, or the local folder or Hub id of a Hugging
+        name: "tiny" (bundled), "pixels" (patches as they are), a folder that `foreact train encoder` wrote, or the local folder or Hub id of a Hugging
             Face vision model.
         image_size: side in pixels to which frames are resized; a multiple of the encoder's patch.
         revision: of a Hub id.
@@ -23,6 +24,8 @@ def load_encoder(name: str, *, image_size: int, revision: str | None = None) -> 
     Raises:
         ForeactError: no such encoder, weights that are gated or missing, or an image size that does not fit.
     """
+    if name == "pixels":
+        return PixelEncoder(image_size)
     folder = BUNDLED / name if name == "tiny" else Path(name)
     if name == "tiny" or read_kind(folder) is not None:
         return _load_tiny(name, folder, image_size)

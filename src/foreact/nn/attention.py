@@ -12,21 +12,21 @@ from torch.nn import functional as F
 _SHORT = 512  # keys up to which the explicit product beats the fused kernel on a CPU, 5x in bf16 at 64 tokens
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
     """Scaled-dot-product attention, each (B, heads, tokens, channels): PyTorch's fused kernel, except where it is slow."""
-    if q.device.type == "cpu" and k.shape[2] <= _SHORT:
+    if q.device.type == "cpu" and k.shape[2] <= _SHORT and not causal:
         return ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1).to(v.dtype) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
 class Attention(nn.Module):
-    """Multi-head scaled-dot-product attention; self-attention unless a context is given."""
+    """Multi-head scaled-dot-product self-attention, to tokens that came before alone where `causal`."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, *, causal: bool = False) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"width {dim} is not a multiple of {heads} heads")
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
 
@@ -35,7 +35,7 @@ class Attention(nn.Module):
         B, N, D = x_BND.shape
         qkv = self.qkv(x_BND).view(B, N, 3, self.heads, D // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        y = attend(q, k, v)
+        y = attend(q, k, v, causal=self.causal)
         return self.out(y.transpose(1, 2).reshape(B, N, D))
 
 

@@ -16,23 +16,32 @@ from foreact.data.pairs import PairSampling
 from foreact.data.splits import Split
 from foreact.decoders.unet import UNetDecoder
 from foreact.errors import ForeactError
+from foreact.latent_actions.adaworld import AdaWorld
+from foreact.latent_actions.lawm import LaWM
 from foreact.latent_actions.rla import RLA
+from foreact.latent_actions.univla import UniVLA
 from foreact.pretrained import PretrainedModel, write_atomically
 from foreact.training.loop import Task, TrainConfig
 from foreact.training.recordings import FrameBatches, PairBatches, Recordings, VideoFrames
 from foreact.training.self_distillation import SelfDistillation
 from foreact.world_models.base import PretrainedWorldModel
 
+LatentActions = RLA | UniVLA | AdaWorld | LaWM
+
 _STATISTICS_PAIRS = 1024  # pairs that the statistics of tokens, changes and z are fitted on
 
 
-def rla_task(model: RLA, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path) -> Task:
-    """The RLA autoencoder on frame pairs; needs no actions."""
-    model.config.tokens.require(recordings.cache.spec, model="this RLA", source=str(recordings.dataset.root))
+def latent_action_task(
+    model: LatentActions, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path
+) -> Task:
+    """A latent-action learner on frame pairs; needs no actions."""
+    tokens = model.config.tokens
+    tokens.require(recordings.cache.spec, model=f"this {model.config.kind}", source=str(recordings.dataset.root))
     batches = PairBatches(recordings, sampling, batch_size=config.batch_size, seed=config.seed)
-    if model.config.standardise:
+    if isinstance(model, RLA | UniVLA) and model.config.standardise:
         model.scale.fit(*_some_pairs(batches))
-    return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
+    task = _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
+    return dataclasses.replace(task, after_step=model.after_step) if isinstance(model, UniVLA) else task
 
 
 def world_model_task(

@@ -23,11 +23,12 @@ from foreact.presets import Preset, preset
 from foreact.pretrained import find_beside
 from foreact.progress import OnProgress
 from foreact.training.loop import Task, TrainConfig, train
-from foreact.training.recipes import encoder_task, image_decoder_task, rla_task, world_model_task
+from foreact.training.recipes import encoder_task, image_decoder_task, latent_action_task, world_model_task
 from foreact.training.recordings import Recordings
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
 
 WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae")
+LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm")
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
@@ -61,9 +62,8 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         ForeactError: bad input; see the parts.
     """
     recipe = preset(request.preset)
-    recipe = replace(
-        recipe, encoder=request.encoder or recipe.encoder, image_size=request.image_size or recipe.image_size
-    )
+    usual = "pixels" if request.model == "adaworld" else recipe.encoder
+    recipe = replace(recipe, encoder=request.encoder or usual, image_size=request.image_size or recipe.image_size)
     if request.latent is not None:
         recipe = _with_latent(recipe, request)
     config = _train_config(recipe, request)
@@ -168,7 +168,8 @@ def _with_latent(recipe: Preset, request: TrainRequest) -> Preset:
 
 
 def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:
-    name = "world_model" if request.model in WORLD_MODELS else request.model.replace("-", "_")
+    shared = dict.fromkeys(WORLD_MODELS, "world_model") | dict.fromkeys(LATENT_ACTIONS, "rla")
+    name = shared.get(request.model, request.model.replace("-", "_"))
     config: TrainConfig = getattr(recipe, f"train_{name}")
     changed = replace(config, **request.overrides)
     if changed.steps < 1 or changed.batch_size < 1 or changed.learning_rate <= 0:
@@ -178,9 +179,10 @@ def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:
 
 def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings: Recordings, rla: RLA | None) -> Task:
     tokens = recordings.cache.spec
-    if request.model == "rla":
-        model = recipe.rla(tokens, variant=request.variant).build()
-        return rla_task(model, recordings, recipe.rla_pairs, config, request.out)
+    if request.model in LATENT_ACTIONS:
+        named = request.model
+        sizes = recipe.rla(tokens, variant=request.variant) if named == "rla" else recipe.latent_action(named, tokens)
+        return latent_action_task(sizes.build(), recordings, recipe.rla_pairs, config, request.out)
     if request.model == "image-decoder":
         return image_decoder_task(recipe.image_decoder(tokens).build(), recordings, config, request.out)
     recordings.require_actions()

@@ -1,0 +1,49 @@
+"""Pixels as tokens: flattened patches in [0, 1], for models that see no features (AdaWorld), and their way back to a picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from foreact.encoders.base import check_size, resize
+from foreact.pretrained import TokenSpec
+
+PATCH = 16
+
+
+class PixelEncoder:
+    """An `Encoder` without weights; one token is a patch of 16 x 16 pixels in three colours.
+
+    Raises:
+        ForeactError: an image size that is not a multiple of the patch.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        self.image_size = check_size(image_size, PATCH, "pixels")
+
+    @property
+    def spec(self) -> TokenSpec:
+        """Grid, channels and fingerprint of the tokens."""
+        rows = self.image_size // PATCH
+        return TokenSpec(
+            grid=(rows, rows),
+            channels=3 * PATCH * PATCH,
+            fingerprint=f"pixels/{PATCH}/{self.image_size}",
+            encoder="pixels",
+            image_size=self.image_size,
+        )
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames uint8 (B, height, width, 3) of any size -> tokens (B, N, C), in the order row, column, colour."""
+        images = resize(frames, self.image_size)
+        rows = self.image_size // PATCH
+        patches = images.view(len(images), 3, rows, PATCH, rows, PATCH).permute(0, 2, 4, 3, 5, 1)
+        return patches.reshape(len(images), rows * rows, -1)
+
+
+def draw_pixels(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Inverse of `PixelEncoder.encode`: tokens (B, N, C) -> images (B, height, width, 3) in [0, 1]."""
+    rows, columns = grid
+    patches = tokens.view(len(tokens), rows, columns, PATCH, PATCH, 3).permute(0, 1, 3, 2, 4, 5)
+    return patches.reshape(len(tokens), rows * PATCH, columns * PATCH, 3).clamp(0, 1)
