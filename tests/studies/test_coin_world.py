@@ -60,11 +60,11 @@ def test_verdicts_say_what_the_intervals_say():
         "dino_wm": [coin_scores.score(Ideal(green="erased"))] * 2,
         "rla_wm": [coin_scores.score(Ideal(green="sampled"))] * 2,
     }
-    told = {v["claim"]: v["verdict"] for v in coin_scores.verdicts(scores)}
+    told = {v.claim: v.verdict for v in coin_scores.verdicts(scores)}
     assert set(told.values()) == {"holds"}
     assert len(told) == 4
     swapped = {"dino_wm": scores["rla_wm"], "rla_wm": scores["dino_wm"]}
-    assert {v["verdict"] for v in coin_scores.verdicts(swapped)} == {"does not hold"}
+    assert {v.verdict for v in coin_scores.verdicts(swapped)} == {"does not hold"}
 
 
 def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, capsys):

@@ -8,8 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-from foreact.evaluation.intervals import Bootstrap, Interval
-from foreact.evaluation.results import Comparison, Row
+from foreact.evaluation.intervals import Bootstrap, Interval, episode_means
+from foreact.evaluation.results import Comparison, EpisodeValues, Row
 from foreact.evaluation.scoring import RATIOS, Scores
 
 PERSISTENCE = "persistence"
@@ -72,6 +72,28 @@ class Scoreboard:
                         if interval:
                             keys = {"metric": metric, "chunk": chunk + 1, "subset": subset, **vars(interval)}
                             found.append(Comparison(model=model, reference=reference, **keys))
+        return tuple(found)
+
+    def episode_values(self, subsets: dict[str, np.ndarray]) -> tuple[EpisodeValues, ...]:
+        """Means of single episodes in every metric but ratios, for every model, chunk and subset."""
+        groups, found = np.array(self.episodes), []
+        for model in self.scores:
+            for metric in (m for m in self.metrics(model) if m not in RATIOS):
+                values = self.values(model, metric)
+                for subset, mask in subsets.items():
+                    episodes = tuple(int(e) for e in np.unique(groups[mask]))
+                    for chunk in range(values.shape[1] if episodes else 0):
+                        means = tuple(episode_means(values[mask, chunk], groups[mask]).tolist())
+                        found.append(
+                            EpisodeValues(
+                                model=model,
+                                metric=metric,
+                                chunk=chunk + 1,
+                                subset=subset,
+                                episodes=episodes,
+                                values=means,
+                            )
+                        )
         return tuple(found)
 
     def _rows(self, model: str, metric: str, subsets: dict[str, np.ndarray], bootstrap: Bootstrap) -> list[Row]:

@@ -155,15 +155,15 @@ def _scores(held_out: HeldOut, predicted: Tensor, *, truth: Tensor | None = None
     error, still = token_l1(predicted, truth).numpy(), token_l1(held_out.tokens_t, truth).numpy()
     cosine = token_cosine(predicted, truth).numpy()
     scores = (bootstrap.mean(error, groups), bootstrap.skill(error, still, groups), bootstrap.mean(cosine, groups))
-    return [_text(score) for score in scores]
+    return [_text(score, digits) for score, digits in zip(scores, (4, 3, 4), strict=True)]
 
 
-def _text(interval: Interval | None) -> str:
+def _text(interval: Interval | None, digits: int) -> str:
     if interval is None:
         return ""
     if interval.low is None or interval.high is None:
-        return f"{interval.mean:.3f}"
-    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+        return f"{interval.mean:.{digits}f}"
+    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def _picture(columns: list[tuple[str, Tensor]], held_out: HeldOut, decoder: ImageDecoder | None) -> str | None:

@@ -110,6 +110,7 @@ def evaluate(
         timings=timings,
         notes=notes,
         strips=strips,
+        episodes=board.episode_values(subsets) if config.keep_episodes else (),
     )
 
 

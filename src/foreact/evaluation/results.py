@@ -71,6 +71,18 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EpisodeValues:
+    """What a row is the mean of: `values` of the held-out `episodes`; for studies over several training seeds."""
+
+    model: str
+    metric: str
+    chunk: int
+    subset: str
+    episodes: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Milliseconds per chunk: median, 10 % and 90 % quantile of `repeats` calls at batch size `batch`."""
 
@@ -121,6 +133,7 @@ class Results:
         timings: measured milliseconds.
         notes: what a reader must know; an empty column's name -> the reason.
         strips: film strips.
+        episodes: the values of single episodes, where they were asked for.
         claims: {"figures": [{"title", "caption", "png": base64, "table": {"header": [...], "rows": [[...]]}}]}.
     """
 
@@ -138,6 +151,7 @@ class Results:
     timings: tuple[Timing, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
     strips: tuple[FilmStrip, ...] = ()
+    episodes: tuple[EpisodeValues, ...] = ()
     claims: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -196,7 +210,7 @@ class Results:
             raise ForeactError(f"{path} is not a results file of foreact evaluate (it names no schema)")
         if data.pop("schema") != SCHEMA:
             raise ForeactError(f"{path} has another schema of results than {SCHEMA}: evaluate again with this foreact")
-        lists = {"rows": Row, "paired": Comparison, "timings": Timing}
+        lists = {"rows": Row, "paired": Comparison, "timings": Timing, "episodes": EpisodeValues}
         for name in lists.keys() & data.keys():
             data[name] = _records(lists[name], data[name], f"{path}: {name}")
         data["strips"] = tuple(_film_strip(s, f"{path}: strips[{i}]") for i, s in enumerate(data.get("strips", [])))

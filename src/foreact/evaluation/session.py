@@ -35,6 +35,7 @@ def evaluate_runs(
     image_decoder: Path | None,
     camera: str | None,
     cache: Path | None,
+    keep_episodes: bool = False,
     bar: Bar,
 ) -> Results:
     """Load the runs and evaluate them; see `foreact evaluate --help` for the arguments.
@@ -63,7 +64,7 @@ def evaluate_runs(
         recordings.split,
         rla=oracle,
         decoder=decoder,
-        config=EvaluationConfig(protocol=protocol),
+        config=EvaluationConfig(protocol=protocol, keep_episodes=keep_episodes),
         cost=cost,
         bar=bar,
     )

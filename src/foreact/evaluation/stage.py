@@ -39,6 +39,7 @@ class EvaluationConfig:
         strips: film strips, each of another episode.
         strip_samples: samples of a stochastic model in a strip.
         timing_batch: batch size of the second timing, beside 1.
+        keep_episodes: whether the values of single episodes are kept in the results.
     """
 
     protocol: Protocol = field(default_factory=Protocol)
@@ -48,6 +49,7 @@ class EvaluationConfig:
     strips: int = 6
     strip_samples: int = 3
     timing_batch: int = 16
+    keep_episodes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

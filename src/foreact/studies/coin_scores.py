@@ -17,6 +17,7 @@ from foreact.envs import coin
 from foreact.evaluation.figures import label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import energy_score
+from foreact.studies.verdicts import Verdict, below, within
 from foreact.world_models.base import PretrainedWorldModel
 
 HELD_OUT, FUTURES = 200, 4
@@ -90,34 +91,25 @@ def rows(scores: Mapping[str, list[Scores]]) -> list[dict[str, Any]]:
     return found
 
 
-def verdicts(scores: Mapping[str, list[Scores]]) -> list[dict[str, str]]:
-    """What the numbers say about each expectation: holds, does not hold or undecided, with the numbers."""
-    told: list[dict[str, str]] = []
-
-    def tell(claim: str, interval: Interval, holds: bool, fails: bool) -> None:
-        verdict = "holds" if holds else "does not hold" if fails else "undecided"
-        numbers = f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-        told.append({"claim": claim, "verdict": verdict, "numbers": numbers})
-
+def verdicts(scores: Mapping[str, list[Scores]]) -> list[Verdict]:
+    """What the numbers say about each expectation."""
+    told: list[Verdict] = []
+    others = [name for name in scores if name not in ("dino_wm", "persistence")] if "dino_wm" in scores else []
     if "dino_wm" in scores:
         sharp = _interval(scores["dino_wm"], "random_sharpness")
-        tell("regression erases the random object", sharp, *_below(sharp, _MEAN_SHARPNESS))
-    others = [name for name in scores if name not in ("dino_wm", "persistence")] if "dino_wm" in scores else []
+        told.append(below("regression erases the random object", sharp, _MEAN_SHARPNESS))
     for name in others:
         less = _difference(scores["dino_wm"], scores[name], "token_l1")
-        tell(f"regression has a lower L1 than {label(name)}", less, *_below(less, 0.0))
-    for name in ("rla_wm", "fm_wm", "rae"):
-        if name in scores:
-            sharp = _interval(scores[name], "random_sharpness")
-            tell(
-                f"{label(name)} keeps the random object whole (sharpness 0.7 to 1.3)", sharp, *_within(sharp, 0.7, 1.3)
-            )
-        if name in scores and "dino_wm" in scores:
+        told.append(below(f"regression has a lower L1 than {label(name)}", less))
+    for name in (n for n in ("rla_wm", "fm_wm", "rae") if n in scores):
+        sharp = _interval(scores[name], "random_sharpness")
+        told.append(within(f"{label(name)} keeps the random object whole (sharpness 0.7 to 1.3)", sharp, 0.7, 1.3))
+        if name in others:
             lower = _difference(scores[name], scores["dino_wm"], "energy_score")
-            tell(f"{label(name)} has a lower energy score than regression", lower, *_below(lower, 0.0))
+            told.append(below(f"{label(name)} has a lower energy score than regression", lower))
     if {"fm_wm", "fm_wm_trap"} <= scores.keys():
         worse = _difference(scores["fm_wm"], scores["fm_wm_trap"], "driven_error")
-        tell("FM-WM follows the actions better without seeing its source", worse, *_below(worse, 0.0))
+        told.append(below("FM-WM follows the actions better without seeing its source", worse))
     return told
 
 
@@ -146,18 +138,3 @@ def _interval(runs: list[Scores], metric: str) -> Interval:
 def _difference(runs: list[Scores], others: list[Scores], metric: str) -> Interval:
     """Paired by pair and, as far as both have them, by training seed."""
     return Bootstrap().over_seeds(np.stack([a[metric] - b[metric] for a, b in zip(runs, others, strict=False)]))
-
-
-def _below(interval: Interval, bound: float) -> tuple[bool, bool]:
-    return _ends(interval)[1] < bound, _ends(interval)[0] > bound
-
-
-def _within(interval: Interval, low: float, high: float) -> tuple[bool, bool]:
-    first, last = _ends(interval)
-    return low < first and last < high, last < low or first > high
-
-
-def _ends(interval: Interval) -> tuple[float, float]:
-    assert interval.low is not None
-    assert interval.high is not None
-    return interval.low, interval.high

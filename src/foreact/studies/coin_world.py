@@ -70,7 +70,7 @@ def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar)
         "futures": FUTURES,
         "diverged": diverged,
         "rows": rows(scores),
-        "verdicts": verdicts(scores),
+        "verdicts": [dataclasses.asdict(v) for v in verdicts(scores)],
     }
     write_atomically(out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
     return results

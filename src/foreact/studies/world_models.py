@@ -1,0 +1,218 @@
+"""The arena: every world model on one dataset, with several training seeds (RLA-WM, Table 1).
+
+Same data, split, tokens, steps, batch, width and depth for all; calls per chunk and milliseconds are in each seed's results. Every
+seed's runs and evaluation lie in their own folder and are done once; `results.json` is made from the seeds' results alone.
+
+Shape legend: S training seeds, n held-out episodes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from foreact.errors import DivergedError, ForeactError
+from foreact.evaluation.figures import label
+from foreact.evaluation.intervals import Bootstrap, Interval
+from foreact.evaluation.metrics import describe
+from foreact.evaluation.results import EpisodeValues, Results
+from foreact.evaluation.rollouts import Protocol
+from foreact.evaluation.session import evaluate_runs
+from foreact.pretrained import write_atomically
+from foreact.progress import OnProgress
+from foreact.studies.verdicts import Verdict, below
+from foreact.training.session import WORLD_MODELS, TrainRequest, run_training
+
+Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
+Values = dict[str, dict[str, np.ndarray]]
+"""model -> metric -> (S, n) values of episodes."""
+
+_SHOWN = ("token_l1", "token_energy_score", "ssim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arena:
+    """What is compared.
+
+    Attributes:
+        data: a LeRobot dataset.
+        out: folder of all runs and results.
+        preset: sizes and recipes.
+        models: world models by their names on the command line.
+        seeds: training seeds.
+        overrides: of the preset's training, such as steps and batch_size.
+        image_size: of the frames; the preset's if None.
+        protocol: of the evaluation.
+        cache: folder of token caches.
+    """
+
+    data: Path
+    out: Path
+    preset: str
+    models: tuple[str, ...]
+    seeds: int
+    overrides: dict[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
+    protocol: Protocol = field(default_factory=Protocol)
+    cache: Path | None = None
+
+
+def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
+    """Train and evaluate what is not there yet, put the seeds together and write `out/results.json`.
+
+    Raises:
+        ForeactError: an unknown model, no seeds, or runs and results of other settings in `out`.
+    """
+    unknown = [name for name in arena.models if name not in WORLD_MODELS]
+    if unknown or not arena.models:
+        raise ForeactError(f"unknown model {unknown[0] if unknown else ''!r}: choose among {', '.join(WORLD_MODELS)}")
+    if arena.seeds < 1:
+        raise ForeactError("--seeds must be at least 1")
+    decoder = arena.out / "image-decoder"
+    _train(arena, "image-decoder", 0, decoder, bar)
+    diverged: dict[str, list[int]] = {}
+    seeds = [_seed_results(arena, seed, decoder, diverged, bar) for seed in range(arena.seeds)]
+    subset = "moving" if any(v.subset == "moving" for r in seeds for v in r.episodes) else "all"
+    values = gather(seeds, subset)
+    results = {
+        "schema": 1,
+        "study": "world_models",
+        "dataset": seeds[0].dataset,
+        "split_hash": seeds[0].split_hash,
+        "preset": arena.preset,
+        "seeds": list(range(arena.seeds)),
+        "subset": subset,
+        "chunk": seeds[0].last_chunk,
+        "diverged": diverged,
+        "timings": [dataclasses.asdict(t) for t in seeds[0].timings],
+        "rows": rows(values),
+        "verdicts": [dataclasses.asdict(v) for v in verdicts(values)],
+    }
+    write_atomically(arena.out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+    return results
+
+
+def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, list[int]], bar: Bar) -> Results:
+    """One seed's evaluation, done again only where a model is missing in it."""
+    folder = arena.out / f"seed{seed}"
+    runs = []
+    if "rla-wm" in arena.models:
+        _train(arena, "rla", seed, folder / "rla", bar)
+    for name in arena.models:
+        try:
+            _train(arena, name, seed, folder / name, bar)
+            runs.append(folder / name)
+        except DivergedError:
+            diverged.setdefault(name.replace("-", "_"), []).append(seed)
+    path = folder / "results.json"
+    if path.exists():
+        done = Results.load(path)
+        same = all(done.protocol.get(k) == v for k, v in dataclasses.asdict(arena.protocol).items())
+        if same and {r.name.replace("-", "_") for r in runs} <= set(done.names()):
+            return done
+    results = evaluate_runs(
+        runs, arena.data, protocol=arena.protocol, rla=None, image_decoder=decoder, camera=None, cache=arena.cache,
+        keep_episodes=True, bar=bar,
+    )  # fmt: skip
+    results.save(path)
+    return results
+
+
+def _train(arena: Arena, model: str, seed: int, run: Path, bar: Bar) -> None:
+    request = TrainRequest(
+        model=model, data=arena.data, out=run, preset=arena.preset, rla=None, camera=None, encoder=None,
+        image_size=arena.image_size, variant="paper", latent=None,
+        overrides={**({} if model == "image-decoder" else arena.overrides), "seed": seed}, cache=arena.cache, no_cache=False,
+    )  # fmt: skip
+    run_training(request, bar)
+
+
+def gather(seeds: Sequence[Results], subset: str) -> Values:
+    """The values of episodes after the last chunk; persistence and the oracle are there once per seed like the others.
+
+    Raises:
+        ForeactError: the seeds were evaluated on other splits or episodes.
+    """
+    if len({r.split_hash for r in seeds}) > 1:
+        raise ForeactError("the seeds' results belong to different splits: evaluate them on one dataset")
+    chosen: dict[tuple[str, str], list[EpisodeValues]] = {}
+    for result in seeds:
+        for v in result.episodes:
+            if v.subset == subset and v.chunk == result.last_chunk:
+                chosen.setdefault((v.model, v.metric), []).append(v)
+    if len({v.episodes for found in chosen.values() for v in found}) > 1:
+        raise ForeactError("the seeds were evaluated on different episodes: evaluate them with one protocol")
+    values: Values = {}
+    for (model, metric), found in chosen.items():
+        values.setdefault(model, {})[metric] = np.array([v.values for v in found])
+    return values
+
+
+def rows(values: Values) -> list[dict[str, Any]]:
+    """Mean and interval over seeds and episodes of every model and metric, and the skill against persistence."""
+    found = []
+    for model, metrics in values.items():
+        intervals = {metric: Bootstrap().over_seeds(v) for metric, v in metrics.items()}
+        if "token_l1" in metrics and "persistence" in values:
+            reference = np.broadcast_to(values["persistence"]["token_l1"][:1], metrics["token_l1"].shape)
+            intervals["token_l1_skill"] = Bootstrap().over_seeds(reference - metrics["token_l1"], reference)
+        for metric, interval in intervals.items():
+            found.append(
+                {"model": model, "metric": metric, "seeds": len(next(iter(metrics.values()))), **vars(interval)}
+            )
+    return found
+
+
+def verdicts(values: Values) -> list[Verdict]:
+    """The paper's claim that RLA-WM is better than each rival, metric by metric, paired by seed and episode."""
+    told = []
+    rivals = [m for m in values if m not in ("rla_wm", "oracle", "true_tokens")] if "rla_wm" in values else []
+    for rival in rivals:
+        for metric in (m for m in values["rla_wm"] if m in values[rival] and _tested(m)):
+            sign = -1.0 if describe(metric).better == "higher" else 1.0
+            difference = _difference(sign * values["rla_wm"][metric], sign * values[rival][metric])
+            told.append(below(f"RLA-WM is better than {label(rival)} in {describe(metric).label}", difference))
+    return told
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """The headline for the terminal."""
+    metrics = [m for m in dict.fromkeys(r["metric"] for r in results["rows"]) if m in (*_SHOWN, "token_l1_skill")]
+    metrics += [
+        m for m in dict.fromkeys(r["metric"] for r in results["rows"]) if m.endswith(("_error_px", "_error_mm"))
+    ]
+    shown = Table(
+        title=f"{len(results['seeds'])} training seeds, preset {results['preset']}, subset {results['subset']}",
+        caption="mean and 95 % interval over seeds and held-out episodes, after the last chunk",
+    )
+    shown.add_column("")
+    for metric in metrics:
+        shown.add_column(describe(metric).label, justify="right")
+    for model in dict.fromkeys(r["model"] for r in results["rows"]):
+        cells = {r["metric"]: r for r in results["rows"] if r["model"] == model}
+        shown.add_row(label(model), *(_cell(cells.get(metric), describe(metric).digits) for metric in metrics))
+    return shown
+
+
+def _tested(metric: str) -> bool:
+    return metric in _SHOWN or metric.endswith(("_error_px", "_error_mm", "_error_deg"))
+
+
+def _cell(row: Mapping[str, Any] | None, digits: int) -> str:
+    if row is None:
+        return ""
+    return f"{row['mean']:.{digits}f}\n[dim]{row['low']:.{digits}f} to {row['high']:.{digits}f}[/dim]"
+
+
+def _difference(values: np.ndarray, others: np.ndarray) -> Interval:
+    """As far as both have training seeds; a reference without training has the same values in all of them."""
+    count = min(len(values), len(others))
+    return Bootstrap().over_seeds(values[:count] - others[:count])

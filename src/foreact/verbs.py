@@ -1,0 +1,367 @@
+"""The verbs of the command line: their arguments, their help, and what they call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from foreact.progress import bar
+
+PresetName = Literal["tiny", "small", "paper"]
+Model = Literal["encoder", "rla", "univla", "adaworld", "lawm", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
+
+
+def collect(
+    simulator: tyro.conf.Positional[Literal["pusht"]],
+    out: Path,
+    episodes: int = 200,
+    seed: int = 0,
+    image_size: int = 128,
+    look: Literal["default", "unseen"] = "default",
+    workers: int | None = None,
+) -> None:
+    """Record episodes in a simulator; run again to go on after an interruption.
+
+    Args:
+        simulator: pusht is gym-pusht's Push-T with a scripted pusher that pushes, wanders and plays.
+        out: folder of the LeRobot dataset.
+        episodes: how many to record.
+        seed: of everything random; the same seed gives the same episodes.
+        image_size: side of the square pictures, in pixels.
+        look: unseen has other colours and an L for a block, to see what a model does with a scene it was not trained on.
+        workers: processes that simulate; one per core if not given. The episodes do not depend on it.
+    """
+    from foreact.envs.pusht import collect_pusht
+
+    workers = workers or min(os.cpu_count() or 1, 8)
+    with bar("record Push-T", "episodes") as on_progress:
+        collect_pusht(
+            out,
+            episodes=episodes,
+            seed=seed,
+            image_size=image_size,
+            look=look,
+            workers=workers,
+            on_progress=on_progress,
+        )
+    print(f"{out}: {episodes} episodes. Next: foreact inspect {out}")
+
+
+def train(
+    model: tyro.conf.Positional[Model],
+    data: Path,
+    out: Path,
+    preset: PresetName = "tiny",
+    rla: Path | None = None,
+    camera: str | None = None,
+    encoder: str | None = None,
+    image_size: int | None = None,
+    variant: Literal["paper", "released"] = "paper",
+    latent: str | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    optimizer: Literal["adamw", "muon"] | None = None,
+    seed: int | None = None,
+    precision: Literal["bf16", "no"] | None = None,
+    compile: bool = False,
+    cache: Path | None = None,
+    no_cache: bool = False,
+) -> None:
+    """Train a model on recordings; run again with the same --out to go on where it stopped.
+
+    Args:
+        model: what to train. rla-wm needs a trained rla, pictures need an image-decoder, adaworld sees pixels.
+        data: a LeRobot dataset.
+        out: folder of the run: model, log.jsonl, TensorBoard files, checkpoints.
+        preset: sizes and training recipe.
+        rla: folder of the trained RLA for rla-wm; by default the one beside --out.
+        camera: which camera; the first by default.
+        encoder: tiny, a Hugging Face id, or a folder; the preset's by default.
+        image_size: side of the square frames that the encoder sees; the preset's by default.
+        variant: networks of rla and rla-wm as the paper or as its released code has them.
+        latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
+        steps: optimiser steps; the preset's by default.
+        batch_size: samples per step; the preset's by default.
+        learning_rate: the preset's by default.
+        optimizer: adamw, or muon for transformer blocks; the preset's by default.
+        seed: of initial weights, batches and noise; the preset's by default.
+        precision: bf16 autocast or none; the preset's by default.
+        compile: use torch.compile.
+        cache: folder of token caches; $FOREACT_CACHE or the user's cache folder by default.
+        no_cache: encode frames while training instead of once beforehand.
+    """
+    from foreact.training.session import TrainRequest, run_training
+
+    given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    given |= {"optimizer": optimizer, "seed": seed, "precision": precision, "compile": compile or None}
+    run_training(
+        TrainRequest(
+            model=model,
+            data=data,
+            out=out,
+            preset=preset,
+            rla=rla,
+            camera=camera,
+            encoder=encoder,
+            image_size=image_size,
+            variant=variant,
+            latent=latent,
+            overrides={k: v for k, v in given.items() if v is not None},
+            cache=cache,
+            no_cache=no_cache,
+        ),
+        bar,
+    )
+    print(f"{out}: {model} trained")
+
+
+def import_(
+    source: tyro.conf.Positional[Path],
+    out: Path,
+    format: Literal["auto", "folder", "maniskill", "iws"] = "auto",
+    fps: int | None = None,
+    camera: str | None = None,
+    task: str | None = None,
+    height: int | None = None,
+    actor: str | None = None,
+    actions: Literal["reached", "joints", "commanded"] | None = None,
+) -> None:
+    """Turn recordings of another format into a LeRobot dataset.
+
+    Args:
+        source: a folder of mp4 (with csv or parquet actions of the same name, or without: actionless), ManiSkill's
+            h5 + json recordings, or IWS hdf5 episodes.
+        out: folder of the LeRobot dataset.
+        format: told from the files by default.
+        fps: frames per second; the videos' by default.
+        camera: name of the camera, or which of the recorded ones.
+        task: what the robot does, for recordings that do not say.
+        height: scale the pictures to this even height.
+        actor: ManiSkill: the object whose pose is kept; the only one that moves by default.
+        actions: IWS: which of the recorded actions are kept; reached poses by default.
+    """
+    from foreact.data.importers import import_recordings
+
+    with bar(f"import {source.name}", "episodes") as on_progress:
+        episodes = import_recordings(
+            source,
+            out,
+            format=format,
+            fps=fps,
+            camera=camera,
+            task=task,
+            height=height,
+            actor=actor,
+            actions=actions,
+            on_progress=on_progress,
+        )
+    print(f"{out}: {episodes} episodes. Next: foreact inspect {out}")
+
+
+def inspect(dataset: tyro.conf.Positional[Path], camera: str | None = None, contact_sheet: Path | None = None) -> None:
+    """Show what a dataset holds and every defect found; draw a contact sheet.
+
+    Args:
+        dataset: a LeRobot dataset.
+        camera: which camera is drawn; the first by default.
+        contact_sheet: where the picture goes; contact_sheet.png in the current folder by default.
+    """
+    from rich import print as show
+
+    from foreact.data.inspect import contact_sheet as draw
+    from foreact.data.inspect import inspect_dataset, render_inspection
+    from foreact.data.lerobot import LeRobotDataset
+
+    recordings = LeRobotDataset(dataset, camera=camera)
+    with bar("inspect", "episodes") as on_progress:
+        inspection = inspect_dataset(recordings, on_progress=on_progress)
+    show(render_inspection(inspection))
+    path = contact_sheet or Path("contact_sheet.png")
+    draw(recordings, path)
+    print(f"contact sheet: {path}")
+
+
+def evaluate(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    data: Path,
+    out: Path,
+    steps: int = 30,
+    chunk: int = 10,
+    starts: int = 4,
+    samples: int = 4,
+    seed: int = 0,
+    rla: Path | None = None,
+    image_decoder: Path | None = None,
+    camera: str | None = None,
+    cache: Path | None = None,
+) -> None:
+    """Roll out held-out episodes and compare with what was filmed, beside persistence and an oracle.
+
+    Args:
+        runs: folders of trained world models, and of rla and image-decoder where they do not lie beside them.
+        data: a LeRobot dataset; the episodes that the models were not trained on are used.
+        out: the results file, JSON.
+        steps: actions from the first frame to the last.
+        chunk: actions per prediction.
+        starts: start frames per episode, at most.
+        samples: futures per start frame of a stochastic model.
+        seed: of the sampling noise.
+        rla: autoencoder of the oracle row; by default the one inside an rla-wm, or beside the runs.
+        image_decoder: draws tokens; by default the one beside the runs; without one there are no picture metrics.
+        camera: which camera; the first by default.
+        cache: folder of token caches.
+    """
+    from rich import print as show
+
+    from foreact.evaluation.report import summary_table
+    from foreact.evaluation.rollouts import Protocol
+    from foreact.evaluation.session import evaluate_runs
+
+    protocol = Protocol(steps=steps, chunk=chunk, starts_per_episode=starts, samples=samples, seed=seed)
+    results = evaluate_runs(
+        runs, data, protocol=protocol, rla=rla, image_decoder=image_decoder, camera=camera, cache=cache, bar=bar
+    )
+    results.save(out)
+    show(summary_table(results))
+    print(f"results: {out}")
+
+
+def claims(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    data: Path,
+    results: Path,
+    unseen: Path | None = None,
+    image_decoder: Path | None = None,
+    camera: str | None = None,
+    cache: Path | None = None,
+    pairs: int = 512,
+    seed: int = 0,
+) -> None:
+    """Measure the paper's three claims about RLA on held-out pairs, and add them to a results file.
+
+    Args:
+        runs: folders of trained rla of different sizes |z| (one is enough).
+        data: the LeRobot dataset that they were trained on.
+        results: a results file of `foreact evaluate`, to which the claims are added.
+        unseen: recordings of a scene that no rla was trained on, for the third claim.
+        image_decoder: draws the pictures; by default the one beside the runs.
+        camera: which camera; the first by default.
+        cache: folder of token caches.
+        pairs: held-out frame pairs.
+        seed: of pairs and noise.
+    """
+    from foreact.evaluation.session import study_claims
+
+    study_claims(
+        runs,
+        data,
+        results,
+        unseen=unseen,
+        image_decoder=image_decoder,
+        camera=camera,
+        cache=cache,
+        pairs=pairs,
+        seed=seed,
+        bar=bar,
+    )
+    print(f"results: {results}. Next: foreact report {results}")
+
+
+def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture: Path | None = None) -> None:
+    """Make one self-contained HTML page of a results file: film strips, drift curves, tables, cost.
+
+    Args:
+        results: a results file of `foreact evaluate`.
+        out: the page; report.html beside the results by default.
+        picture: also draw the film strips as a PNG.
+    """
+    from foreact.evaluation.figures import write_picture
+    from foreact.evaluation.report import write_report
+    from foreact.evaluation.results import Results
+
+    page = out or results.with_name("report.html")
+    write_report(Results.load(results), page)
+    if picture is not None:
+        write_picture(Results.load(results), picture)
+    print(f"report: {page}")
+
+
+def benchmark(
+    study: tyro.conf.Positional[Literal["coin-world", "world-models"]],
+    out: Path,
+    seeds: int = 3,
+    models: tuple[str, ...] | None = None,
+    data: Path | None = None,
+    preset: PresetName = "tiny",
+    image_size: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    cache: Path | None = None,
+) -> None:
+    """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
+
+    Args:
+        study: world-models compares them on a dataset; coin-world in a small scene whose right answers are known.
+        out: folder of the runs and of results.json.
+        seeds: training seeds per model.
+        models: which ones; all by default.
+        data: world-models: a LeRobot dataset.
+        preset: world-models: sizes and recipes.
+        image_size: world-models: of the frames; the preset's by default.
+        steps: optimiser steps of each model; the preset's by default, in the coin world 1000.
+        batch_size: world-models: the preset's by default.
+        cache: world-models: folder of token caches.
+    """
+    from foreact.studies.command import StudyRequest, run_study
+
+    run_study(
+        StudyRequest(
+            study=study,
+            out=out,
+            seeds=seeds,
+            models=models,
+            data=data,
+            preset=preset,
+            image_size=image_size,
+            overrides={k: v for k, v in (("steps", steps), ("batch_size", batch_size)) if v is not None},
+            cache=cache,
+        ),
+        bar,
+    )
+
+
+def cost(preset: PresetName = "paper", json: bool = False, variant: Literal["paper", "released"] = "paper") -> None:
+    """Count parameters and FLOPs of every stage of an imagined chunk, without allocating weights.
+
+    Args:
+        preset: whose models.
+        json: print JSON instead of a table.
+        variant: networks as the paper or as its released code has them.
+    """
+    from json import dumps
+
+    from rich import print as show
+
+    from foreact.evaluation.cost import cost_table, preset_cost
+    from foreact.presets import preset as named
+
+    stages = preset_cost(named(preset), variant=variant)
+    show(dumps(stages, indent=2) if json else cost_table(stages, preset))
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "collect": collect,
+    "import": import_,
+    "inspect": inspect,
+    "train": train,
+    "evaluate": evaluate,
+    "claims": claims,
+    "report": report,
+    "benchmark": benchmark,
+    "cost": cost,
+}

@@ -1,0 +1,123 @@
+"""The arena: seeds put together with intervals, verdicts, resume, divergence, and results that do not fit together."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from foreact.cli import main
+from foreact.errors import DivergedError, ForeactError
+from foreact.evaluation.results import EpisodeValues, Results, Row
+from foreact.studies import world_models
+
+EPISODES = tuple(range(40))
+
+
+def seed_results(seed, *, better=0.3, split="abc", episodes=EPISODES):
+    """RLA-WM's L1 lies `better` below DINO-WM's; FM-WM cannot be told from RLA-WM."""
+    rng = np.random.default_rng(seed)
+    base = rng.uniform(1, 2, len(episodes))
+    l1 = {
+        "rla_wm": base - better,
+        "dino_wm": base,
+        "fm_wm": base - better + rng.normal(0, 0.3, len(episodes)),
+        "persistence": np.linspace(3, 4, len(episodes)),
+    }
+    values = [
+        EpisodeValues(model=m, metric="token_l1", chunk=3, subset="moving", episodes=episodes, values=tuple(v))
+        for m, v in l1.items()
+    ]
+    rows = tuple(
+        Row(model=m, metric="token_l1", chunk=3, subset="moving", mean=float(v.mean()), low=None, high=None, n=len(v))
+        for m, v in l1.items()
+    )
+    return Results(split_hash=split, seeds=(0,), rows=rows, episodes=tuple(values))
+
+
+def test_seeds_are_put_together_and_verdicts_follow_the_intervals():
+    values = world_models.gather([seed_results(seed) for seed in range(3)], "moving")
+    assert values["rla_wm"]["token_l1"].shape == (3, 40)
+    rows = {(r["model"], r["metric"]): r for r in world_models.rows(values)}
+    mean, still = values["rla_wm"]["token_l1"].mean(), values["persistence"]["token_l1"].mean()
+    assert rows["rla_wm", "token_l1"]["mean"] == pytest.approx(mean)
+    assert rows["rla_wm", "token_l1_skill"]["mean"] == pytest.approx(1 - mean / still)
+    assert rows["persistence", "token_l1_skill"]["mean"] == pytest.approx(0)
+    assert rows["rla_wm", "token_l1"]["seeds"] == 3
+    told = {v.claim.split(" in ")[0].split("than ")[1]: v.verdict for v in world_models.verdicts(values)}
+    assert told == {"DINO-WM": "holds", "FM-WM": "undecided", "persistence": "holds"}
+    worse = world_models.gather([seed_results(seed, better=-0.3) for seed in range(3)], "moving")
+    assert {v.verdict for v in world_models.verdicts(worse) if "DINO-WM" in v.claim} == {"does not hold"}
+
+
+def test_other_splits_and_episodes_do_not_mix():
+    with pytest.raises(ForeactError, match="different splits"):
+        world_models.gather([seed_results(0), seed_results(1, split="xyz")], "moving")
+    with pytest.raises(ForeactError, match="different episodes"):
+        world_models.gather([seed_results(0), seed_results(1, episodes=EPISODES[1:])], "moving")
+
+
+def test_values_of_episodes_survive_the_file(tmp_path):
+    results = seed_results(0)
+    results.save(tmp_path / "results.json")
+    assert Results.load(tmp_path / "results.json") == results
+
+
+@pytest.fixture
+def small_arena(monkeypatch, place):
+    """The tiny preset with the tests' encoder, so that a seed takes seconds."""
+    root, common = place
+    plain = world_models.run_training
+    small = {"encoder": common[common.index("--encoder") + 1]}
+
+    def train(request, bar):
+        overrides = {**request.overrides, "steps": 2, "batch_size": 4, "precision": "no"}
+        plain(dataclasses.replace(request, overrides=overrides, image_size=32, **small), bar)
+
+    monkeypatch.setattr(world_models, "run_training", train)
+    return root
+
+
+def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
+    small_arena, tiny_dataset, tmp_path, monkeypatch, capsys
+):
+    command = ["benchmark", "world-models", "--data", str(tiny_dataset), "--out", str(tmp_path), "--seeds", "2"]
+    command += ["--cache", str(small_arena / "cache"), "--models", "rla-wm", "dino-wm"]
+    main(command)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {"rla_wm", "dino_wm", "persistence", "oracle"} <= {row["model"] for row in results["rows"]}
+    assert "RLA-WM is better than DINO-WM in token L1" in capsys.readouterr().out
+    first = (tmp_path / "seed0/results.json").read_bytes()
+    main(command)
+    assert (tmp_path / "seed0/results.json").read_bytes() == first
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+    trained = world_models._train
+
+    def unlucky(arena, model, seed, run, bar):
+        if (model, seed) == ("fm-wm", 0):
+            raise DivergedError("the loss is nan")
+        trained(arena, model, seed, run, bar)
+
+    monkeypatch.setattr(world_models, "_train", unlucky)
+    main([*command, "fm-wm"])
+    again = json.loads((tmp_path / "results.json").read_text())
+    assert again["diverged"] == {"fm_wm": [0]}
+    assert {row["seeds"] for row in again["rows"] if row["model"] == "fm_wm"} == {1}
+    assert "diverged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ([], "needs recordings"),
+        (["--data", "nowhere", "--models", "gan"], "unknown model 'gan'"),
+        (["--data", "nowhere", "--seeds", "0"], "at least 1"),
+        (["--data", "nowhere"], "no such dataset"),
+    ],
+)
+def test_bad_requests_end_with_one_line(tmp_path, capsys, change, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["benchmark", "world-models", "--out", str(tmp_path / "new"), *change])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
