@@ -16,7 +16,7 @@ from foreact.cli import main
 def results(place, tiny_dataset, tmp_path_factory):
     root, _ = place
     path = tmp_path_factory.mktemp("results") / "results.json"
-    runs = [str(root / "runs" / name) for name in ("rla-wm", "dino-wm", "fm-wm", "rae")]
+    runs = [str(root / "runs" / name) for name in ("rla-wm", "dino-wm", "fm-wm")]
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
     main(["evaluate", *runs, *where, "--out", str(path), "--starts", "2", "--samples", "2"])
     return path
@@ -34,7 +34,7 @@ def test_results_have_what_scripts_rely_on(results, place):
     assert data["schema"] == 1
     assert data["split_hash"] == json.loads((place[0] / "runs/rla-wm/run.json").read_text())["split_hash"]
     rows = {(r["model"], r["metric"], r["chunk"]) for r in data["rows"] if r["subset"] == "all"}
-    for model in ("rla_wm", "dino_wm", "fm_wm", "rae", "persistence", "oracle"):
+    for model in ("rla_wm", "dino_wm", "fm_wm", "persistence", "oracle"):
         for metric in ("token_l1", "token_l1_skill", "token_cosine", "psnr", "ssim"):
             assert (model, metric, 3) in rows, (model, metric)
     # an untrained encoder may be unreadable; then the reason stands where the column would
