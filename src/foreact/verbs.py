@@ -81,7 +81,7 @@ def train(
         preset: sizes and training recipe.
         rla: folder of the trained RLA for rla-wm; by default the one beside --out.
         camera: which camera; the first by default.
-        encoder: tiny, a Hugging Face id, or a folder; the preset's by default.
+        encoder: tiny, pixels, a Hugging Face id, or a folder; the preset's by default.
         image_size: side of the square frames that the encoder sees; the preset's by default.
         variant: networks of rla and rla-wm as the paper or as its released code has them.
         latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.

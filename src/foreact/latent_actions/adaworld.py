@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from foreact.contracts import Batch
 from foreact.nn.attention import Block, initialise
+from foreact.nn.gaussian import draw_and_price
 from foreact.nn.positions import PatchEmbedding
 from foreact.nn.space_time import ActionTokenEncoder
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
@@ -85,10 +86,9 @@ class AdaWorld(PretrainedModel):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Squared error of the pixels + beta KL, with z drawn from the posterior."""
         mean, log_variance = (part.float() for part in self._posterior(batch.tokens_t, batch.tokens_th))
-        z = mean + (0.5 * log_variance).exp() * batch.noise(*mean.shape[1:], generator=generator)
+        z, kl = draw_and_price(mean, log_variance, batch.noise(*mean.shape[1:], generator=generator))
         target = batch.tokens_th.float()
         error = F.mse_loss(self.decode(batch.tokens_t, z), target)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2)).mean()
         still = F.mse_loss(batch.tokens_t.float(), target).clamp_min(1e-8)
         skill = (1 - error / still).detach()
         return {"loss": error + self.config.kl_weight * kl, "mse": error.detach(), "kl": kl.detach(), "skill": skill}

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from foreact.contracts import Batch
 from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens
+from foreact.nn.gaussian import draw_and_price
 from foreact.nn.positions import sincos_2d
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
@@ -95,12 +96,10 @@ class LaWM(PretrainedModel):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Smooth L1 + beta KL, with z drawn from the posterior; `state_loss` is added where states are at hand."""
         mean, log_variance = (part.float() for part in self._posterior(batch.tokens_t, batch.tokens_th))
-        noise = batch.noise(*mean.shape[1:], generator=generator)
-        z = mean + (0.5 * log_variance).exp() * noise
+        z, kl = draw_and_price(mean, log_variance, batch.noise(*mean.shape[1:], generator=generator))
         target = self.normalise(batch.tokens_th)
         predicted = self.decode(batch.tokens_t, z).float()
         error = F.smooth_l1_loss(predicted, target, beta=self.config.smooth)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2)).mean()
         still = F.smooth_l1_loss(self.normalise(batch.tokens_t), target, beta=self.config.smooth)
         skill = (1 - error / still.clamp_min(1e-8)).detach()
         return {"loss": error + self.config.kl_weight * kl, "error": error.detach(), "kl": kl.detach(), "skill": skill}

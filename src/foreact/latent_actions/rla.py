@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from foreact.contracts import Batch
-from foreact.nn.attention import Block, initialise, learned_tokens, zero
+from foreact.nn.attention import Block, initialise, learned_tokens
+from foreact.nn.latent_decoder import LatentDecoder
 from foreact.nn.positions import PatchEmbedding
 from foreact.nn.tokens import TokenScale
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
@@ -69,7 +70,15 @@ class RLA(PretrainedModel):
         self.config = config
         self.scale = TokenScale(config.tokens.channels)
         self.encoder = ResidualEncoder(config)
-        self.decoder = ResidualDecoder(config)
+        self.decoder = LatentDecoder(
+            config.tokens.grid,
+            config.tokens.channels,
+            (config.latent_tokens, config.latent_channels),
+            dim=config.dim,
+            heads=config.heads,
+            depth=config.depth,
+            position_scale=config.position_scale,
+        )
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """z = f_enc(s_{t+h} - s_t): two (B, N, C) -> (B, Q, Z)."""
@@ -105,25 +114,3 @@ class ResidualEncoder(nn.Module):
         for block in self.blocks:
             x_BSD = block(x_BSD)
         return self.out(self.norm(x_BSD[:, : len(self.queries)]))
-
-
-class ResidualDecoder(nn.Module):
-    """f_dec: projected z and s_t through self-attention; the patch positions become s_{t+h} or its difference from s_t."""
-
-    def __init__(self, config: RLAConfig) -> None:
-        super().__init__()
-        self.project = PatchEmbedding(config.tokens.grid, config.tokens.channels, config.dim, config.position_scale)
-        self.project_z = nn.Linear(config.latent_channels, config.dim)
-        self.slots = learned_tokens(config.latent_tokens, config.dim)
-        self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.depth)])
-        self.norm = nn.LayerNorm(config.dim)
-        self.out = nn.Linear(config.dim, config.tokens.channels)
-        initialise(self)
-        zero(self.out)
-
-    def forward(self, tokens_BNC: Tensor, z_BQZ: Tensor) -> Tensor:
-        """(B, N, C) and (B, Q, Z) -> (B, N, C)."""
-        x_BSD = torch.cat([self.project_z(z_BQZ) + self.slots, self.project(tokens_BNC)], dim=1)
-        for block in self.blocks:
-            x_BSD = block(x_BSD)
-        return self.out(self.norm(x_BSD[:, len(self.slots) :]))

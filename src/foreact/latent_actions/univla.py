@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contracts import Batch
-from foreact.nn.attention import Block, initialise, zero
-from foreact.nn.positions import PatchEmbedding
+from foreact.nn.attention import initialise
+from foreact.nn.latent_decoder import LatentDecoder
 from foreact.nn.space_time import ActionTokenEncoder
 from foreact.nn.tokens import TokenScale
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
@@ -84,7 +84,15 @@ class UniVLA(PretrainedModel):
         self.to_code = nn.Linear(config.dim, config.latent_channels)
         initialise(self.to_code)
         self.codebook = Codebook(config.codes, config.latent_channels)
-        self.decoder = CodeDecoder(config)
+        self.decoder = LatentDecoder(
+            tokens.grid,
+            tokens.channels,
+            (config.latent_tokens, config.latent_channels),
+            dim=config.dim,
+            heads=config.heads,
+            depth=config.depth,
+            position_scale=config.position_scale,
+        )
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """The chosen codes (B, Q, Z) of two (B, N, C)."""
@@ -155,26 +163,3 @@ class Codebook(nn.Module):
             self.vectors[unused] = moved[unused]
         self.used.zero_()
         self.settled.zero_()
-
-
-class CodeDecoder(nn.Module):
-    """[codes | s_t] through self-attention; the patches come out."""
-
-    def __init__(self, config: UniVLAConfig) -> None:
-        super().__init__()
-        tokens = config.tokens
-        self.project = PatchEmbedding(tokens.grid, tokens.channels, config.dim, config.position_scale)
-        self.project_z = nn.Linear(config.latent_channels, config.dim)
-        self.places = nn.Parameter(torch.randn(config.latent_tokens, config.dim) * 0.2)
-        self.blocks = nn.ModuleList([Block(config.dim, config.heads) for _ in range(config.depth)])
-        self.norm = nn.LayerNorm(config.dim)
-        self.out = nn.Linear(config.dim, tokens.channels)
-        initialise(self)
-        zero(self.out)
-
-    def forward(self, tokens_BNC: Tensor, z_BQZ: Tensor) -> Tensor:
-        """(B, N, C) and (B, Q, Z) -> (B, N, C)."""
-        x_BSD = torch.cat([self.project_z(z_BQZ) + self.places, self.project(tokens_BNC)], dim=1)
-        for block in self.blocks:
-            x_BSD = block(x_BSD)
-        return self.out(self.norm(x_BSD[:, z_BQZ.shape[1] :]))
