@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from lively import lively
 
 from foreact.contracts import Batch
 from foreact.latent_actions.lawm import LaWMConfig, space_time_codes
@@ -20,16 +21,6 @@ def tokens(seed, batch=B):
     return torch.randn(batch, 15, 7, generator=torch.Generator().manual_seed(seed))
 
 
-def lively(config=CONFIG):
-    """A model whose zero-initialised layers do something, as after training."""
-    torch.manual_seed(0)
-    model = config.build()
-    for parameter in model.parameters():
-        if parameter.abs().sum() == 0:
-            torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
-
-
 def test_parameters_are_the_released_models():
     patches = TokenSpec(grid=(16, 16), channels=768, fingerprint="", encoder="", image_size=256)
     model = meta_build(LaWMConfig(tokens=patches, state_dim=14))
@@ -40,7 +31,7 @@ def test_parameters_are_the_released_models():
 
 
 def test_shapes_and_normalised_tokens():
-    model = lively()
+    model = lively(CONFIG)
     z = model.infer(tokens(0), tokens(1))
     assert z.shape == (B, 1, 11)
     out = model.decode(tokens(0), z)
@@ -50,7 +41,7 @@ def test_shapes_and_normalised_tokens():
 
 
 def test_patches_do_not_see_the_query():
-    model = lively()
+    model = lively(CONFIG)
     seen = []
     model.encoder.layers.register_forward_hook(lambda _, __, out: seen.append(out))
     one = model.infer(tokens(0), tokens(1))
@@ -82,7 +73,7 @@ def test_kl_is_that_of_a_gaussian_and_the_noise_is_in_training_alone():
 
 
 def test_the_state_head_counts_known_dimensions_of_robots():
-    model = lively()
+    model = lively(CONFIG)
     z, state, change = torch.randn(4, 1, 11), torch.randn(4, 13), torch.rand(4, 13)
     known = torch.ones(4, 13, dtype=torch.bool)
     known[:, 9:] = False
@@ -120,7 +111,7 @@ def test_it_learns_to_carry_a_change_through_z(residual):
 
 
 def test_round_trip(tmp_path):
-    model = lively()
+    model = lively(CONFIG)
     model.save_pretrained(tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.config == CONFIG

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from lively import lively
 
 from foreact.contracts import Batch
 from foreact.encoders.pixels import PixelEncoder, draw_pixels
@@ -22,15 +23,6 @@ BOTH = pytest.mark.parametrize(
 
 def tokens(seed, batch=2):
     return torch.rand(batch, 15, 7, generator=torch.Generator().manual_seed(seed))
-
-
-def lively(config):
-    torch.manual_seed(0)
-    model = config.build()
-    for parameter in model.parameters():
-        if parameter.abs().sum() == 0:
-            torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
 
 
 @BOTH

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from lively import lively
 
 from foreact.contracts import Batch
 from foreact.latent_actions.rla import RLAConfig
@@ -34,16 +35,6 @@ CONFIGS = {
 ALL = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
-def build(config):
-    """A model whose zero-initialised layers are made to do something, as after training."""
-    torch.manual_seed(0)
-    model = config.build()
-    for parameter in model.parameters():
-        if parameter.abs().sum() == 0:
-            torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
-
-
 def inputs(batch=B):
     g = torch.Generator().manual_seed(1)
     tokens, actions = torch.randn(batch, 15, 7, generator=g), torch.randn(batch, H, A, generator=g)
@@ -56,13 +47,13 @@ def seeded(seed=0):
 
 @ALL
 def test_shapes_and_every_horizon(config):
-    model, (tokens, actions, lengths) = build(config), inputs(H)
+    model, (tokens, actions, lengths) = lively(config), inputs(H)
     assert model.predict(tokens, actions, lengths, seeded()).shape == (H, 15, 7)
 
 
 @ALL
 def test_padding_never_reaches_the_result_but_valid_actions_and_lengths_do(config):
-    model, (tokens, actions, lengths) = build(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs()
     expected = model.predict(tokens, actions, lengths, seeded())
     padded = actions.clone()
     for row, length in enumerate(lengths):
@@ -76,7 +67,7 @@ def test_padding_never_reaches_the_result_but_valid_actions_and_lengths_do(confi
 
 @ALL
 def test_rollout_is_prediction_after_prediction(config):
-    model, (tokens, actions, lengths) = build(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs()
     futures = model.rollout(tokens, [(actions, lengths), (actions * 2, lengths)], seeded())
     generator = seeded()
     first = model.predict(tokens, actions, lengths, generator)
@@ -87,7 +78,7 @@ def test_rollout_is_prediction_after_prediction(config):
 
 @ALL
 def test_same_seed_same_future_and_another_seed_another_one_where_stochastic(config):
-    model, (tokens, actions, lengths) = build(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs()
     one = model.predict(tokens, actions, lengths, seeded(1))
     assert torch.equal(one, model.predict(tokens, actions, lengths, seeded(1)))
     assert torch.allclose(one, model.predict(tokens, actions, lengths, seeded(2)), atol=1e-4) != model.stochastic
@@ -95,7 +86,7 @@ def test_same_seed_same_future_and_another_seed_another_one_where_stochastic(con
 
 @ALL
 def test_loss_trains_what_is_trainable(config):
-    model, (tokens, actions, lengths) = build(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs()
     batch = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
     model.loss(batch, seeded())["loss"].backward()
     for name, parameter in model.named_parameters():
@@ -105,7 +96,7 @@ def test_loss_trains_what_is_trainable(config):
 
 
 def test_the_regression_beside_the_flow_learns_z_and_belongs_to_the_papers_variant():
-    model, (tokens, actions, lengths) = build(dataclasses.replace(FAST, mean_weight=1e6)), inputs()
+    model, (tokens, actions, lengths) = lively(dataclasses.replace(FAST, mean_weight=1e6)), inputs()
     batch = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     first = model.loss(batch, seeded())["mean"]
@@ -119,7 +110,7 @@ def test_the_regression_beside_the_flow_learns_z_and_belongs_to_the_papers_varia
 
 
 def test_spread_actions_reach_every_patch_before_the_first_block():
-    model, (tokens, actions, lengths) = build(FAST_REGRESSION), inputs()
+    model, (tokens, actions, lengths) = lively(FAST_REGRESSION), inputs()
     seen = []
     model.network.blocks[0].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     model.predict(tokens, actions, lengths, seeded())
@@ -133,7 +124,7 @@ def test_spread_actions_reach_every_patch_before_the_first_block():
     ids=["paper", "released", "draws", "fast", "fm_wm", "bridge", "rae"],
 )
 def test_two_shards_draw_the_noise_of_one_batch(config):
-    model, (tokens, actions, lengths) = build(config), inputs(4)
+    model, (tokens, actions, lengths) = lively(config), inputs(4)
     whole = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
     parts = [
         Batch(
@@ -148,8 +139,8 @@ def test_two_shards_draw_the_noise_of_one_batch(config):
 
 
 def test_several_draws_run_the_condition_network_once_and_keep_the_expected_loss():
-    model, (tokens, actions, lengths) = build(PAPER), inputs()
-    many = build(dataclasses.replace(PAPER, draws=300))
+    model, (tokens, actions, lengths) = lively(PAPER), inputs()
+    many = lively(dataclasses.replace(PAPER, draws=300))
     batch = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
     calls = []
     many.condition.register_forward_hook(lambda *_: calls.append(1))
@@ -161,7 +152,7 @@ def test_several_draws_run_the_condition_network_once_and_keep_the_expected_loss
 
 
 def test_released_flow_projects_its_context_once_per_chunk():
-    model, (tokens, actions, lengths) = build(RELEASED), inputs()
+    model, (tokens, actions, lengths) = lively(RELEASED), inputs()
     calls = []
     for block in model.flow.blocks:
         block.cross.kv.register_forward_hook(lambda *_: calls.append(1))
@@ -176,13 +167,13 @@ def test_released_flow_projects_its_context_once_per_chunk():
 def test_flow_without_slots_is_equivariant_to_the_order_of_latent_tokens_and_with_slots_it_is_not():
     z, time = torch.randn(B, 13, 17), torch.rand(B)
     for config, equivariant in ((RELEASED, True), (dataclasses.replace(RELEASED, slots=True), False)):
-        flow, context = build(config).flow, torch.randn(B, 15, 52)
+        flow, context = lively(config).flow, torch.randn(B, 15, 52)
         one = flow(z.flip(1), time, flow.prepare(context)).flip(1)
         assert torch.allclose(one, flow(z, time, flow.prepare(context)), atol=1e-4) == equivariant
 
 
 def test_latents_are_standardised_per_dimension_and_come_back():
-    model, (tokens, _, _) = build(PAPER), inputs(200)
+    model, (tokens, _, _) = lively(PAPER), inputs(200)
     other = tokens + torch.randn(tokens.shape, generator=seeded())
     model.fit(tokens, other)
     standard = model.infer_latent(tokens, other)
@@ -197,7 +188,7 @@ def test_latents_are_standardised_per_dimension_and_come_back():
 
 @ALL
 def test_actions_are_standardised_with_the_fitted_statistics(config):
-    model, (tokens, actions, lengths) = build(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs()
     expected = model.predict(tokens, actions, lengths, seeded())
     model.normalise.fit(torch.full((A,), 10.0), torch.full((A,), 4.0))
     torch.testing.assert_close(
@@ -207,7 +198,7 @@ def test_actions_are_standardised_with_the_fitted_statistics(config):
 
 @ALL
 def test_chunks_of_another_shape_are_refused(config):
-    model, (tokens, actions, lengths) = build(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs()
     with pytest.raises(ValueError, match="pad chunks to the horizon"):
         model.predict(tokens, actions[:, :5], lengths, seeded())
 
