@@ -45,21 +45,44 @@ class TimeEmbedding(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Patch tokens (B, N, C) -> (B, N, D): a linear layer and, unless their scale is 0, fixed 2-D position codes.
+    """Patch tokens (B, N, C) -> (B, N / merge^2, D): a linear layer and, unless their scale is 0, fixed 2-D position codes.
 
     Wavelengths run from 4 patches to 4 times the grid, so that no channel is constant over a small grid. The codes, and
     with them the residual stream, stay in float32 under autocast.
+
+    Args:
+        grid: rows and columns of the patches.
+        channels: C.
+        dim: D.
+        position_scale: amplitude of the codes.
+        merge: side of the squares of patches that become one token (as in Swin, arXiv:2103.14030).
+
+    Raises:
+        ValueError: the grid does not consist of such squares.
     """
 
     codes: Tensor | None
 
-    def __init__(self, grid: tuple[int, int], channels: int, dim: int, position_scale: float) -> None:
+    def __init__(
+        self, grid: tuple[int, int], channels: int, dim: int, position_scale: float, *, merge: int = 1
+    ) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, dim)
-        codes = position_scale * sincos_2d(grid, dim, fastest=math.pi / 2, ratio=max(grid)) if position_scale else None
+        if merge < 1 or grid[0] % merge or grid[1] % merge:
+            raise ValueError(
+                f"a grid of {grid[0]} x {grid[1]} patches does not consist of squares of {merge} x {merge}"
+            )
+        self.grid, self.merge = grid, merge
+        self.linear = nn.Linear(merge * merge * channels, dim)
+        merged = (grid[0] // merge, grid[1] // merge)
+        codes = None
+        if position_scale:
+            codes = position_scale * sincos_2d(merged, dim, fastest=math.pi / 2, ratio=max(merged))
         self.register_buffer("codes", codes, persistent=False)
 
     def forward(self, tokens_BNC: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, D)."""
+        """(B, N, C) -> (B, N / merge^2, D)."""
+        if self.merge > 1:
+            squares = tokens_BNC.unflatten(1, (self.grid[0] // self.merge, self.merge, -1, self.merge))
+            tokens_BNC = squares.transpose(2, 3).flatten(3).flatten(1, 2)
         x_BND = self.linear(tokens_BNC)
         return x_BND if self.codes is None else x_BND + self.codes

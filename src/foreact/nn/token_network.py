@@ -26,6 +26,7 @@ class TokenNetwork(nn.Module):
         position_scale: amplitude of the position codes on patch tokens.
         spread_actions: whether the action embedding is also added to all other tokens.
         queries: Q.
+        merge: side of the squares of patches that become one token; with queries only, since the patches do not come out.
         modulated: whether blocks take a vector (the flow time).
     """
 
@@ -41,10 +42,13 @@ class TokenNetwork(nn.Module):
         position_scale: float,
         spread_actions: bool,
         queries: int = 0,
+        merge: int = 1,
         modulated: bool = False,
     ) -> None:
         super().__init__()
-        self.project = PatchEmbedding(grid, channels, dim, position_scale)
+        if merge > 1 and not queries:
+            raise ValueError("merged patches cannot come out one by one: only queries can read them")
+        self.project = PatchEmbedding(grid, channels, dim, position_scale, merge=merge)
         self.embed_actions = PaddedMLP(actions[1], actions[0], dim)
         self.spread_actions = spread_actions
         self.queries = learned_tokens(queries, dim) if queries else None

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from foreact.contracts import Batch
+from foreact.contracts import Batch, WorldModel
 from foreact.nn.actions import ActionNormaliser
 from foreact.pretrained import PretrainedModel
 
@@ -23,6 +23,11 @@ class PretrainedWorldModel(PretrainedModel, ABC):
     def __init__(self, action_dim: int) -> None:
         super().__init__()
         self.normalise = ActionNormaliser(action_dim)
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The modules that `predict` calls, each of which a compiler may turn into one graph."""
+        return [child for child in self.children() if next(child.parameters(), None) is not None]
 
     def chunk(self, actions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised actions (B, H, A) and their mask (B, H), of actions in the data's units.
@@ -52,9 +57,16 @@ class PretrainedWorldModel(PretrainedModel, ABC):
     def rollout(
         self, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
     ) -> list[Tensor]:
-        """See `contracts.WorldModel.rollout`: predictions are fed back without encoding them again."""
-        futures = []
-        for actions, lengths in chunks:
-            tokens = self.predict(tokens, actions, lengths, generator)
-            futures.append(tokens)
-        return futures
+        """See `contracts.WorldModel.rollout`."""
+        return roll_out(self, tokens, chunks, generator)
+
+
+def roll_out(
+    model: WorldModel, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
+) -> list[Tensor]:
+    """Predict chunk after chunk; predictions are fed back without encoding them again. See `contracts.WorldModel.rollout`."""
+    futures = []
+    for actions, lengths in chunks:
+        tokens = model.predict(tokens, actions, lengths, generator)
+        futures.append(tokens)
+    return futures

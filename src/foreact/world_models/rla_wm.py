@@ -42,6 +42,8 @@ class RLAWorldModelConfig(ModelConfig):
         horizon: H, the longest chunk (15 in the paper).
         dim: width D of condition and flow networks.
         condition_depth: blocks of the condition network (8; 12 in the released IWS configs).
+        condition_merge: side of the squares of patches that become one token of the condition network: 2 quarters its
+            cost. Not in the paper, the paper's variant only.
         flow_depth: blocks of the flow network.
         heads: attention heads.
         spread_actions: the paper's variant also adds the action embedding to all other tokens, as DINO-WM's own code joins
@@ -64,6 +66,7 @@ class RLAWorldModelConfig(ModelConfig):
     horizon: int = 15
     dim: int = 1024
     condition_depth: int = 8
+    condition_merge: int = 1
     flow_depth: int = 8
     heads: int = 16
     spread_actions: bool = False
@@ -92,6 +95,7 @@ class RLAWorldModelConfig(ModelConfig):
             heads=self.heads,
             depth=depth,
             position_scale=self.rla.position_scale,
+            merge=self.condition_merge,
             spread_actions=self.spread_actions,
             slots=self.slots,
         )
@@ -116,12 +120,19 @@ class RLAWorldModel(PretrainedWorldModel):
         condition, flow = (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
         self.condition = condition(config.sizes(config.condition_depth))
         self.flow = flow(config.sizes(config.flow_depth))
-        if config.mean_weight and config.variant != "paper":
-            raise ValueError("only the paper's variant has a condition token for each latent token to regress z from")
+        if config.variant != "paper" and (config.mean_weight or config.condition_merge > 1):
+            raise ValueError(
+                "only the paper's variant has Q condition tokens, to regress z from or to read merged patches"
+            )
         self.mean = nn.Linear(config.dim, config.rla.latent_channels) if config.mean_weight else None
         shape = (config.rla.latent_tokens, config.rla.latent_channels)
         self.register_buffer("latent_mean", torch.zeros(shape))
         self.register_buffer("latent_std", torch.ones(shape))
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Condition, flow and decoder."""
+        return [self.condition, self.flow, self.rla.decoder]
 
     @torch.no_grad()
     def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:

@@ -33,6 +33,7 @@ class Sizes:
         heads: attention heads.
         depth: blocks.
         position_scale: amplitude of the position codes of s_t.
+        merge: side of the squares of patches that s_t's tokens are merged from; the paper's condition network only.
         spread_actions: whether the action embedding is added to all other tokens; the paper's condition network only.
         slots: whether z has learned slot tokens; flow networks only.
     """
@@ -45,6 +46,7 @@ class Sizes:
     heads: int
     depth: int
     position_scale: float
+    merge: int
     spread_actions: bool
     slots: bool
 
@@ -63,6 +65,7 @@ class QueryCondition(TokenNetwork):
             position_scale=sizes.position_scale,
             spread_actions=sizes.spread_actions,
             queries=sizes.latent[0],
+            merge=sizes.merge,
         )
 
 

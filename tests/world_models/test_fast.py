@@ -1,0 +1,66 @@
+"""Fast paths against the plain model: bf16, compiled graphs, merged condition tokens."""
+
+import dataclasses
+
+import pytest
+import torch
+from lively import lively
+from test_world_models import CONFIGS, FAST, PAPER, RELEASED, inputs, seeded
+
+from foreact.errors import ForeactError
+from foreact.pretrained import TokenSpec, meta_build
+from foreact.world_models.fast import FastWorldModel
+
+EVEN = TokenSpec(grid=(4, 6), channels=7, fingerprint="test@0", encoder="tiny", image_size=96)
+MERGED = dataclasses.replace(PAPER, rla=dataclasses.replace(PAPER.rla, tokens=EVEN), condition_merge=2)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_bf16_predicts_what_float32_predicts_but_for_rounding(config):
+    model, arguments = lively(config), inputs()
+    plain = model.predict(*arguments, seeded())
+    fast = FastWorldModel(model).predict(*arguments, seeded())
+    assert fast.dtype == torch.float32
+    assert 0 < (fast - plain).norm() < 0.03 * (plain - arguments[0]).norm()
+    exact = FastWorldModel(model, precision="float32").predict(*arguments, seeded())
+    assert torch.equal(exact, plain)
+
+
+COMPILED = {
+    "paper": (FAST, "aot_eager"),
+    "released": (RELEASED, "aot_eager"),
+    "dino_wm": (dataclasses.replace(CONFIGS["dino_wm"], depth=1), "inductor"),  # the compiler takes seconds per block
+}
+
+
+@pytest.mark.parametrize(("config", "backend"), COMPILED.values(), ids=COMPILED)
+def test_compiled_predicts_what_plain_predicts_and_refuses_another_batch(config, backend):
+    tokens, actions, lengths = inputs()
+    plain = lively(config).predict(tokens, actions, lengths, seeded())
+    fast = FastWorldModel(lively(config), precision="float32", compile_for=2, backend=backend)
+    torch.testing.assert_close(fast.predict(tokens, actions, lengths, seeded()), plain, atol=1e-4, rtol=1e-4)
+    futures = fast.rollout(tokens, [(actions, lengths)] * 2, seeded())
+    torch.testing.assert_close(futures[0], plain, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ForeactError, match="compiled for batches of 2, not 3"):
+        fast.predict(*inputs(3), seeded())
+
+
+def test_merged_condition_tokens_cost_a_quarter_and_still_see_every_patch():
+    model, generator = lively(MERGED), seeded()
+    tokens, (_, actions, lengths) = torch.randn(2, 24, 7, generator=generator), inputs()
+    expected = model.sample_latent(tokens, actions, lengths, seeded())
+    for patch in range(24):
+        changed = tokens.clone()
+        changed[:, patch] += 3
+        assert not torch.allclose(model.sample_latent(changed, actions, lengths, seeded()), expected, atol=1e-5)
+    lengths_of = [
+        len(m.condition.project(tokens)[0]) for m in (model, lively(dataclasses.replace(MERGED, condition_merge=1)))
+    ]
+    assert lengths_of == [6, 24]
+
+
+def test_what_cannot_be_merged_is_refused():
+    with pytest.raises(ValueError, match="squares of 4 x 4"):
+        meta_build(dataclasses.replace(MERGED, condition_merge=4))
+    with pytest.raises(ValueError, match="paper's variant"):
+        meta_build(dataclasses.replace(MERGED, variant="released", mean_weight=0.0))
