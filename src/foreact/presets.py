@@ -34,6 +34,7 @@ class Preset:
         heads: attention heads.
         rla_depth: blocks in each of RLA's encoder and decoder.
         condition_depth: blocks of RLA-WM's condition network.
+        condition_merge: side of the squares of patches that become one token of RLA-WM's condition network (1 in the paper).
         flow_depth: blocks of its flow network.
         latent_tokens: Q.
         latent_channels: Z.
@@ -72,6 +73,7 @@ class Preset:
     draws: int
     mean_weight: float
     horizon: int = 15
+    condition_merge: int = 1
     decoder_channels: tuple[int, ...]
     decoder_blocks: int
     pairs: PairSampling
@@ -126,6 +128,7 @@ class Preset:
             horizon=self.horizon,
             dim=self.dim,
             condition_depth=self.condition_depth,
+            condition_merge=self.condition_merge,
             flow_depth=self.flow_depth,
             heads=self.heads,
             variant=variant,

@@ -62,6 +62,7 @@ def train(
     image_size: int | None = None,
     variant: Literal["paper", "released"] = "paper",
     latent: str | None = None,
+    merge: int = 1,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -85,6 +86,7 @@ def train(
         image_size: side of the square frames that the encoder sees; the preset's by default.
         variant: networks of rla and rla-wm as the paper or as its released code has them.
         latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
+        merge: side of the squares of patches that rla-wm's condition network reads as one; 2 makes it four times cheaper.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -111,6 +113,7 @@ def train(
             image_size=image_size,
             variant=variant,
             latent=latent,
+            merge=merge,
             overrides={k: v for k, v in given.items() if v is not None},
             cache=cache,
             no_cache=no_cache,
@@ -292,10 +295,11 @@ def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture
 
 
 def benchmark(
-    study: tyro.conf.Positional[Literal["coin-world", "world-models"]],
+    study: tyro.conf.Positional[Literal["coin-world", "world-models", "samplers"]],
     out: Path,
     seeds: int = 3,
     models: tuple[str, ...] | None = None,
+    runs: tuple[Path, ...] = (),
     data: Path | None = None,
     preset: PresetName = "tiny",
     image_size: int | None = None,
@@ -306,16 +310,18 @@ def benchmark(
     """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
 
     Args:
-        study: world-models compares them on a dataset; coin-world in a small scene whose right answers are known.
+        study: world-models compares them on a dataset; coin-world in a small scene whose right answers are known; samplers
+            compares solvers and steps of trained rla-wm.
         out: folder of the runs and of results.json.
         seeds: training seeds per model.
         models: which ones; all by default.
-        data: world-models: a LeRobot dataset.
+        runs: samplers: folders of trained rla-wm; the first with 30 Euler steps is what the others are compared with.
+        data: world-models, samplers: a LeRobot dataset.
         preset: world-models: sizes and recipes.
         image_size: world-models: of the frames; the preset's by default.
         steps: optimiser steps of each model; the preset's by default, in the coin world 1000.
         batch_size: world-models: the preset's by default.
-        cache: world-models: folder of token caches.
+        cache: world-models, samplers: folder of token caches.
     """
     from foreact.studies.command import StudyRequest, run_study
 
@@ -325,6 +331,7 @@ def benchmark(
             out=out,
             seeds=seeds,
             models=models,
+            runs=runs,
             data=data,
             preset=preset,
             image_size=image_size,

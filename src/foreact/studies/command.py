@@ -9,7 +9,7 @@ from typing import Any
 from rich import print as show
 
 from foreact.errors import ForeactError
-from foreact.studies import coin_scores, coin_world, world_models
+from foreact.studies import coin_scores, coin_world, samplers, world_models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class StudyRequest:
     out: Path
     seeds: int
     models: tuple[str, ...] | None
+    runs: tuple[Path, ...]
     data: Path | None
     preset: str
     image_size: int | None
@@ -42,9 +43,13 @@ def run_study(request: StudyRequest, bar: world_models.Bar) -> None:
             bar=bar,
         )
         table = coin_scores.table(results)
+    elif request.data is None:
+        raise ForeactError(f"{request.study} needs recordings: --data DATASET")
+    elif request.study == "samplers":
+        study = samplers.SamplerStudy(runs=request.runs, data=request.data, out=request.out, cache=request.cache)
+        results = samplers.run(study, bar=bar)
+        table = samplers.table(results)
     else:
-        if request.data is None:
-            raise ForeactError("world-models needs recordings: --data DATASET")
         arena = world_models.Arena(
             data=request.data,
             out=request.out,

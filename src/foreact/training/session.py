@@ -46,6 +46,7 @@ class TrainRequest:
     image_size: int | None
     variant: Literal["paper", "released"]
     latent: str | None
+    merge: int
     overrides: dict[str, Any]
     cache: Path | None
     no_cache: bool
@@ -66,6 +67,9 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
     recipe = replace(recipe, encoder=request.encoder or usual, image_size=request.image_size or recipe.image_size)
     if request.latent is not None:
         recipe = _with_latent(recipe, request)
+    if request.merge != 1 and (request.model != "rla-wm" or request.variant != "paper" or request.merge < 1):
+        raise ForeactError("--merge is a choice of rla-wm in the paper's variant: the side of the squares, at least 1")
+    recipe = replace(recipe, condition_merge=request.merge)
     config = _train_config(recipe, request)
     torch.manual_seed(config.seed)
     if request.model == "encoder":
@@ -190,6 +194,10 @@ def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings
     if rla is None:
         baseline = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim).build()
         return world_model_task(baseline, recordings, recipe.pairs, config, request.out)
+    if any(side % request.merge for side in tokens.grid):
+        raise ForeactError(
+            f"--merge {request.merge} does not fit {tokens.grid[0]} x {tokens.grid[1]} patches: take a divisor, or another --image-size"
+        )
     world_model = recipe.rla_wm(rla.config, action_dim, variant=request.variant).build()
     world_model.rla.load_state_dict(rla.state_dict())
     return world_model_task(world_model, recordings, recipe.pairs, config, request.out)

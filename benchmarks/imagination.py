@@ -1,0 +1,172 @@
+"""How fast, how small, how cheap: one imagined chunk (tokens and actions in, tokens out) of each way to imagine.
+
+    python benchmarks/imagination.py --preset small --batch 64 --out imagination.json
+
+Weights are random: speed does not depend on them. Every variant is measured at batch 1 and at the full batch, in this one
+run: chunks per second, median and 95th percentile of the latency, FLOPs per chunk, peak memory beyond the weights, and the
+ratios to (a) the released code's variant with 30 Euler steps, plain, and (b) DINO-WM treated the same way (precision,
+compilation).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from foreact.encoders.meta import meta_encoder
+from foreact.evaluation.cost import system_cost, total_flops
+from foreact.presets import PRESETS, Preset
+from foreact.pretrained import ModelConfig, TokenSpec
+from foreact.training.machine import matmul_rate, peak_memory, synchronise
+from foreact.world_models.fast import FastWorldModel
+
+ACTION_DIM = 8
+RELEASED, REGRESSION = "released code, 30 steps", "DINO-WM"
+
+
+def variants(preset: Preset, tokens: TokenSpec) -> dict[str, ModelConfig]:
+    """The models by name: the released code's, the paper's with fewer and fewer steps, merged tokens, and regression."""
+    rla = preset.rla(tokens)
+    plain = dataclasses.replace(preset.rla_wm(rla, ACTION_DIM), steps=30)
+    released_rla = preset.rla(tokens, variant="released")
+    released = preset.rla_wm(released_rla, ACTION_DIM, variant="released")
+    found: dict[str, ModelConfig] = {RELEASED: dataclasses.replace(released, steps=30), "RLA-WM, 30 steps": plain}
+    for steps in (16, 8, 4, 2, 1):
+        found[f"RLA-WM, {steps} step{'s' * (steps > 1)}"] = dataclasses.replace(plain, steps=steps)
+    for steps in (4, 2, 1):
+        name = f"RLA-WM, merged 2 x 2, {steps} step{'s' * (steps > 1)}"
+        found[name] = dataclasses.replace(plain, steps=steps, condition_merge=2)
+    return found | {REGRESSION: preset.baseline("dino_wm", tokens, ACTION_DIM)}
+
+
+def inputs(tokens: TokenSpec, horizon: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Random s_t (B, N, C), actions (B, H, A) and their lengths (B,)."""
+    s_t = torch.randn(batch, tokens.count, tokens.channels, device=device)
+    return s_t, torch.randn(batch, horizon, ACTION_DIM, device=device), torch.full((batch,), horizon, device=device)
+
+
+def measure(call: Callable[[], Any], batch: int, device: torch.device, *, seconds: float) -> dict[str, Any]:
+    """Rates of one variant at one batch size, after two calls that warm it up or compile it."""
+    for _ in range(2):
+        call()
+    memory = peak_memory(call, device)
+    times: list[float] = []
+    while len(times) < 10 or (sum(times) < seconds and len(times) < 1000):
+        synchronise(device)
+        begin = time.perf_counter()
+        call()
+        synchronise(device)
+        times.append(time.perf_counter() - begin)
+    p50, p95 = np.quantile(times, [0.5, 0.95])
+    return {
+        "batch": batch,
+        "rate": batch / p50,
+        "p50_ms": 1e3 * p50,
+        "p95_ms": 1e3 * p95,
+        "calls": len(times),
+        "memory": memory,
+    }
+
+
+def run(
+    preset: Preset, batches: tuple[int, ...], ways: list[tuple[str, bool]], device: torch.device, seconds: float
+) -> list[dict[str, Any]]:
+    """One row per variant, way (precision, compiled) and batch size."""
+    _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
+    configs = variants(preset, tokens)
+    flops = {name: total_flops(stages, drawn=False) for name, stages in system_cost(tokens, configs, None).items()}
+    rows = []
+    for precision, compiled in ways:
+        for name, config in configs.items():
+            for batch in batches:
+                torch.manual_seed(0)
+                model: Any = config.build().to(device)
+                weights = sum(p.numel() * p.element_size() for p in model.parameters())
+                fast = FastWorldModel(model, precision=precision, compile_for=batch if compiled else None)  # type: ignore[arg-type]
+                arguments, generator = inputs(tokens, preset.horizon, batch, device), torch.Generator(device)
+                row = measure(lambda: fast.predict(*arguments, generator), batch, device, seconds=seconds)  # noqa: B023
+                row |= {
+                    "model": name,
+                    "precision": precision,
+                    "compiled": compiled,
+                    "flops": flops[name],
+                    "weights": weights,
+                }
+                rows.append(row)
+                print(
+                    f"{name:34} {precision:8} {'compiled' if compiled else 'plain':9} batch {batch:4} {row['p50_ms']:9.2f} ms",
+                    flush=True,
+                )
+    return with_ratios(rows)
+
+
+def with_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Speed relative to (a) and (b)."""
+
+    def rate(model: str, row: dict[str, Any], **way: Any) -> float:
+        wanted = {"model": model, "batch": row["batch"], **way}
+        return next(r["rate"] for r in rows if all(r[k] == v for k, v in wanted.items()))
+
+    plain = {"precision": rows[0]["precision"], "compiled": rows[0]["compiled"]}
+    for row in rows:
+        row["to_released"] = row["rate"] / rate(RELEASED, row, **plain)
+        row["to_regression"] = row["rate"] / rate(REGRESSION, row, precision=row["precision"], compiled=row["compiled"])
+    return rows
+
+
+def show(rows: list[dict[str, Any]], preset: str) -> None:
+    """The rows as a table."""
+    table = Table(title=f"Imagination, preset {preset}: one chunk, tokens to tokens")
+    for heading in ("variant", "way", "batch", "chunks/s", "p50 ms", "p95 ms", "GFLOP", "MiB", "to (a)", "to (b)"):
+        table.add_column(heading, justify="left" if heading in ("variant", "way") else "right")
+    for row in rows:
+        memory = "" if row["memory"] is None else f"{row['memory'] / 2**20:,.0f}"
+        way = row["precision"] + (" compiled" if row["compiled"] else "")
+        table.add_row(
+            row["model"], way, str(row["batch"]), f"{row['rate']:,.1f}", f"{row['p50_ms']:,.2f}", f"{row['p95_ms']:,.2f}",
+            f"{row['flops'] / 1e9:,.2f}", memory, f"{row['to_released']:.2f}", f"{row['to_regression']:.2f}",
+        )  # fmt: skip
+    Console(width=150).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
+    parser.add_argument("--batch", type=int, default=64, help="the full batch")
+    parser.add_argument("--compile", action="store_true", help="measure compiled models too")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    if options.batch < 1:
+        parser.error(f"--batch must be at least 1, not {options.batch}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ways = [("float32", False), ("bf16", False), *([("bf16", True)] if options.compile else [])]
+    batches = tuple(sorted({1, options.batch}))
+    try:
+        rows = run(PRESETS[options.preset](), batches, ways, device, options.seconds)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        parser.exit(2, f"not enough memory for preset {options.preset} at batch {options.batch}: {error}\n")
+    show(rows, options.preset)
+    if options.out:
+        about = {
+            "preset": options.preset, "device": str(device), "torch": torch.__version__, "bf16_product": matmul_rate(device),
+            "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine()},
+        }  # fmt: skip
+        options.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The sampler study: rows, pairing, references, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from foreact.cli import main
+from foreact.pretrained import load_model
+from foreact.studies import samplers
+
+
+def made_up(offset):
+    """40 windows of 10 episodes; every metric `offset` above a common course."""
+    course = np.random.default_rng(0).uniform(1, 2, 40)
+    return [dict.fromkeys(samplers.METRICS, float(c + offset)) for c in course]
+
+
+def test_every_way_is_compared_with_thirty_euler_steps_of_the_first_run():
+    ways = {("plain", samplers.REFERENCE): 0.0, ("plain", ("heun", 2)): -0.1, ("merged", ("euler", 1)): 0.2}
+    scores = {way: made_up(offset) for way, offset in ways.items()}
+    found = samplers.compare(scores, np.repeat(np.arange(10), 4), dict.fromkeys(ways, 7))
+    rows = {(r["run"], r["solver"], r["steps"], r["metric"]): r for r in found["rows"]}
+    assert rows["plain", "euler", 30, "token_l1"]["to_reference"]["mean"] == 0
+    assert rows["plain", "heun", 2, "token_l1"]["to_reference"]["mean"] == pytest.approx(-0.1)
+    assert rows["merged", "euler", 1, "token_energy_score"]["to_reference"]["low"] == pytest.approx(0.2)
+    assert rows["merged", "euler", 1, "token_l1"]["n"] == 10
+    told = {v["claim"]: v["verdict"] for v in found["verdicts"]}
+    assert told["plain, heun 2, is better than plain, euler 30 in energy score"] == "holds"
+    assert told["merged, euler 1, is better than plain, euler 30 in token L1"] == "does not hold"
+
+
+def test_a_resampled_model_shares_its_weights_and_leaves_the_original_alone(place):
+    root, _ = place
+    model = load_model(root / "runs" / "rla-wm")
+    before = model.config
+    other = samplers.sampled(model, ("heun", 3))
+    assert (other.config.solver, other.config.steps) == ("heun", 3)
+    assert model.config is before
+    assert all(a is b for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_the_command_measures_and_tells(place, tiny_dataset, tmp_path, capsys, monkeypatch):
+    root, _ = place
+    monkeypatch.setattr(samplers, "SAMPLERS", (("euler", 1), ("midpoint", 1), samplers.REFERENCE))
+    model = load_model(root / "runs" / "rla-wm")
+    for parameter in (*model.flow.parameters(), *model.rla.decoder.parameters()):
+        torch.nn.init.normal_(parameter, std=0.1)  # three steps of training have not made z matter
+    model.save_pretrained(tmp_path / "lively")
+    command = ["benchmark", "samplers", "--data", str(tiny_dataset), "--cache", str(root / "cache")]
+    main([*command, "--runs", str(tmp_path / "lively"), "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "results.json").read_text())
+    cost = {(r["solver"], r["steps"]): r["flops"] for r in results["rows"]}
+    assert cost["euler", 1] < cost["midpoint", 1] < cost["euler", 30]
+    values = {(r["solver"], r["steps"]): r["mean"] for r in results["rows"] if r["metric"] == "token_energy_score"}
+    assert len(set(values.values())) == 3
+    assert "euler 30" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"), [([], "needs a trained rla-wm"), (["dino-wm"], "dino-wm holds a dino_wm"), (["none"], "none")]
+)
+def test_what_cannot_be_sampled_is_one_line(place, tiny_dataset, tmp_path, capsys, runs, message):
+    root, _ = place
+    named = ["--runs", *(str(root / "runs" / run) for run in runs)] if runs else []
+    with pytest.raises(SystemExit) as ended:
+        main(["benchmark", "samplers", "--data", str(tiny_dataset), "--out", str(tmp_path), *named])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
