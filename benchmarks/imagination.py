@@ -133,11 +133,10 @@ def show(rows: list[dict[str, Any]], preset: str) -> None:
     for heading in ("variant", "way", "batch", "chunks/s", "p50 ms", "p95 ms", "GFLOP", "MiB", "to (a)", "to (b)"):
         table.add_column(heading, justify="left" if heading in ("variant", "way") else "right")
     for row in rows:
-        memory = "" if row["memory"] is None else f"{row['memory'] / 2**20:,.0f}"
         way = row["precision"] + (" compiled" if row["compiled"] else "")
         table.add_row(
             row["model"], way, str(row["batch"]), f"{row['rate']:,.1f}", f"{row['p50_ms']:,.2f}", f"{row['p95_ms']:,.2f}",
-            f"{row['flops'] / 1e9:,.2f}", memory, f"{row['to_released']:.2f}", f"{row['to_regression']:.2f}",
+            f"{row['flops'] / 1e9:,.2f}", f"{row['memory'] / 2**20:,.1f}", f"{row['to_released']:.2f}", f"{row['to_regression']:.2f}",
         )  # fmt: skip
     Console(width=150).print(table)
 

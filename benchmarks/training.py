@@ -1,6 +1,10 @@
 """A training step's rate beside what a large bf16 matrix product reaches on the same machine in the same run.
 
-python benchmarks/training.py --preset tiny --out training.json
+    python benchmarks/training.py --preset small --out training.json
+
+Every model, whole optimiser steps of its preset on random tokens: time, samples/s, FLOP/s and their share of the product's,
+peak memory of one step beyond weights and optimiser state. Data-wait is in the logs of real runs (`log.jsonl`): it depends on
+how the data lie, which `benchmarks/loading.py` measures.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from foreact.contracts import Batch
 from foreact.encoders.meta import meta_encoder
 from foreact.presets import PRESETS, Preset
 from foreact.training.loop import TrainConfig
-from foreact.training.machine import matmul_rate, step_flops, synchronise
+from foreact.training.machine import matmul_rate, peak_memory, step_flops, synchronise
 from foreact.training.optimizers import build_optimizers
 
 Loss = Callable[[], dict[str, Tensor]]
@@ -67,10 +71,8 @@ def measure(
     optimizers = build_optimizers(
         model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
     )
-    seconds = []
-    for _ in range(steps + 3):
-        synchronise(device)
-        start = time.perf_counter()
+
+    def step() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
             value = run()["loss"]
         value.backward()
@@ -78,6 +80,12 @@ def measure(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+
+    seconds = []
+    for _ in range(steps + 3):
+        synchronise(device)
+        start = time.perf_counter()
+        step()
         synchronise(device)
         seconds.append(time.perf_counter() - start)
     kept = sorted(seconds[3:])
@@ -89,6 +97,7 @@ def measure(
         "samples_per_second": config.batch_size / median,
         "flops": flops,
         "flop_rate": flops / median,
+        "memory": peak_memory(step, device),
     }
 
 
@@ -111,7 +120,9 @@ def main() -> None:
             rows.append(row)
             print(
                 f"{name:14} {'compiled' if compiled else 'plain':9} batch {config.batch_size:4}  {1e3 * row['seconds']:8.1f} ms/step  "
-                f"{row['samples_per_second']:8.1f} samples/s  {row['flop_rate'] / 1e9:8.1f} GFLOP/s = {row['share']:.0%}"
+                f"{row['samples_per_second']:8.1f} samples/s  {row['flop_rate'] / 1e9:8.1f} GFLOP/s = {row['share']:.0%}  "
+                f"{row['memory'] / 2**20:,.0f} MiB",
+                flush=True,
             )
     if options.out:
         machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine()}

@@ -70,6 +70,7 @@ def train(
     seed: int | None = None,
     precision: Literal["bf16", "no"] | None = None,
     compile: bool = False,
+    checkpoint_activations: bool = False,
     cache: Path | None = None,
     no_cache: bool = False,
 ) -> None:
@@ -94,6 +95,7 @@ def train(
         seed: of initial weights, batches and noise; the preset's by default.
         precision: bf16 autocast or none; the preset's by default.
         compile: use torch.compile.
+        checkpoint_activations: less memory for a third more compute.
         cache: folder of token caches; $FOREACT_CACHE or the user's cache folder by default.
         no_cache: encode frames while training instead of once beforehand.
     """
@@ -101,6 +103,7 @@ def train(
 
     given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     given |= {"optimizer": optimizer, "seed": seed, "precision": precision, "compile": compile or None}
+    given |= {"checkpoint_activations": checkpoint_activations or None}
     run_training(
         TrainRequest(
             model=model,

@@ -20,14 +20,17 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedType, set_seed
 from torch import Tensor, nn
 
 from foreact.errors import DivergedError, ForeactError
+from foreact.training.activations import checkpoint_activations
 from foreact.training.checkpoint import load_state, save_state
 from foreact.training.journal import Journal
 from foreact.training.machine import matmul_rate, step_flops, synchronise
 from foreact.training.optimizers import OptimizerName, build_optimizers
+
+_DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 
@@ -51,6 +54,7 @@ class TrainConfig:
         save_every: steps between checkpoints.
         log_every: steps between log lines.
         compile: compile the model with torch.compile (needs a C++ compiler on a CPU).
+        checkpoint_activations: keep less for the backward pass and compute it again; see `training.activations`.
     """
 
     steps: int
@@ -67,6 +71,7 @@ class TrainConfig:
     save_every: int = 500
     log_every: int = 20
     compile: bool = False
+    checkpoint_activations: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +136,11 @@ class _Run:
         self.task, self.config, self.folder = task, config, run
         run.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision="no", step_scheduler_with_optimizer=False)
+        if self.accelerator.distributed_type not in _DISTRIBUTED:
+            raise ForeactError(
+                f"{self.accelerator.distributed_type.value} is not supported: every preset's weights and optimiser fit on one GPU "
+                "(docs/performance.md), use accelerate's plain multi-GPU launch, and --checkpoint-activations for memory"
+            )
         if config.batch_size % self.accelerator.num_processes:
             raise ForeactError(
                 f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes"
@@ -154,7 +164,9 @@ class _Run:
         config = self.config
         values: dict[str, float] = {}
         if self.step < config.steps:
-            meter = self._meter()
+            meter = self._meter()  # before checkpointing: what is computed twice is not counted twice
+            if config.checkpoint_activations:
+                checkpoint_activations(self.model)
             journal = Journal(self.folder, first_step=self.step) if self.accelerator.is_main_process else None
             prefetched = _prefetch(self._batch, self.step, config.steps)
             try:
@@ -267,7 +279,9 @@ class _Meter:
 
 def _what_matters(config: TrainConfig) -> dict[str, Any]:
     """The settings that a resume must find unchanged; a constant schedule may be prolonged."""
-    free = {"save_every", "log_every", "compile"} | ({"steps"} if config.schedule == "constant" else set())
+    free = {"save_every", "log_every", "compile", "checkpoint_activations"} | (
+        {"steps"} if config.schedule == "constant" else set()
+    )
     return {k: v for k, v in asdict(config).items() if k not in free}
 
 

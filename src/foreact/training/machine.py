@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import re
 import time
 from collections.abc import Callable
-from pathlib import Path
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -41,25 +40,19 @@ def step_flops(loss: Callable[[], dict[str, Tensor]]) -> int:
     return int(counter.get_total_flops())
 
 
-def peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
-    """Bytes that `call` needs at its peak beyond what is held before; None where the system does not tell (not Linux, no GPU)."""
+def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
+    """Bytes of tensors that `call` holds at its peak, beyond those that were there before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         call()
         synchronise(device)
         return torch.cuda.max_memory_allocated(device) - before
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not (status.exists() and reset.exists()):
-        return None
-    ctypes.CDLL(None).malloc_trim(0)  # freed memory that the allocator keeps would hide what the call takes
-    reset.write_text("5")  # the peak starts anew (proc(5))
-    before = _kilobytes(status, "VmRSS")
-    call()
-    return 1024 * max(0, _kilobytes(status, "VmHWM") - before)
-
-
-def _kilobytes(status: Path, field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-    assert found, f"{status} has no {field}"
-    return int(found[1])
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    results = profiler.profiler
+    assert results is not None
+    assert results.kineto_results is not None
+    changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+    held = accumulate(event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns()))
+    return max(held, default=0)
