@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -152,6 +150,7 @@ def main() -> None:
     if options.batch < 1:
         parser.error(f"--batch must be at least 1, not {options.batch}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    results = {"benchmark": "imagination", **record.about(device)}
     ways = [("float32", False), ("bf16", False), *([("bf16", True)] if options.compile else [])]
     batches = tuple(sorted({1, options.batch}))
     try:
@@ -159,12 +158,8 @@ def main() -> None:
     except (torch.OutOfMemoryError, MemoryError) as error:
         parser.exit(2, f"not enough memory for preset {options.preset} at batch {options.batch}: {error}\n")
     show(rows, options.preset)
-    if options.out:
-        about = {
-            "preset": options.preset, "device": str(device), "torch": torch.__version__, "bf16_product": matmul_rate(device),
-            "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine()},
-        }  # fmt: skip
-        options.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    results |= {"preset": options.preset, "bf16_product": matmul_rate(device), "rows": rows}
+    record.write(results, options.out)
 
 
 if __name__ == "__main__":

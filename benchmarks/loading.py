@@ -11,10 +11,8 @@ how to install it); its way of reading, one open, seek and decode per sample, is
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import itertools
-import json
 import os
 import statistics
 import tempfile
@@ -26,6 +24,7 @@ from typing import Any
 
 import av
 import numpy as np
+import record
 import torch
 from lerobot_interop import mend_torchvision
 from rich.console import Console
@@ -225,6 +224,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the results there as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    packages = ("av", "numpy", "pyarrow", "lerobot", "torchcodec")
+    results: dict[str, Any] = {"benchmark": "loading", **record.about(torch.device("cpu"), *packages)}
     dataset = LeRobotDataset(arguments.dataset)
     ways: dict[str, Callable[[Setting], Way] | None] = {
         "decoding in order": None,
@@ -245,17 +246,13 @@ def main() -> None:
             folder=Path(folder),
         )
         rates = {name: measure(setting, make, arguments.seconds) for name, make in ways.items()}
-    packages = ("torch", "av", "numpy", "pyarrow", *(["lerobot", "torchcodec"] if len(ways) > 4 else []))
-    results = {
+    results |= {
         "dataset": {"name": dataset.root.name, "frames": dataset.total_frames, "stored": dataset.image_shape},
         "setting": {k: getattr(arguments, k) for k in ("seconds", "image_size", "horizon")} | {"batch": BATCH},
-        "machine": {"cores": os.cpu_count(), "load_before": os.getloadavg()[1]},
-        "versions": {name: importlib.metadata.version(name) for name in packages},
         "ways": rates,
     }
     show(results)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+    record.write(results, arguments.out)
     del mended
 
 

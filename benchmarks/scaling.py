@@ -10,13 +10,11 @@ moments and the moving average in float32, and activations extrapolated from the
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
+import record
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -162,13 +160,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
-    measured = rows()
-    needs = paper_needs(measured)
-    show(measured, needs)
-    if options.out:
-        machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine()}
-        about = {"torch": torch.__version__, "machine": machine, "centre": CENTRE | {"depth": DEPTH}}
-        options.out.write_text(json.dumps({**about, "rows": measured, "paper": needs}, indent=1) + "\n")
+    results: dict[str, Any] = {"benchmark": "scaling", **record.about(torch.device("cpu"))}
+    results |= {"centre": CENTRE | {"depth": DEPTH}, "rows": rows()}
+    results["paper"] = paper_needs(results["rows"])
+    show(results["rows"], results["paper"])
+    record.write(results, options.out)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ how the data lie, which `benchmarks/loading.py` measures.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import record
 import torch
 from torch import Tensor, nn
 
@@ -109,6 +107,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    results = {"benchmark": "training", **record.about(device)}
     peak = matmul_rate(device)
     print(f"large bf16 product: {peak / 1e9:,.0f} GFLOP/s on {device} with {torch.get_num_threads()} threads")
     rows = []
@@ -124,16 +123,8 @@ def main() -> None:
                 f"{row['memory'] / 2**20:,.0f} MiB",
                 flush=True,
             )
-    if options.out:
-        machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine()}
-        about = {
-            "preset": options.preset,
-            "device": str(device),
-            "torch": torch.__version__,
-            "machine": machine,
-            "peak": peak,
-        }
-        options.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    results |= {"preset": options.preset, "peak": peak, "rows": rows}
+    record.write(results, options.out)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -36,6 +33,7 @@ from foreact.evaluation.stage import ORACLE, TRUE_TOKENS, EvaluationConfig, Stag
 from foreact.evaluation.state_probe import StateProbe, fit_probe
 from foreact.evaluation.timing import time_models
 from foreact.progress import OnProgress
+from foreact.training.machine import machine, versions
 
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
@@ -104,8 +102,8 @@ def evaluate(
         encoder=cache.spec.fingerprint,
         protocol=_describe_protocol(config, windows, lengths, moving, rule),
         models={name: _describe_model(model) for name, model in models.items()},
-        versions={"foreact": version("foreact"), "python": platform.python_version(), "torch": torch.__version__},
-        machine={"device": _device_name(stage.device), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        versions=versions(),
+        machine=machine(stage.device),
         cost=dict(cost or {}),
         timings=timings,
         notes=notes,
@@ -211,10 +209,6 @@ def _describe_protocol(
 def _describe_model(model: WorldModel) -> dict[str, Any]:
     count = sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else None
     return {"kind": getattr(model.config, "kind", None), "parameters": count, "stochastic": model.stochastic}
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _no_bar(title: str, unit: str) -> AbstractContextManager[OnProgress]:

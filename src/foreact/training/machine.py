@@ -1,9 +1,12 @@
-"""What the machine can do: the rate that training is measured against."""
+"""What machine this is and what it can do: names, versions, the rate that training is measured against, memory."""
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import Any
 
@@ -11,6 +14,28 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What a result was measured on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "device": name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "platform": platform.machine(),
+    }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, torch, foreact and those of `packages` that are installed."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("foreact", *packages):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def matmul_rate(device: torch.device, *, size: int | None = None, repeats: int = 5) -> float:
