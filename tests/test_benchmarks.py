@@ -1,0 +1,91 @@
+"""The scripts in benchmarks/: that they measure what they say, and that docs/ is what the result files give."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from foreact.presets import tiny
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """The scripts import each other, as when one of them is run."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def nano():
+    """The tiny preset with next to nothing in it."""
+    sizes = {
+        "dim": 24,
+        "heads": 2,
+        "rla_depth": 1,
+        "condition_depth": 1,
+        "flow_depth": 1,
+        "image_size": 64,
+        "wide_head": 64,
+    }
+    preset = dataclasses.replace(tiny(), **sizes, latent_tokens=3, latent_channels=5, decoder_channels=(8, 8, 8, 8))
+    few = dataclasses.replace(preset.train_rla, batch_size=2)
+    return dataclasses.replace(preset, train_rla=few, train_world_model=few, train_image_decoder=few)
+
+
+def test_imagination_compares_every_variant_with_the_released_code_and_regression():
+    import imagination
+
+    rows = imagination.run(nano(), (1, 3), [("float32", False)], torch.device("cpu"), seconds=0.0)
+    by = {(r["model"], r["batch"]): r for r in rows}
+    released, regression = by[imagination.RELEASED, 3], by[imagination.REGRESSION, 3]
+    assert released["to_released"] == 1
+    assert regression["to_regression"] == 1
+    one = by["RLA-WM, merged 2 x 2, 1 step", 3]
+    assert one["to_released"] == pytest.approx(one["rate"] / released["rate"])
+    assert one["flops"] < by["RLA-WM, 1 step", 3]["flops"] < by["RLA-WM, 30 steps", 3]["flops"]
+    assert one["p50_ms"] <= one["p95_ms"]
+    assert one["memory"] > by["RLA-WM, merged 2 x 2, 1 step", 1]["memory"] > 0
+
+
+def test_training_measures_whole_steps_of_every_model():
+    import training
+
+    for name, (model, config, loss) in training.models(nano(), torch.device("cpu")).items():
+        before = {k: v.clone() for k, v in model.named_parameters() if v.requires_grad}
+        row = training.measure(model, config, loss, torch.device("cpu"), steps=2, compiled=False)
+        assert row["low"] <= row["seconds"] <= row["high"], name
+        assert row["flop_rate"] == pytest.approx(row["flops"] / row["seconds"])
+        assert any(not torch.equal(before[k], v) for k, v in model.named_parameters() if v.requires_grad), name
+
+
+def test_what_paper_needs_grows_with_the_batch_and_falls_with_gpus():
+    import scaling
+
+    measured = [
+        {"model": m, "tokens": 256, "width": 256, "batch": b, "checkpointed": lean, "memory": 1000 * b * (1 if lean else 3)}
+        for m in ("rla", "rla_wm") for b in (1, 16) for lean in (False, True)
+    ]  # fmt: skip
+    needs = {(r["model"], r["checkpointed"], r["gpus"]): r for r in scaling.paper_needs(measured)}
+    alone, shared, lean = needs["rla", False, 1], needs["rla", False, 8], needs["rla", True, 1]
+    assert alone["states"] == shared["states"] > 5e9
+    assert alone["activations"] == pytest.approx(8 * shared["activations"]) == pytest.approx(3 * lean["activations"])
+
+
+def test_commands_are_shown_as_typed_without_folders_of_this_machine():
+    import record
+
+    typed = ["/home/me/benchmarks/x.py", "/data/pusht", "--preset", "small", "--out", "/tmp/x.json", "--compile"]
+    assert record.command(typed) == "python benchmarks/x.py pusht --preset small --compile"
+
+
+def test_the_pages_are_what_the_result_files_give(capsys, monkeypatch):
+    import pages
+
+    monkeypatch.setattr(sys, "argv", ["pages.py", "--check"])
+    assert pages.main() == 0, capsys.readouterr().out
+    for path in pages.RESULTS.glob("*.json"):
+        assert "/tmp" not in path.read_text(), path.name
+        assert json.loads(path.read_text())
