@@ -362,5 +362,5 @@ def test_episodes_of_one_frame(make_dataset: Callable[..., Path]) -> None:
 def test_dataset_without_video(copy: Path) -> None:
     info = json.loads((copy / "meta/info.json").read_text())
     edit_info(copy, features={k: v for k, v in info["features"].items() if "images" not in k})
-    with pytest.raises(ForeactError, match="no camera stored as video"):
+    with pytest.raises(ForeactError, match="has no camera"):
         LeRobotDataset(copy)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from foreact.data.lerobot_meta import EpisodeFiles, read_episodes, read_info, read_table, video_keys
+from foreact.data.lerobot_meta import EpisodeFiles, picture_keys, read_episodes, read_info, read_table, video_keys
+from foreact.data.pictures import StoredPictures
 from foreact.data.video import Video
 from foreact.errors import ForeactError
 
@@ -64,7 +65,7 @@ class LeRobotDataset:
         self._info = info = read_info(self.root)
         self.fps, self.robot_type, self.features = info.fps, info.robot_type, info.features
         self.announced = info.totals
-        self.cameras = video_keys(info)
+        self.cameras = (*video_keys(info), *picture_keys(info))
         self.camera = self._full_name(camera)
         self._files = {files.index: files for files in read_episodes(self.root, info)}
         lengths = [files.length for files in self._files.values()]
@@ -198,9 +199,15 @@ class LeRobotDataset:
         return gathered
 
     def video_of(self, episode: int, camera: str | None = None) -> tuple[Video, float, float | None]:
-        """The file that holds an episode's pictures, and the seconds at which it begins and (if known) ends there."""
+        """The file that holds an episode's pictures, and the seconds (for stored pictures: the row) at which it begins and
+        (if known) ends there.
+        """
         name = self.camera if camera is None else self._full_name(camera)
-        path, begin, end = self._episode_files(episode).videos[name]
+        files = self._episode_files(episode)
+        if name not in files.videos:
+            pictures = self._videos.setdefault(f"{files.data}:{name}", StoredPictures(self.root / files.data, name))
+            return pictures, float(files.rows[0] - self._first_rows[files.data]), None
+        path, begin, end = files.videos[name]
         return self._videos.setdefault(path, Video(self.root / path)), begin, end
 
     def fingerprint(self) -> str:
@@ -217,19 +224,20 @@ class LeRobotDataset:
         }
         digest.update(json.dumps([self.fps, self.camera, features]).encode())
         for files in self._files.values():
-            path, begin, _ = files.videos[self.camera]
+            path, begin, _ = files.videos.get(
+                self.camera, ("", 0.0, None)
+            )  # stored pictures are among the parquet bytes
             digest.update(json.dumps([files.index, files.length, files.task, files.data, path, begin]).encode())
         for name in self._data_files():
             digest.update((self.root / name).read_bytes())
-        for name in dict.fromkeys(files.videos[self.camera][0] for files in self._files.values()):
+        videos = (files.videos[self.camera][0] for files in self._files.values() if self.camera in files.videos)
+        for name in dict.fromkeys(videos):
             digest.update(name.encode() + _sample_bytes(self.root / name))
         return digest.hexdigest()[:16]
 
     def _full_name(self, camera: str | None) -> str:
         if not self.cameras:
-            raise ForeactError(
-                f"{self.root} has no camera stored as video (meta/info.json lists {list(self.features)})"
-            )
+            raise ForeactError(f"{self.root} has no camera (meta/info.json lists {list(self.features)})")
         if camera is None:
             return self.cameras[0]
         matches = [name for name in self.cameras if camera in (name, name.rsplit(".", 1)[-1])]
@@ -241,6 +249,14 @@ class LeRobotDataset:
         if episode not in self._files:
             raise ForeactError(f"{self.root} has no episode {episode} (it has {len(self._files)})")
         return self._files[episode]
+
+    @cached_property
+    def _first_rows(self) -> dict[str, int]:
+        """Of each parquet file, the number of its first row among all rows."""
+        first: dict[str, int] = {}
+        for files in self._files.values():
+            first[files.data] = min(files.rows[0], first.get(files.data, files.rows[0]))
+        return first
 
     def _data_files(self) -> list[str]:
         return list(dict.fromkeys(files.data for files in self._files.values()))

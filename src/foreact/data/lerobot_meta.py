@@ -50,7 +50,7 @@ class EpisodeFiles:
         task: text of the (first) task, empty if there is none.
         data: path of the parquet file, relative to the dataset.
         rows: first row among all rows of the dataset, and the one after the last.
-        videos: camera -> (path relative to the dataset, seconds at which the episode starts, seconds it ends or None).
+        videos: camera stored as video -> (path relative to the dataset, seconds at which the episode starts, seconds it ends or None).
     """
 
     index: int
@@ -102,6 +102,11 @@ def video_keys(info: Info) -> tuple[str, ...]:
         key: feature.get("info") or {} for key, feature in info.features.items() if feature.get("dtype") == "video"
     }
     return tuple(key for key, about in videos.items() if not about.get("video.is_depth_map"))
+
+
+def picture_keys(info: Info) -> tuple[str, ...]:
+    """Full names of the features that are stored as pictures in the parquet files."""
+    return tuple(key for key, feature in info.features.items() if feature.get("dtype") == "image")
 
 
 def read_episodes(root: Path, info: Info) -> tuple[EpisodeFiles, ...]:

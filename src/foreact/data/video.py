@@ -38,6 +38,9 @@ class Video:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
+    def __str__(self) -> str:
+        return f"video {self.path}"
+
     @cached_property
     def _index(self) -> _Index:
         if not self.path.is_file():
@@ -90,10 +93,7 @@ class Video:
             ForeactError: the file is missing, damaged or has fewer frames.
         """
         count = self.frame_count - start if count is None else count
-        if start < 0 or count < 1 or start + count > self.frame_count:
-            raise ForeactError(
-                f"video {self.path} has {self.frame_count} frames, not frames {start} to {start + count - 1}"
-            )
+        self._require(start, start + count - 1)
         return self.read_frames(np.arange(start, start + count), size=size)
 
     def read_frames(self, numbers: np.ndarray, *, size: int | tuple[int, int] | None = None) -> np.ndarray:
@@ -108,10 +108,7 @@ class Video:
         """
         size = (size, size) if isinstance(size, int) else size
         unique, inverse = np.unique(numbers, return_inverse=True)
-        if unique[0] < 0 or unique[-1] >= self.frame_count:
-            raise ForeactError(
-                f"video {self.path} has {self.frame_count} frames, not frames {unique[0]} to {unique[-1]}"
-            )
+        self._require(int(unique[0]), int(unique[-1]))
         frames: list[np.ndarray] = []
         try:
             self._decode(unique, size, frames)
@@ -121,6 +118,10 @@ class Video:
             raise self._damaged(int(unique[len(frames)]), "end of data")
         stacked = np.stack(frames)
         return stacked if np.array_equal(unique, numbers) else stacked[inverse]
+
+    def _require(self, first: int, last: int) -> None:
+        if first < 0 or last < first or last >= self.frame_count:
+            raise ForeactError(f"{self} has {self.frame_count} frames, not frames {first} to {last}")
 
     def _decode(self, numbers: np.ndarray, size: tuple[int, int] | None, frames: list[np.ndarray]) -> None:
         """Append the frames of the rising `numbers`; stops early where one cannot be decoded."""
