@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from accelerate.utils import DistributedType
 
 from foreact.errors import ForeactError
 from foreact.training import checkpoint, loop
@@ -170,3 +171,9 @@ def test_log_has_rates(uninterrupted):
     assert 0 < line["utilisation"] < 1
     assert any((uninterrupted / "tensorboard").iterdir())
     assert loop.TrainConfig(steps=1, batch_size=1).clip == 1.0
+
+
+def test_sharded_launches_are_refused_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.Accelerator, "distributed_type", property(lambda self: DistributedType.FSDP))
+    with pytest.raises(ForeactError, match="FSDP is not supported"):
+        train(toy.toy_task(tmp_path), loop.TrainConfig(steps=1, batch_size=2), tmp_path)
