@@ -63,6 +63,8 @@ def train(
     variant: Literal["paper", "released"] = "paper",
     latent: str | None = None,
     merge: int = 1,
+    teacher: Path | None = None,
+    flow_steps: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -88,6 +90,8 @@ def train(
         variant: networks of rla and rla-wm as the paper or as its released code has them.
         latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
         merge: side of the squares of patches that rla-wm's condition network reads as one; 2 makes it four times cheaper.
+        teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
+        flow_steps: Euler steps of rla-wm's sampler; the preset's by default.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -117,6 +121,8 @@ def train(
             variant=variant,
             latent=latent,
             merge=merge,
+            teacher=teacher,
+            flow_steps=flow_steps,
             overrides={k: v for k, v in given.items() if v is not None},
             cache=cache,
             no_cache=no_cache,

@@ -220,3 +220,21 @@ def test_merged_condition_tokens_can_be_chosen_and_must_fit(place, tmp_path, cap
     other = [*command[:-1], str(tmp_path / "other"), "--merge", "3"]
     assert "--merge 3 does not fit 8 x 8 patches" in error_of(capsys, other)
     assert "--merge is a choice of rla-wm" in error_of(capsys, [*other, "--variant", "released"])
+
+
+def test_a_student_with_fewer_steps_is_made_of_a_trained_world_model(place, tmp_path, capsys):
+    root, arguments = place
+    teacher = root / "runs" / "rla-wm"
+    command = ["train", "rla-wm", *arguments, "--teacher", str(teacher), "--flow-steps", "1", "--steps", "2"]
+    main([*command, "--out", str(tmp_path / "student")])
+    student, origin = load_model(tmp_path / "student"), load_model(teacher)
+    assert student.config.steps == 1
+    for name, tensor in origin.state_dict().items():
+        assert torch.equal(student.state_dict()[name], tensor) != (name.startswith("flow.") and "code" not in name), (
+            name
+        )
+    main([*command, "--out", str(tmp_path / "student")])  # finished: nothing left to do
+    wrong = [*command[:1], "dino-wm", *command[2:], "--out", str(tmp_path / "other")]
+    assert "--flow-steps is a choice of rla-wm" in error_of(capsys, wrong)
+    missing = [*command, "--out", str(tmp_path / "other"), "--teacher", str(root / "runs" / "dino-wm")]
+    assert "not a RLAWorldModel" in error_of(capsys, missing)

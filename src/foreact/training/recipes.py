@@ -15,6 +15,7 @@ from foreact.data.lerobot import LeRobotDataset
 from foreact.data.pairs import PairSampling
 from foreact.data.splits import Split
 from foreact.decoders.unet import UNetDecoder
+from foreact.encoders.base import state_hash
 from foreact.errors import ForeactError
 from foreact.latent_actions.adaworld import AdaWorld
 from foreact.latent_actions.lawm import LaWM
@@ -25,6 +26,8 @@ from foreact.training.loop import Task, TrainConfig
 from foreact.training.recordings import FrameBatches, PairBatches, Recordings, VideoFrames
 from foreact.training.self_distillation import SelfDistillation
 from foreact.world_models.base import PretrainedWorldModel
+from foreact.world_models.distillation import distillation_loss
+from foreact.world_models.rla_wm import RLAWorldModel
 
 LatentActions = RLA | UniVLA | AdaWorld | LaWM
 
@@ -52,19 +55,35 @@ def world_model_task(
     Raises:
         ForeactError: the dataset has no actions, actions of another dimension, or tokens of another encoder.
     """
-    tokens = model.config.tokens
-    tokens.require(recordings.cache.spec, model=f"this {model.config.kind}", source=str(recordings.dataset.root))
-    mean, std = recordings.action_statistics()
-    if len(mean) != model.config.action_dim:
-        raise ForeactError(
-            f"{recordings.dataset.root} has actions of {len(mean)} dimensions, the model takes {model.config.action_dim}"
-        )
-    model.normalise.fit(mean, std)
+    _require_fit(model, recordings)
+    model.normalise.fit(*recordings.action_statistics())
     batches = PairBatches(
         recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=model.config.horizon
     )
     model.fit(*_some_pairs(batches))
     return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
+
+
+def distillation_task(
+    student: RLAWorldModel,
+    teacher: RLAWorldModel,
+    recordings: Recordings,
+    sampling: PairSampling,
+    config: TrainConfig,
+    run: Path,
+) -> Task:
+    """A few-step student of a trained RLA-WM; see `world_models.distillation`.
+
+    Raises:
+        ForeactError: as `world_model_task`.
+    """
+    _require_fit(student, recordings)
+    batches = PairBatches(
+        recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=student.config.horizon
+    )
+    described = {"sampling": dataclasses.asdict(sampling), "teacher": state_hash(teacher)}
+    task = _task(student, recordings, batches, run, **described)
+    return dataclasses.replace(task, loss=lambda model, batch, noise: distillation_loss(model, teacher, batch, noise))
 
 
 def image_decoder_task(model: UNetDecoder, recordings: Recordings, config: TrainConfig, run: Path) -> Task:
@@ -108,6 +127,16 @@ def _task(model: PretrainedModel, recordings: Recordings, batches: Any, run: Pat
 
     described = {"kind": model.config.kind, "model": model.config.to_dict(), "split": recordings.split.hash, **about}
     return Task(model=model, loss=loss, batches=batches, export=export, about=described)
+
+
+def _require_fit(model: PretrainedWorldModel, recordings: Recordings) -> None:
+    config, root = model.config, recordings.dataset.root
+    config.tokens.require(recordings.cache.spec, model=f"this {config.kind}", source=str(root))
+    recordings.require_actions()
+    if recordings.dataset.action_dim != config.action_dim:
+        raise ForeactError(
+            f"{root} has actions of {recordings.dataset.action_dim} dimensions, the model takes {config.action_dim}"
+        )
 
 
 def _some_pairs(batches: PairBatches) -> tuple[Tensor, Tensor]:

@@ -23,9 +23,17 @@ from foreact.presets import Preset, preset
 from foreact.pretrained import find_beside
 from foreact.progress import OnProgress
 from foreact.training.loop import Task, TrainConfig, train
-from foreact.training.recipes import encoder_task, image_decoder_task, latent_action_task, world_model_task
+from foreact.training.recipes import (
+    distillation_task,
+    encoder_task,
+    image_decoder_task,
+    latent_action_task,
+    world_model_task,
+)
 from foreact.training.recordings import Recordings
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from foreact.world_models.distillation import make_student
+from foreact.world_models.rla_wm import RLAWorldModel
 
 WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae")
 LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm")
@@ -47,6 +55,8 @@ class TrainRequest:
     variant: Literal["paper", "released"]
     latent: str | None
     merge: int
+    teacher: Path | None
+    flow_steps: int | None
     overrides: dict[str, Any]
     cache: Path | None
     no_cache: bool
@@ -70,11 +80,16 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
     if request.merge != 1 and (request.model != "rla-wm" or request.variant != "paper" or request.merge < 1):
         raise ForeactError("--merge is a choice of rla-wm in the paper's variant: the side of the squares, at least 1")
     recipe = replace(recipe, condition_merge=request.merge)
+    if request.flow_steps is not None:
+        if request.model != "rla-wm" or request.flow_steps < 1:
+            raise ForeactError("--flow-steps is a choice of rla-wm, at least 1")
+        recipe = replace(recipe, flow_steps=request.flow_steps)
     config = _train_config(recipe, request)
     torch.manual_seed(config.seed)
     if request.model == "encoder":
         return _train_encoder(request, config, bar)
-    rla = _load_rla(request) if request.model == "rla-wm" else None
+    teacher = _load_teacher(request) if request.teacher else None
+    rla = teacher.rla if teacher else _load_rla(request) if request.model == "rla-wm" else None
     recordings = open_recordings(
         request.data,
         camera=request.camera,
@@ -85,7 +100,12 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         frames=request.model == "image-decoder",
         bar=bar,
     )
-    task = _task(request, recipe, config, recordings, rla)
+    if teacher:
+        student = make_student(teacher, recipe.flow_steps)
+        teacher.to(PartialState().device)
+        task = distillation_task(student, teacher, recordings, recipe.pairs, config, request.out)
+    else:
+        task = _task(request, recipe, config, recordings, rla)
     with bar(f"train {request.model}", "steps") as on_progress:
         train(task, config, request.out, on_step=on_progress)
 
@@ -160,6 +180,15 @@ def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
 
 def _load_rla(request: TrainRequest) -> RLA:
     return RLA.from_pretrained(request.rla or the_one_beside(request.out, "rla", flag="--rla"))
+
+
+def _load_teacher(request: TrainRequest) -> RLAWorldModel:
+    if request.model != "rla-wm" or request.rla or request.merge != 1:
+        raise ForeactError(
+            "--teacher is a choice of rla-wm, whose student takes networks and rla from it: leave out --rla and --merge"
+        )
+    teacher = RLAWorldModel.from_pretrained(request.teacher or "")
+    return teacher.requires_grad_(False)
 
 
 def _with_latent(recipe: Preset, request: TrainRequest) -> Preset:

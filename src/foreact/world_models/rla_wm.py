@@ -174,7 +174,7 @@ class RLAWorldModel(PretrainedWorldModel):
         Raises:
             ValueError: fewer than one step, an unknown solver or a chunk longer than the config's horizon.
         """
-        context = self.flow.prepare(self._condition(tokens, actions, lengths))
+        context = self.flow.prepare(self.condition_tokens(tokens, actions, lengths))
         shape = (len(tokens), *self.latent_mean.shape)
         noise = torch.randn(shape, generator=generator, device=generator.device).to(tokens.device)
         return integrate(
@@ -196,7 +196,7 @@ class RLAWorldModel(PretrainedWorldModel):
         noise = batch.noise(draws, *z.shape[1:], generator=generator)
         times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
         point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
-        condition = self._condition(batch.tokens_t, batch.require_actions(), batch.lengths)
+        condition = self.condition_tokens(batch.tokens_t, batch.require_actions(), batch.lengths)
         context = self.flow.prepare(condition.repeat_interleave(draws, dim=0))
         predicted = self.flow(point, times.flatten(), context).float()
         mse = F.mse_loss(predicted, velocity)
@@ -207,6 +207,6 @@ class RLAWorldModel(PretrainedWorldModel):
             loss, scalars = loss + self.config.mean_weight * mean, scalars | {"mean": mean.detach()}
         return {"loss": loss, **scalars}
 
-    def _condition(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
+    def condition_tokens(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
         """Condition tokens (B, Q or N, D)."""
         return self.condition(self.rla.scale.normalise(tokens), *self.chunk(actions, lengths))

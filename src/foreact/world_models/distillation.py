@@ -1,0 +1,78 @@
+"""Few flow steps instead of many: a student goes in one step where its teacher goes in several (Luhman & Luhman,
+arXiv:2101.02388, applied to each of n segments of the flow).
+
+    z_0 = eps;   z_{(k+1)/n} = the teacher's ODE from z_{k/n};   v_student(z_{k/n}, k/n) -> n (z_{(k+1)/n} - z_{k/n})
+
+Only the flow network is trained. The condition network runs once per pair without a gradient, so a step is cheap.
+
+Shape legend: B batch, Q latent tokens, Z latent channels; n student steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from foreact.contracts import Batch
+from foreact.world_models.rla_wm import RLAWorldModel
+
+TEACHER_STEPS = 16
+"""Euler steps of the teacher from noise to z, at least; more than these change its energy score by less than 1 % (docs/performance.md)."""
+
+
+def make_student(teacher: RLAWorldModel, steps: int) -> RLAWorldModel:
+    """The teacher's copy that samples in `steps` Euler steps; all but its flow is frozen.
+
+    Raises:
+        ValueError: fewer than one step.
+    """
+    if steps < 1:
+        raise ValueError(f"a student needs at least one step, not {steps}")
+    student = copy.deepcopy(teacher).requires_grad_(False)
+    student.flow.requires_grad_(True)
+    student.config = dataclasses.replace(teacher.config, steps=steps, solver="euler")
+    return student
+
+
+def distillation_loss(
+    student: RLAWorldModel, teacher: RLAWorldModel, batch: Batch, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """MSE between the student's velocity at the start of each segment and the teacher's mean velocity over it.
+
+    Args:
+        student: from `make_student`.
+        teacher: the model it was made from, on the same device.
+        batch: pairs with actions; their futures are not looked at.
+        generator: source of the noise.
+    """
+    steps, draws = student.config.steps, student.config.draws
+    with torch.no_grad():
+        condition = teacher.condition_tokens(batch.tokens_t, batch.require_actions(), batch.lengths)
+        condition = condition.repeat_interleave(draws, dim=0)
+        noise = batch.noise(draws, *teacher.latent_mean.shape, generator=generator).flatten(0, 1)
+        points = _trajectory(teacher, noise, condition, steps)
+    context = student.flow.prepare(condition)
+    losses = []
+    for k in range(steps):
+        time = torch.full((len(noise),), k / steps, device=noise.device)
+        velocity = student.flow(points[k], time, context).float()
+        losses.append(F.mse_loss(velocity, (points[k + 1] - points[k]) * steps))
+    return {"loss": torch.stack(losses).mean(), "first": losses[0].detach(), "last": losses[-1].detach()}
+
+
+def _trajectory(teacher: RLAWorldModel, noise: Tensor, condition: Tensor, segments: int) -> list[Tensor]:
+    """The teacher's z at the ends of the segments, `segments + 1` times (B, Q, Z)."""
+    substeps = -(-TEACHER_STEPS // segments)
+    context = teacher.flow.prepare(condition)
+    width = 1 / (segments * substeps)
+    points, z = [noise], noise
+    for step in range(segments * substeps):
+        time = torch.full((len(z),), step * width, device=z.device)
+        z = z + width * teacher.flow(z, time, context).float()
+        if (step + 1) % substeps == 0:
+            points.append(z)
+    return points

@@ -1,0 +1,53 @@
+"""A few-step student goes where its teacher goes in many steps."""
+
+import pytest
+import torch
+from lively import lively
+from test_world_models import FAST, RELEASED, inputs, seeded
+
+from foreact.contracts import Batch
+from foreact.world_models.distillation import TEACHER_STEPS, distillation_loss, make_student
+
+
+def batch():
+    tokens, actions, lengths = inputs(7)
+    return Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
+
+
+@pytest.mark.parametrize("config", [FAST, RELEASED], ids=["paper", "released"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_student_learns_to_land_where_the_teacher_lands(config, steps):
+    teacher = lively(config).requires_grad_(False)
+    student = make_student(teacher, steps)
+    arguments = inputs(7)
+    far = teacher.sample_latent(*arguments, seeded(9), steps=TEACHER_STEPS)
+    before = (student.sample_latent(*arguments, seeded(9)) - far).pow(2).mean().detach()
+    optimizer = torch.optim.Adam(student.flow.parameters(), lr=2e-3)
+    for step in range(150):
+        optimizer.zero_grad()
+        distillation_loss(student, teacher, batch(), seeded(step))["loss"].backward()
+        optimizer.step()
+    after = (student.sample_latent(*arguments, seeded(9)) - far).pow(2).mean()
+    assert after < 0.3 * before
+
+
+def test_only_the_students_flow_is_trained_and_the_teacher_stays_what_it_was():
+    teacher = lively(FAST).requires_grad_(False)
+    kept = {k: v.clone() for k, v in teacher.state_dict().items()}
+    student = make_student(teacher, 2)
+    assert (student.config.steps, teacher.config.steps) == (2, FAST.steps)
+    distillation_loss(student, teacher, batch(), seeded())["loss"].backward()
+    for name, parameter in student.named_parameters():
+        assert (parameter.grad is not None) == name.startswith("flow."), name
+    assert all(torch.equal(kept[k], v) for k, v in teacher.state_dict().items())
+
+
+def test_as_many_steps_as_the_teacher_are_learned_already():
+    teacher = lively(FAST).requires_grad_(False)
+    loss = distillation_loss(make_student(teacher, TEACHER_STEPS), teacher, batch(), seeded())["loss"]
+    assert loss < 1e-10
+
+
+def test_a_student_takes_at_least_one_step():
+    with pytest.raises(ValueError, match="at least one step"):
+        make_student(lively(FAST), 0)
