@@ -82,7 +82,7 @@ def measure(call: Callable[[], Any], batch: int, device: torch.device, *, second
 def run(
     preset: Preset, batches: tuple[int, ...], ways: list[tuple[str, bool]], device: torch.device, seconds: float
 ) -> list[dict[str, Any]]:
-    """One row per variant, way (precision, compiled) and batch size."""
+    """One row per variant, way (precision, compiled) and batch size; what the memory is too small for is said and left out."""
     _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
     configs = variants(preset, tokens)
     flops = {name: total_flops(stages, drawn=False) for name, stages in system_cost(tokens, configs, None).items()}
@@ -95,7 +95,13 @@ def run(
                 weights = sum(p.numel() * p.element_size() for p in model.parameters())
                 fast = FastWorldModel(model, precision=precision, compile_for=batch if compiled else None)  # type: ignore[arg-type]
                 arguments, generator = inputs(tokens, preset.horizon, batch, device), torch.Generator(device)
-                row = measure(lambda: fast.predict(*arguments, generator), batch, device, seconds=seconds)  # noqa: B023
+                try:
+                    row = measure(lambda: fast.predict(*arguments, generator), batch, device, seconds=seconds)  # noqa: B023
+                except (RuntimeError, MemoryError) as error:
+                    if not record.out_of_memory(error):
+                        raise
+                    print(f"{name}: not enough memory at batch {batch}, left out (a smaller --batch fits)", flush=True)
+                    continue
                 row |= {
                     "model": name,
                     "precision": precision,
@@ -114,14 +120,14 @@ def run(
 def with_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Speed relative to (a) and (b)."""
 
-    def rate(model: str, row: dict[str, Any], **way: Any) -> float:
+    def ratio(row: dict[str, Any], model: str, **way: Any) -> float | None:
         wanted = {"model": model, "batch": row["batch"], **way}
-        return next(r["rate"] for r in rows if all(r[k] == v for k, v in wanted.items()))
+        found = [r["rate"] for r in rows if all(r[k] == v for k, v in wanted.items())]
+        return row["rate"] / found[0] if found else None
 
-    plain = {"precision": rows[0]["precision"], "compiled": rows[0]["compiled"]}
     for row in rows:
-        row["to_released"] = row["rate"] / rate(RELEASED, row, **plain)
-        row["to_regression"] = row["rate"] / rate(REGRESSION, row, precision=row["precision"], compiled=row["compiled"])
+        row["to_released"] = ratio(row, RELEASED, precision="float32", compiled=False)
+        row["to_regression"] = ratio(row, REGRESSION, precision=row["precision"], compiled=row["compiled"])
     return rows
 
 
@@ -134,7 +140,7 @@ def show(rows: list[dict[str, Any]], preset: str) -> None:
         way = row["precision"] + (" compiled" if row["compiled"] else "")
         table.add_row(
             row["model"], way, str(row["batch"]), f"{row['rate']:,.1f}", f"{row['p50_ms']:,.2f}", f"{row['p95_ms']:,.2f}",
-            f"{row['flops'] / 1e9:,.2f}", f"{row['memory'] / 2**20:,.1f}", f"{row['to_released']:.2f}", f"{row['to_regression']:.2f}",
+            f"{row['flops'] / 1e9:,.2f}", f"{row['memory'] / 2**20:,.1f}", *("" if row[k] is None else f"{row[k]:.2f}" for k in ("to_released", "to_regression")),
         )  # fmt: skip
     Console(width=150).print(table)
 
@@ -153,10 +159,9 @@ def main() -> None:
     results = {"benchmark": "imagination", **record.about(device)}
     ways = [("float32", False), ("bf16", False), *([("bf16", True)] if options.compile else [])]
     batches = tuple(sorted({1, options.batch}))
-    try:
-        rows = run(PRESETS[options.preset](), batches, ways, device, options.seconds)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        parser.exit(2, f"not enough memory for preset {options.preset} at batch {options.batch}: {error}\n")
+    rows = run(PRESETS[options.preset](), batches, ways, device, options.seconds)
+    if not rows:
+        parser.exit(2, f"not enough memory for any model of preset {options.preset}\n")
     show(rows, options.preset)
     results |= {"preset": options.preset, "bf16_product": matmul_rate(device), "rows": rows}
     record.write(results, options.out)

@@ -203,7 +203,7 @@ def _imagination(name: str, result: Result) -> list[str]:
         way = r["precision"] + (", compiled" if r["compiled"] else "")
         return [
             r["model"], way, str(r["batch"]), f"{r['rate']:,.1f}", f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['flops'] / 1e9:.2f}",
-            f"{r['memory'] / 2**20:.1f}", f"{r['to_released']:.1f}", f"{r['to_regression']:.2f}",
+            f"{r['memory'] / 2**20:.1f}", *("" if r[k] is None else f"{r[k]:.2f}" for k in ("to_released", "to_regression")),
         ]  # fmt: skip
 
     return [

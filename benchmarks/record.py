@@ -30,6 +30,11 @@ def command(arguments: list[str]) -> str:
     return "python " + shlex.join(shown)
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory is what was missing; on a CPU PyTorch says so in the text alone."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 def write(results: dict[str, Any], out: Path | None) -> None:
     """As JSON, where a file is asked for."""
     if out:

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from foreact.presets import tiny
+from foreact.pretrained import TokenSpec
 
+TOKENS = TokenSpec(grid=(4, 4), channels=192, fingerprint="test@0", encoder="tiny", image_size=64)
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -48,6 +50,28 @@ def test_imagination_compares_every_variant_with_the_released_code_and_regressio
     assert one["flops"] < by["RLA-WM, 1 step", 3]["flops"] < by["RLA-WM, 30 steps", 3]["flops"]
     assert one["p50_ms"] <= one["p95_ms"]
     assert one["memory"] > by["RLA-WM, merged 2 x 2, 1 step", 1]["memory"] > 0
+
+
+def test_a_model_that_memory_is_too_small_for_is_said_and_left_out(monkeypatch, capsys):
+    import imagination
+
+    measured = imagination.measure
+
+    def measure(call, batch, device, *, seconds):
+        if batch == 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        return measured(call, batch, device, seconds=seconds)
+
+    monkeypatch.setattr(imagination, "measure", measure)
+    some = {k: v for k, v in imagination.variants(nano(), TOKENS).items() if k in ("RLA-WM, 1 step", "DINO-WM")}
+    monkeypatch.setattr(imagination, "variants", lambda preset, tokens: some)
+    rows = imagination.run(nano(), (1, 3), [("float32", False)], torch.device("cpu"), seconds=0.0)
+    assert [r["batch"] for r in rows] == [1, 1]
+    assert rows[0]["to_released"] is None
+    assert "not enough memory at batch 3" in capsys.readouterr().out
+    monkeypatch.setattr(imagination, "measure", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("another error")))
+    with pytest.raises(RuntimeError, match="another error"):
+        imagination.run(nano(), (1,), [("float32", False)], torch.device("cpu"), seconds=0.0)
 
 
 def test_training_measures_whole_steps_of_every_model():
