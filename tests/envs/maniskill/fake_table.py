@@ -54,7 +54,12 @@ class FakeTable:
             heading = moved / max(float(np.linalg.norm(moved)), 1e-9)
             gap = place - self.tool[:2]
             along = float(gap @ heading)
-            if name != "peg" and self.tool[2] < 0.06 and 0 < along < REACH and np.linalg.norm(gap - along * heading) < 0.03:
+            if (
+                name != "peg"
+                and self.tool[2] < 0.06
+                and 0 < along < REACH
+                and np.linalg.norm(gap - along * heading) < 0.03
+            ):
                 self.things[name] = place + heading * (REACH - along)
                 if name == "ball":
                     self.velocity[name] = moved
@@ -80,8 +85,9 @@ class FakeTable:
     def plan(self, seed: int) -> np.ndarray:
         """Straight to the goal in 30 frames, from behind."""
         self.reset(seed)
+        start = next(iter(self.things.values())) + np.array([0.1, 0.0])
         plan = np.zeros((30, len(self.robot.action_names)))
-        plan[:, SWAP[:2]] = np.linspace(next(iter(self.things.values())) + [0.1, 0.0], self.goal, 30)
+        plan[:, SWAP[:2]] = np.linspace(start, self.goal, 30)
         plan[:, 2] = 0.03
         return plan
 
@@ -92,8 +98,8 @@ class FakeTable:
         self.held = self.held and closed
         if self.held:
             self.things["peg"] = self.things["peg"] + moved
-            head, cube = self.things["peg"] + [0.12, 0.0], self.things["cube"]
-            if abs(head[1] - cube[1]) < 0.04 and -0.05 < head[0] - cube[0] + 0.02:
+            head, cube = self.things["peg"] + np.array([0.12, 0.0]), self.things["cube"]
+            if abs(head[1] - cube[1]) < 0.04 and head[0] > cube[0] - 0.07:
                 self.things["cube"] = np.array([max(cube[0], head[0] + 0.02), cube[1]])
 
     def _snapshot(self) -> Snapshot:
@@ -106,4 +112,3 @@ class FakeTable:
             goal=pose(*self.goal) if self.task.goal else None,
             success=bool(np.linalg.norm(first - self.goal) < GOAL_RADIUS[self.task.name]),
         )
-
