@@ -48,7 +48,17 @@ def test_dataset_has_the_promised_columns(recording):
 def test_movement_and_probes_find_the_poses(recording):
     data = LeRobotDataset(recording)
     assert object_positions(data, 0).shape == (data.episodes[0].length, 3)
-    assert [target.metric for target in find_poses(data)] == ["block_error_mm", "block_error_deg"]
+    block, turn, hand = find_poses(data)
+    assert [target.metric for target in (block, turn, hand)] == ["block_error_px", "block_error_deg", "agent_error_px"]
+    for target, column in ((block, "observation.object_pose"), (hand, "observation.tcp_pose")):
+        pixels, places = target.poses(data, 0), data.column(column, 0)[:, :3]
+        assert pixels.shape == (len(places), 2)
+        left, right = (
+            np.argmin(places[:, 1]),
+            np.argmax(places[:, 1]),
+        )  # the camera looks towards the arm, its y to the right
+        assert pixels[left, 0] <= pixels[right, 0]
+    assert np.ptp(hand.poses(data, 0)[:, 0]) > 0.5
 
 
 def test_row_t_is_what_frame_t_shows_and_action_t_leads_to_the_next():

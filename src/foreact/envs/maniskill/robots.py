@@ -1,4 +1,4 @@
-"""The arms of the papers, as data: joints, controllers and the place they stand at."""
+"""The arms of the papers, as data: joints, controllers, the place they stand at and the camera that sees them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from foreact.envs.maniskill.contract import Array
 RobotName = Literal["panda", "xarm6_robotiq", "ur_10e"]
 
 BASE = (-0.615, 0.0, 0.0)  # where all arms stand, metres, as in the papers
+EYE, TARGET, FIELD_OF_VIEW = (0.8, 0.0, 0.6), (-0.048, 0.0, 0.07), 1.0  # the papers' front lower camera
 QPOS_NOISE = 0.02  # of the first joint positions, radians, as in the papers
 
 

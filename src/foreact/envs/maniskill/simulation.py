@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +47,9 @@ class ManiSkill:
 
     def __init__(self, task: Task, robot: Robot, image_size: int) -> None:
         self._task, self._robot = task, robot
-        self._env = WORLDS[task.name](task=task, arm=robot, image_size=image_size)
+        with warnings.catch_warnings():  # gymnasium's remarks on the precision of ManiSkill's limits
+            warnings.simplefilter("ignore")
+            self._env = WORLDS[task.name](task=task, arm=robot, image_size=image_size)
         body = self._env.agent.robot._objs[0]
         self._kinematics = body.create_pinocchio_model()
         self._link = [link.name.endswith(robot.link) for link in body.links].index(True)

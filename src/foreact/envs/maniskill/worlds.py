@@ -20,10 +20,9 @@ from mani_skill.utils.scene_builder.table import TableSceneBuilder
 from mani_skill.utils.structs.pose import Pose
 
 from foreact.envs.maniskill.play import FEWEST, MOST, sample_place
-from foreact.envs.maniskill.robots import BASE, QPOS_NOISE, STICK, Robot
+from foreact.envs.maniskill.robots import BASE, EYE, FIELD_OF_VIEW, QPOS_NOISE, STICK, TARGET, Robot
 from foreact.envs.maniskill.tasks import Task
 
-EYE, TARGET, FIELD_OF_VIEW = (0.8, 0.0, 0.6), (-0.048, 0.0, 0.07), 1.0  # the papers' front lower camera
 POOL = 24  # shapes that exist; an episode shows some of them
 _PARKED = (3.0, -0.9)  # x and z of the others: on the floor behind the camera
 _THICK = 0.012  # radius of the UR10e's stick, metres
