@@ -113,7 +113,7 @@ def test_unseen_pushes_come_at_random_times_in_all_directions():
     assert np.abs((drawn[when] / speeds[:, None]).mean(axis=0)).max() < 0.25
 
 
-def test_the_uncertain_twin_is_the_same_until_the_first_push(monkeypatch):
+def test_the_uncertain_twin_has_the_same_actions_and_is_the_same_until_the_first_push():
     table = FakeTable("PokeCube", "panda")
     task, robot = choose("PokeCube", "panda")
     _, sure, _ = record_episode(table, task, robot, np.random.default_rng(7))
@@ -123,6 +123,8 @@ def test_the_uncertain_twin_is_the_same_until_the_first_push(monkeypatch):
     assert [name for name, _ in table.shoved] == ["cube"] * len(pushed)
     np.testing.assert_allclose([v for _, v in table.shoved], unsure["hidden.push"][pushed], rtol=1e-6)
     t = int(pushed[0])
+    np.testing.assert_array_equal(sure["action"], unsure["action"])
+    assert not np.allclose(sure["observation.object_pose"], unsure["observation.object_pose"])
     for key in sure:
         if key != "next.success":
             np.testing.assert_array_equal(sure[key][: t + 1], unsure[key][: t + 1])

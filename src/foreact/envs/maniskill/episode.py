@@ -36,9 +36,9 @@ def record_episode(
 ) -> Recorded:
     """Record one episode.
 
-    `next.success[t]` is whether the task was done after action t. With `uncertain`, an object is given a push that neither
-    picture nor actions foretell, every 15 to 45 frames, in any direction; `hidden.push[t]` is the velocity that it was
-    given between frames t and t + 1, else 0.
+    `next.success[t]` is whether the task was done after action t. With `uncertain`, an object is given a push every 15 to 45
+    frames, in any direction; `hidden.push[t]` is the velocity that it was given between frames t and t + 1, else 0. The
+    pushes are in no picture and in no action: the arm makes the moves of the same episode without them, as long as that took.
 
     Args:
         simulator: the world; it is reset first.
@@ -48,32 +48,64 @@ def record_episode(
         uncertain: whether unseen pushes happen.
     """
     seed, unseen = (int(number) for number in rng.integers(2**31, size=2))
-    plan = simulator.plan(seed) if task.manner(robot) == "planned" else None
-    now = simulator.reset(seed)
-    driver = _follow(plan) if plan is not None else _obey(simulator, POLICIES[task.name](rng, now))
-    shoves = unseen_pushes(np.random.default_rng(unseen), task.shove) if uncertain else None
-    off = rng.normal(0.0, OFF[bool(rng.random() < CLUMSY)])
-    frames: list[np.ndarray] = []
-    before: list[Snapshot] = []
-    rows: list[tuple[bool, Array, Array]] = []
-    action, end = next(driver), task.max_frames
-    while len(frames) < end:
-        applied = action + _imprecision(rng, off, arm=robot.arm, dims=len(action))
-        frames.append(simulator.frame())
-        before.append(now)
-        push = next(shoves) if shoves is not None else np.zeros(2)
+    take = _perform(simulator, task, robot, rng, seed, film=not uncertain)
+    if uncertain:
+        take = _repeat(simulator, task, np.random.default_rng(unseen), seed, take.actions)
+    return np.stack(take.frames), _columns(take, task, uncertain=uncertain), task.text
+
+
+class _Take:
+    """What is kept while an episode goes on; lists with one entry per frame."""
+
+    def __init__(self, simulator: Simulator, seed: int) -> None:
+        self.simulator, self.now = simulator, simulator.reset(seed)
+        self.frames: list[np.ndarray] = []
+        self.before: list[Snapshot] = []
+        self.actions: list[Array] = []
+        self.pushes: list[Array] = []
+        self.success: list[bool] = []
+
+    def go(self, action: Array, push: Array, whom: str, *, film: bool = True) -> None:
+        """One frame on."""
+        if film:
+            self.frames.append(self.simulator.frame())
+        self.before.append(self.now)
+        self.actions.append(action)
+        self.pushes.append(push)
         if push.any():
-            simulator.shove(_whom(task, now, rng), push)
-        now = simulator.step(applied)
-        rows.append((now.success, applied, push))
+            self.simulator.shove(whom, push)
+        self.now = self.simulator.step(action)
+        self.success.append(self.now.success)
+
+
+def _perform(
+    simulator: Simulator, task: Task, robot: Robot, rng: np.random.Generator, seed: int, *, film: bool
+) -> _Take:
+    """Follow the plan or the script, not quite precisely, until a moment after success or its end."""
+    plan = simulator.plan(seed) if task.manner(robot) == "planned" else None
+    take = _Take(simulator, seed)
+    driver = _follow(plan) if plan is not None else _obey(simulator, POLICIES[task.name](rng, take.now))
+    off = rng.normal(0.0, OFF[bool(rng.random() < CLUMSY)])
+    action, end = next(driver), task.max_frames
+    while len(take.actions) < end:
+        take.go(action + _imprecision(rng, off, arm=robot.arm, dims=len(action)), np.zeros(2), "", film=film)
         try:
-            action = driver.send(now)
-            going = not now.success and not _fell(task, now)
+            action = driver.send(take.now)
+            going = not take.now.success and not _fell(task, take.now)
         except StopIteration:
             going = False
         if not going:
-            end = min(end, max(len(frames) + LINGER, SHORTEST))
-    return np.stack(frames), _columns(before, rows, task, uncertain=uncertain), task.text
+            end = min(end, max(len(take.actions) + LINGER, SHORTEST))
+    return take
+
+
+def _repeat(simulator: Simulator, task: Task, rng: np.random.Generator, seed: int, actions: list[Array]) -> _Take:
+    """The same episode and actions again, with unseen pushes."""
+    pushes = unseen_pushes(rng, task.shove)
+    take = _Take(simulator, seed)
+    for action in actions:
+        take.go(action, next(pushes), _whom(task, take.now, rng))
+    return take
 
 
 def unseen_pushes(rng: np.random.Generator, speeds: tuple[float, float]) -> Iterator[Array]:
@@ -120,19 +152,16 @@ def _fell(task: Task, now: Snapshot) -> bool:
     return any(now.objects[name][2] < -0.1 for name in task.objects)
 
 
-def _columns(
-    before: list[Snapshot], rows: list[tuple[bool, Array, Array]], task: Task, *, uncertain: bool
-) -> dict[str, np.ndarray]:
+def _columns(take: _Take, task: Task, *, uncertain: bool) -> dict[str, np.ndarray]:
     """Columns (T, D) float32 of `columns_of`."""
-    success, actions, pushes = zip(*rows, strict=True)
     columns = {
-        STATE: [snapshot.joints for snapshot in before],
-        OBJECT: _object_poses(before, task),
-        TOOL: [snapshot.tool for snapshot in before],
-        ACTION: actions,
-        SUCCESS: np.array(success)[:, None],
+        STATE: [snapshot.joints for snapshot in take.before],
+        OBJECT: _object_poses(take.before, task),
+        TOOL: [snapshot.tool for snapshot in take.before],
+        ACTION: take.actions,
+        SUCCESS: np.array(take.success)[:, None],
     }
-    columns |= {SHOVE: pushes} if uncertain else {}
+    columns |= {SHOVE: take.pushes} if uncertain else {}
     return {key: np.asarray(values, dtype=np.float32) for key, values in columns.items()}
 
 
