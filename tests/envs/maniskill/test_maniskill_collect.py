@@ -1,12 +1,15 @@
 """Recordings of ManiSkill's tasks, with a fake table in its place: what is kept, resume, unseen pushes, refusals."""
 
+import io
 import sys
 
 import numpy as np
 import pytest
 from fake_table import SWAP, FakeTable
+from rich.console import Console
 
 from foreact.cli import main
+from foreact.data.inspect import inspect_dataset, render_inspection
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.movement import object_positions
 from foreact.envs.maniskill import episode as episodes_room
@@ -43,6 +46,17 @@ def test_dataset_has_the_promised_columns(recording):
         for column, width in dims.items():
             assert data.column(column, episode).shape == (data.episodes[episode].length, width)
         assert set(np.unique(data.column("next.success", episode))) <= {0.0, 1.0}
+
+
+def test_inspect_counts_successes(recording, two_camera_dataset):
+    data = LeRobotDataset(recording)
+    done = sum(data.column("next.success", episode).any() for episode in range(3))
+    inspection = inspect_dataset(data)
+    assert inspection.successes == done
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(render_inspection(inspection))
+    assert f"{done} of 3 episodes" in console.export_text()
+    assert inspect_dataset(LeRobotDataset(two_camera_dataset)).successes is None
 
 
 def test_movement_and_probes_find_the_poses(recording):
