@@ -59,7 +59,7 @@ class ManiSkill:
 
     def reset(self, seed: int) -> Snapshot:
         """See `Simulator`."""
-        self._env.reset(seed=seed)
+        self._rebuild(seed)
         snapshot = self._snapshot()
         self._target = snapshot.joints.copy()
         return snapshot
@@ -110,10 +110,14 @@ class ManiSkill:
             actions.append(np.asarray(action, dtype=np.float64))
             return self._env.step(action)
 
-        listening = SimpleNamespace(reset=self._env.reset, step=step, unwrapped=self._env)
+        listening = SimpleNamespace(reset=self._rebuild, step=step, unwrapped=self._env)
         with contextlib.redirect_stdout(open(os.devnull, "w")):  # its planner prints
             solve(listening, seed=seed)
         return np.stack(actions or [self._stay()])  # no way found: the arm stays where it is
+
+    def _rebuild(self, seed: int) -> None:
+        """A scene built anew: the physics' memory of earlier contacts would change what happens."""
+        self._env.reset(seed=seed, options={"reconfigure": True})
 
     def _stay(self, opening: float = 1.0) -> Array:
         """The action that holds the latest joint targets."""
