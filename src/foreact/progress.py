@@ -31,7 +31,12 @@ class OnProgress(Protocol):
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s", style="cyan")
+        return Text("" if speed is None else rate(speed, task.fields["unit"]), style="cyan")
+
+
+def rate(speed: float, unit: str) -> str:
+    """`speed` units per second as people say it: per minute where it is slow."""
+    return f"{speed:,.1f} {unit}/s" if speed >= 1 else f"{60 * speed:,.1f} {unit}/min"
 
 
 @contextmanager

@@ -12,42 +12,56 @@ import tyro
 from foreact.progress import bar
 
 PresetName = Literal["tiny", "small", "paper"]
+ManiSkillTask = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
+ManiSkillRobot = Literal["panda", "xarm6_robotiq", "ur_10e"]
 Model = Literal["encoder", "rla", "univla", "adaworld", "lawm", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
 
 
 def collect(
-    simulator: tyro.conf.Positional[Literal["pusht"]],
+    simulator: tyro.conf.Positional[Literal["pusht", "maniskill"]],
     out: Path,
     episodes: int = 200,
     seed: int = 0,
     image_size: int = 128,
-    look: Literal["default", "unseen"] = "default",
+    look: Literal["default", "unseen"] | None = None,
+    task: ManiSkillTask | None = None,
+    robot: ManiSkillRobot | None = None,
+    uncertain: bool = False,
     workers: int | None = None,
 ) -> None:
     """Record episodes in a simulator; run again to go on after an interruption.
 
     Args:
-        simulator: pusht is gym-pusht's Push-T with a scripted pusher that pushes, wanders and plays.
+        simulator: pusht is gym-pusht's Push-T with a scripted pusher that pushes, wanders and plays; maniskill are the
+            papers' arms and tasks, in an environment of its own (requirements/maniskill.txt).
         out: folder of the LeRobot dataset.
         episodes: how many to record.
         seed: of everything random; the same seed gives the same episodes.
         image_size: side of the square pictures, in pixels.
-        look: unseen has other colours and an L for a block, to see what a model does with a scene it was not trained on.
+        look: pusht: unseen has other colours and an L for a block, to see what a model does with a scene it was not
+            trained on.
+        task: maniskill: what the arm does.
+        robot: maniskill: which arm.
+        uncertain: maniskill: objects get unseen pushes at random times, so that the future is truly uncertain.
         workers: processes that simulate; one per core if not given. The episodes do not depend on it.
     """
-    from foreact.envs.pusht import collect_pusht
+    from foreact.envs.collect import CollectRequest, run_collect
 
     workers = workers or min(os.cpu_count() or 1, 8)
-    with bar("record Push-T", "episodes") as on_progress:
-        collect_pusht(
-            out,
-            episodes=episodes,
-            seed=seed,
-            image_size=image_size,
-            look=look,
-            workers=workers,
-            on_progress=on_progress,
-        )
+    request = CollectRequest(
+        simulator=simulator,
+        out=out,
+        episodes=episodes,
+        seed=seed,
+        image_size=image_size,
+        look=look,
+        task=task,
+        robot=robot,
+        uncertain=uncertain,
+        workers=workers,
+    )
+    with bar(f"record {task or 'Push-T'}", "episodes") as on_progress:
+        run_collect(request, on_progress)
     print(f"{out}: {episodes} episodes. Next: foreact inspect {out}")
 
 

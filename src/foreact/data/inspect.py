@@ -16,6 +16,7 @@ from foreact.data.defects import DefectFinder, data_columns, finite_actions
 from foreact.data.lerobot import ACTION, LeRobotDataset
 from foreact.errors import ForeactError
 
+SUCCESS = "next.success"  # LeRobot's name
 __all__ = ["DimensionRange", "Inspection", "contact_sheet", "inspect_dataset", "render_inspection"]
 
 
@@ -41,6 +42,7 @@ class Inspection:
         tasks: text -> episodes.
         cameras: full name -> height and width.
         columns: feature -> dimensions, without counters such as the timestamp.
+        successes: episodes in which the task was done at some time; None if the column `next.success` is not there.
         actionless: episodes without actions; None if that cannot be read.
         actions: ranges over all finite action rows, per dimension; empty if there are none.
         defects: everything that is wrong, each with episode and place.
@@ -53,6 +55,7 @@ class Inspection:
     tasks: dict[str, int]
     cameras: dict[str, tuple[int, int]]
     columns: dict[str, int]
+    successes: int | None
     actionless: int | None
     actions: tuple[DimensionRange, ...]
     defects: tuple[str, ...]
@@ -84,6 +87,7 @@ def inspect_dataset(dataset: LeRobotDataset, on_progress: Callable[[int, int], N
         tasks=dict(Counter(episode.task for episode in dataset.episodes)),
         cameras={camera: dataset.shape_of(camera) for camera in dataset.cameras},
         columns={key: len(dataset.names_of(key)) for key in data_columns(dataset)},
+        successes=_successes(dataset),
         actionless=actionless,
         actions=actions,
         defects=tuple(finder.found),
@@ -115,6 +119,8 @@ def _summary(inspection: Inspection) -> Table:
         table.add_row("column", f"{escape(key)}, {dims} dimension{'' if dims == 1 else 's'}")
     for task, episodes in sorted(inspection.tasks.items(), key=lambda item: -item[1])[:20]:
         table.add_row("task", f"{escape(task) or '(no text)'}: {episodes} episodes")
+    if inspection.successes is not None:
+        table.add_row("success", f"{inspection.successes} of {len(lengths)} episodes")
     if len(inspection.tasks) > 20:
         table.add_row("task", f"and {len(inspection.tasks) - 20} more")
     return table
@@ -133,6 +139,15 @@ def _action_table(inspection: Inspection) -> Table:
     for dim in inspection.actions:
         table.add_row(escape(dim.name), *(f"{value:.4g}" for value in (dim.low, dim.mean, dim.high, dim.std)))
     return table
+
+
+def _successes(dataset: LeRobotDataset) -> int | None:
+    if SUCCESS not in dataset.features:
+        return None
+    try:
+        return sum(bool(np.any(dataset.column(SUCCESS, episode.index))) for episode in dataset.episodes)
+    except ForeactError:  # One of the defects already.
+        return None
 
 
 def _ranges(dataset: LeRobotDataset) -> tuple[DimensionRange, ...]:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from foreact.data.lerobot import LeRobotDataset
-from foreact.data.writer import LeRobotWriter
 from foreact.envs.pusher import ORBIT, Array, ScriptedPusher, centre_of
 from foreact.envs.pusht_look import DEFAULT, LOOKS, PushTLook
+from foreact.envs.recording import OnRecorded, Recorded, Studio
 from foreact.errors import ForeactError
-from foreact.pretrained import write_atomically
 
 if TYPE_CHECKING:
     from foreact.envs.pusht_env import PushT
@@ -38,9 +31,6 @@ TASKS = {
     "push": "push the T-shaped block around",
     "play": "play around the T-shaped block",
 }
-Recorded = tuple[np.ndarray, dict[str, np.ndarray], str]
-"""Frames, columns and task of an episode."""
-RECIPE_FILE = "collection.json"
 SHORTEST = 50  # frames; a 30-step rollout and a choice of starts fit
 
 
@@ -53,7 +43,7 @@ def collect_pusht(
     max_steps: int = 70,
     look: LookName = "default",
     workers: int = 1,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnRecorded | None = None,
 ) -> None:
     """Record `episodes` Push-T episodes of 50 to `max_steps` frames at 10 frames/s as a LeRobot dataset.
 
@@ -74,21 +64,17 @@ def collect_pusht(
         raise ForeactError(
             f"cannot record {episodes} episodes of {max_steps} steps at {image_size} pixels: needs at least 1, 2 and 16"
         )
-    out = Path(out)
     make_pusht(image_size)  # says what is missing, before anything is written
-    recipe = {"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps, "look": look}
-    if _finished(out, recipe, episodes):
-        return
-    cameras = {CAMERA: (image_size, image_size)}
-    with LeRobotWriter(out, fps=FPS, cameras=cameras, columns=COLUMNS, robot_type="pusht") as writer:
-        if writer.episodes_written > episodes:
-            raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
-        write_atomically(out / RECIPE_FILE, (json.dumps(recipe) + "\n").encode())
-        jobs = [(look, image_size, seed, index, max_steps) for index in range(writer.episodes_written, episodes)]
-        for frames, columns, task in _in_order(_record_numbered, jobs, workers):
-            writer.add_episode({CAMERA: frames}, columns, task)
-            if on_progress is not None:
-                on_progress(writer.episodes_written, episodes)
+    studio = Studio(
+        recipe={"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps, "look": look},
+        camera=CAMERA,
+        image_size=image_size,
+        fps=FPS,
+        columns=COLUMNS,
+        robot_type="pusht",
+    )
+    record = partial(_record_numbered, look, image_size, seed, max_steps)
+    studio.record(Path(out), episodes, record, workers=workers, on_progress=on_progress)
 
 
 def make_pusht(image_size: int, look: PushTLook = DEFAULT) -> PushT:
@@ -128,30 +114,8 @@ def record_episode(env: PushT, rng: np.random.Generator, max_steps: int) -> Reco
     return np.stack(frames), dict(zip(COLUMNS, columns, strict=True)), TASKS[pusher.manner]
 
 
-def _record_numbered(look: LookName, image_size: int, seed: int, index: int, max_steps: int) -> Recorded:
+def _record_numbered(look: LookName, image_size: int, seed: int, max_steps: int, index: int) -> Recorded:
     return record_episode(make_pusht(image_size, LOOKS[look]), np.random.default_rng((seed, index)), max_steps)
-
-
-def _in_order(work: Callable[..., Recorded], jobs: list[tuple[Any, ...]], workers: int) -> Iterator[Recorded]:
-    """Results of all jobs, in their order; at most two per worker wait in memory."""
-    if workers == 1 or len(jobs) < 2:
-        yield from (work(*job) for job in jobs)
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
-    waiting: deque[Future[Recorded]] = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(work, *job))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _initial_state(rng: np.random.Generator) -> Array:
@@ -160,16 +124,3 @@ def _initial_state(rng: np.random.Generator) -> Array:
         agent, block = rng.uniform(50, 450, 2), np.append(rng.uniform(130, 380, 2), rng.uniform(-np.pi, np.pi))
         if np.linalg.norm(agent - centre_of(block)) > ORBIT:
             return np.concatenate([agent, block])
-
-
-def _finished(out: Path, recipe: dict[str, Any], episodes: int) -> bool:
-    """Whether `out` holds this very recording; refuses one that was made in another way."""
-    path = out / RECIPE_FILE
-    if path.exists() and path.read_text() != json.dumps(recipe) + "\n":
-        raise ForeactError(f"{out} holds a recording made with {path.read_text().strip()}: use another --out")
-    if not path.exists() or not (out / "meta" / "info.json").exists():
-        return False
-    there = len(LeRobotDataset(out).episodes)
-    if there != episodes:
-        raise ForeactError(f"{out} is finished with {there} episodes, not {episodes}: use another --out")
-    return True

@@ -1,7 +1,7 @@
 """What the state probe is asked for: object and agent poses, found in a dataset's columns.
 
 Push-T: block and agent in pixels of the simulator's 512 x 512 window, whatever the size of the recorded pictures.
-ManiSkill with the Panda, seen by the papers' camera: object and hand in pixels of the recorded picture, by projection.
+ManiSkill's arms, seen by the papers' camera: object and hand in pixels of the recorded picture, by projection.
 Other datasets with an object pose: its position in millimetres. Any other float column can be named.
 """
 
@@ -14,12 +14,15 @@ from typing import Literal
 import numpy as np
 
 from foreact.data.lerobot import LeRobotDataset
+from foreact.envs.maniskill.robots import BASE, EYE, FIELD_OF_VIEW, ROBOTS, TARGET
 from foreact.errors import ForeactError
 
 Unit = Literal["px", "deg", "mm", ""]
 
 OBJECT_POSE = "observation.object_pose"
 STATE = "observation.state"
+TOOL_POSE = "observation.tcp_pose"
+POSE = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 PUSHT_BLOCK = "observation.environment_state"
 
 
@@ -90,7 +93,7 @@ class Camera:
 
 
 CAMERAS = {
-    "maniskill-front-lower": Camera(eye=(0.8, 0.0, 0.6), target=(-0.048, 0.0, 0.07), field_of_view=1.0),
+    "maniskill-front-lower": Camera(eye=EYE, target=TARGET, field_of_view=FIELD_OF_VIEW),
 }
 """`maniskill-front-lower` is the papers' camera; checked against recordings by drawing the projected poses."""
 
@@ -174,7 +177,7 @@ def _pusht(dataset: LeRobotDataset) -> list[PoseTarget]:
 
 
 def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
-    if _names(dataset, OBJECT_POSE) != ["x", "y", "z", "qw", "qx", "qy", "qz"]:
+    if _names(dataset, OBJECT_POSE) != POSE:
         return []
     turn = PoseTarget(
         name="block",
@@ -184,8 +187,8 @@ def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
         about="block: turn about the vertical; cubes look alike every 90 degrees",
     )
     height, width = dataset.image_shape
-    panda = dataset.robot_type == "panda" and [*_names(dataset, STATE)][:1] == ["panda_joint1"]
-    if not (panda and dataset.camera.endswith("front") and height == width):
+    hand_in_space = _hand(dataset)
+    if hand_in_space is None or not (dataset.camera.endswith("front") and height == width):
         position = PoseTarget(
             name="block",
             unit="mm",
@@ -194,13 +197,12 @@ def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
         )
         return [position, turn]
     camera = CAMERAS["maniskill-front-lower"]
-    base = np.array([-0.615, 0.0, 0.0])  # where ManiSkill puts the robot
 
     def block(data: LeRobotDataset, episode: int) -> np.ndarray:
         return camera.project(data.column(OBJECT_POSE, episode)[:, :3].astype(np.float64), height)
 
     def hand(data: LeRobotDataset, episode: int) -> np.ndarray:
-        return camera.project(base + panda_hand(data.column(STATE, episode).astype(np.float64)), height)
+        return camera.project(hand_in_space(data, episode), height)
 
     picture = f"pixels of the {width} x {height} picture, projected through the camera maniskill-front-lower"
     return [
@@ -208,6 +210,16 @@ def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
         turn,
         PoseTarget(name="agent", unit="px", read=hand, about=f"agent: fingertips in {picture}"),
     ]
+
+
+def _hand(dataset: LeRobotDataset) -> Callable[[LeRobotDataset, int], np.ndarray] | None:
+    """Where the hand of one of ManiSkill's arms is, (T, 3) metres in the world; None for other robots."""
+    if dataset.robot_type in ROBOTS and _names(dataset, TOOL_POSE) == POSE:
+        return _reader(TOOL_POSE, slice(0, 3))
+    if dataset.robot_type == "panda" and _names(dataset, STATE)[:1] == ["panda_joint1"]:
+        joints = _reader(STATE)
+        return lambda data, episode: np.array(BASE) + panda_hand(joints(data, episode))
+    return None
 
 
 def _names(dataset: LeRobotDataset, column: str) -> list[str]:

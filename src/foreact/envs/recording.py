@@ -1,0 +1,121 @@
+"""What recordings in all simulators share: numbered episodes, written in order, resumed, never mixed with another recording."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.writer import LeRobotWriter
+from foreact.errors import ForeactError
+from foreact.pretrained import write_atomically
+
+Recorded = tuple[np.ndarray, dict[str, np.ndarray], str]
+"""Frames (T, H, W, 3) uint8, columns {name: (T, D) float32} and task of an episode."""
+OnRecorded = Callable[[int, int], None]
+"""Called with (episodes recorded, episodes)."""
+
+RECIPE_FILE = "collection.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """What all episodes of a recording share.
+
+    Attributes:
+        recipe: everything that decides the episodes, as JSON; a folder keeps to one recipe.
+        camera: full name of the camera.
+        image_size: side of the square frames, pixels.
+        fps: frames per second.
+        columns: feature -> names of its dimensions.
+        robot_type: name of the robot.
+    """
+
+    recipe: Mapping[str, Any]
+    camera: str
+    image_size: int
+    fps: int
+    columns: Mapping[str, Sequence[str]]
+    robot_type: str
+
+    def record(
+        self,
+        out: Path,
+        episodes: int,
+        record: Callable[[int], Recorded],
+        *,
+        workers: int = 1,
+        on_progress: OnRecorded | None = None,
+    ) -> None:
+        """Record what is missing of `episodes` into the LeRobot dataset `out`; a finished recording is left as it is.
+
+        Args:
+            out: the dataset's folder.
+            episodes: how many in all.
+            record: an episode by its number alone; can be pickled where there are several workers.
+            workers: processes that simulate.
+            on_progress: called after each episode.
+
+        Raises:
+            ForeactError: `out` holds something else, or more episodes.
+        """
+        if self._finished(out, episodes):
+            return
+        cameras = {self.camera: (self.image_size, self.image_size)}
+        with LeRobotWriter(
+            out, fps=self.fps, cameras=cameras, columns=self.columns, robot_type=self.robot_type
+        ) as writer:
+            if writer.episodes_written > episodes:
+                raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
+            write_atomically(out / RECIPE_FILE, self._described.encode())
+            for frames, columns, task in _in_order(record, range(writer.episodes_written, episodes), workers):
+                writer.add_episode({self.camera: frames}, columns, task)
+                if on_progress is not None:
+                    on_progress(writer.episodes_written, episodes)
+
+    @property
+    def _described(self) -> str:
+        return json.dumps(self.recipe) + "\n"
+
+    def _finished(self, out: Path, episodes: int) -> bool:
+        """Whether `out` holds this very recording; refuses one that was made in another way."""
+        path = out / RECIPE_FILE
+        if path.exists() and path.read_text() != self._described:
+            raise ForeactError(f"{out} holds a recording made with {path.read_text().strip()}: use another --out")
+        if not path.exists() or not (out / "meta" / "info.json").exists():
+            return False
+        there = len(LeRobotDataset(out).episodes)
+        if there != episodes:
+            raise ForeactError(f"{out} is finished with {there} episodes, not {episodes}: use another --out")
+        return True
+
+
+def _in_order(record: Callable[[int], Recorded], numbers: Sequence[int], workers: int) -> Iterator[Recorded]:
+    """All numbered episodes, in their order; at most two per worker wait in memory."""
+    if workers == 1 or len(numbers) < 2:
+        yield from map(record, numbers)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+    waiting: deque[Future[Recorded]] = deque()
+    try:
+        for number in numbers:
+            waiting.append(pool.submit(record, number))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
