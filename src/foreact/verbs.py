@@ -12,7 +12,10 @@ import tyro
 from foreact.progress import bar
 
 PresetName = Literal["tiny", "small", "paper"]
-Model = Literal["encoder", "rla", "univla", "adaworld", "lawm", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
+Model = Literal[
+    "encoder", "rla", "univla", "adaworld", "lawm",
+    "rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion", "image-decoder",
+]  # fmt: skip
 
 
 def collect(
@@ -75,7 +78,7 @@ def train(
     """Train a model on recordings; run again with the same --out to go on where it stopped.
 
     Args:
-        model: what to train. rla-wm needs a trained rla, pictures need an image-decoder, adaworld sees pixels.
+        model: what to train. rla-wm needs a trained rla, pictures need an image-decoder, adaworld and video-diffusion see pixels.
         data: a LeRobot dataset.
         out: folder of the run: model, log.jsonl, TensorBoard files, checkpoints.
         preset: sizes and training recipe.

@@ -61,7 +61,12 @@ def world_model_task(
         )
     model.normalise.fit(mean, std)
     batches = PairBatches(
-        recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=model.config.horizon
+        recordings,
+        sampling,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        horizon=model.config.horizon,
+        clip_stride=model.clip_stride,
     )
     model.fit(*_some_pairs(batches))
     return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))

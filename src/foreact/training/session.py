@@ -27,8 +27,9 @@ from foreact.training.recipes import encoder_task, image_decoder_task, latent_ac
 from foreact.training.recordings import Recordings
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
 
-WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae")
+WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion")
 LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm")
+SEE_PIXELS = ("adaworld", "video-diffusion")
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
@@ -62,7 +63,7 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         ForeactError: bad input; see the parts.
     """
     recipe = preset(request.preset)
-    usual = "pixels" if request.model == "adaworld" else recipe.encoder
+    usual = "pixels" if request.model in SEE_PIXELS else recipe.encoder
     recipe = replace(recipe, encoder=request.encoder or usual, image_size=request.image_size or recipe.image_size)
     if request.latent is not None:
         recipe = _with_latent(recipe, request)
@@ -169,7 +170,8 @@ def _with_latent(recipe: Preset, request: TrainRequest) -> Preset:
 
 def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:
     shared = dict.fromkeys(WORLD_MODELS, "world_model") | dict.fromkeys(LATENT_ACTIONS, "rla")
-    name = shared.get(request.model, request.model.replace("-", "_"))
+    own = request.model.replace("-", "_")
+    name = own if hasattr(recipe, f"train_{own}") else shared[request.model]
     config: TrainConfig = getattr(recipe, f"train_{name}")
     changed = replace(config, **request.overrides)
     if changed.steps < 1 or changed.batch_size < 1 or changed.learning_rate <= 0:
