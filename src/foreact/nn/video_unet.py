@@ -21,6 +21,9 @@ _TAPS = 3  # frames that a convolution over time sees
 class VideoUNet(nn.Module):
     """Levels of residual stages, each half as fine as the one before, and the way back; attention at all but the finest.
 
+    The first `outputs` channels of the input also go around it, each times a factor that the frame's embedding gives: noise has as
+    many dimensions as a frame, and a network whose finest level is narrower than that could not tell it.
+
     Args:
         inputs: channels that come in.
         outputs: channels that come out; zero at initialisation.
@@ -44,7 +47,9 @@ class VideoUNet(nn.Module):
             width = wide
         self.middle = Stage(width, width, embedding, attends=True)
         self.norm, self.out = group_norm(widths[0]), nn.Conv2d(widths[0], outputs, 3, padding=1)
+        self.around = nn.Linear(embedding, outputs)
         zero(self.out)
+        zero(self.around)
 
     def forward(self, x_BTChw: Tensor, embedding_BTD: Tensor, past: Past | None = None) -> Tensor:
         """(B, T, inputs, h, w) -> (B, T, outputs, h, w); with a past, the frames that come after it."""
@@ -58,7 +63,9 @@ class VideoUNet(nn.Module):
                 finer = F.interpolate(x.flatten(0, 1), scale_factor=2.0).unflatten(0, x.shape[:2])
                 x = _frame_by_frame(self.refine[level - 1], finer)
             x = stages(torch.cat([x, skips.pop()], dim=2), embedding_BTD, past)
-        return _frame_by_frame(self.out, F.silu(_frame_by_frame(self.norm, x)))
+        factors = self.around(F.silu(embedding_BTD))
+        around = factors[..., None, None] * x_BTChw[:, :, : factors.shape[2]]
+        return _frame_by_frame(self.out, F.silu(_frame_by_frame(self.norm, x))) + around
 
 
 class _Level(nn.Module):
