@@ -95,7 +95,7 @@ class Preset:
     @property
     def train_video_diffusion(self) -> TrainConfig:
         """As the other world models, by AdamW: Muon's larger steps are for the matrices of transformers."""
-        slower = min(self.train_world_model.learning_rate, 1e-3)
+        slower = min(self.train_world_model.learning_rate, 3e-3)
         return replace(self.train_world_model, optimizer="adamw", learning_rate=slower)
 
     def rla(self, tokens: TokenSpec, *, variant: Variant = "paper") -> RLAConfig:

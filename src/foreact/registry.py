@@ -19,6 +19,7 @@ MODELS = {
     "fm_wm": "foreact.world_models.fm_wm:FMWMConfig",
     "rae": "foreact.world_models.rae:RAEConfig",
     "video_diffusion": "foreact.world_models.video_diffusion:VideoDiffusionConfig",
+    "pretrained_video": "foreact.world_models.pretrained_video:PretrainedVideoConfig",
 }
 
 

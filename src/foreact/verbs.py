@@ -65,6 +65,7 @@ def train(
     image_size: int | None = None,
     variant: Literal["paper", "released"] = "paper",
     latent: str | None = None,
+    pretrained: str | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -88,6 +89,8 @@ def train(
         image_size: side of the square frames that the encoder sees; the preset's by default.
         variant: networks of rla and rla-wm as the paper or as its released code has them.
         latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
+        pretrained: for video-diffusion: start from a video model's weights, a diffusers folder or Hub id of Stable Video
+            Diffusion (needs foreact[video]); from scratch by default.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -117,6 +120,7 @@ def train(
             overrides={k: v for k, v in given.items() if v is not None},
             cache=cache,
             no_cache=no_cache,
+            pretrained=pretrained,
         ),
         bar,
     )
@@ -312,7 +316,7 @@ def benchmark(
         study: world-models compares them on a dataset; coin-world in a small scene whose right answers are known.
         out: folder of the runs and of results.json.
         seeds: training seeds per model.
-        models: which ones; all by default.
+        models: which ones, by their names in foreact train; all by default. The coin world has fm-wm-trap besides.
         data: world-models: a LeRobot dataset.
         preset: world-models: sizes and recipes.
         image_size: world-models: of the frames; the preset's by default.

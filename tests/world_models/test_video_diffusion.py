@@ -10,8 +10,8 @@ from foreact.contracts import Batch
 from foreact.encoders.pixels import PixelEncoder
 from foreact.errors import ForeactError
 from foreact.nn.past import Past
-from foreact.pretrained import TokenSpec, load_model, meta_build
 from foreact.presets import PRESETS
+from foreact.pretrained import TokenSpec, load_model, meta_build
 from foreact.world_models.video_diffusion import VideoDiffusionConfig
 
 A, H = 3, 7

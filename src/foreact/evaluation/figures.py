@@ -25,6 +25,7 @@ NAMES = {
     "fm_wm_trap": "FM-WM that sees its source",
     "rae": "RAE",
     "video_diffusion": "video diffusion (Vid2World-style)",
+    "pretrained_video": "video diffusion (pre-trained)",
     "persistence": "persistence",
     "oracle": "oracle",
     "true_tokens": "true tokens",

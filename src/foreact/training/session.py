@@ -20,12 +20,14 @@ from foreact.encoders.loading import load_encoder
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, preset
-from foreact.pretrained import find_beside
+from foreact.pretrained import ModelConfig, find_beside
 from foreact.progress import OnProgress
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.training.recipes import encoder_task, image_decoder_task, latent_action_task, world_model_task
 from foreact.training.recordings import Recordings
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from foreact.world_models.base import PretrainedWorldModel
+from foreact.world_models.video_diffusion import VideoModelConfig
 
 WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion")
 LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm")
@@ -50,6 +52,7 @@ class TrainRequest:
     overrides: dict[str, Any]
     cache: Path | None
     no_cache: bool
+    pretrained: str | None = None
 
 
 def run_training(request: TrainRequest, bar: Bar) -> None:
@@ -67,6 +70,8 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
     recipe = replace(recipe, encoder=request.encoder or usual, image_size=request.image_size or recipe.image_size)
     if request.latent is not None:
         recipe = _with_latent(recipe, request)
+    if request.pretrained is not None and request.model != "video-diffusion":
+        raise ForeactError(f"--pretrained is a choice of video-diffusion; {request.model} is trained from scratch")
     config = _train_config(recipe, request)
     torch.manual_seed(config.seed)
     if request.model == "encoder":
@@ -155,6 +160,13 @@ def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
     return found[0]
 
 
+def _start_from(source: str, config: ModelConfig) -> PretrainedWorldModel:
+    from foreact.world_models.pretrained_video import PretrainedVideo
+
+    assert isinstance(config, VideoModelConfig)
+    return PretrainedVideo.start_from(source, config)
+
+
 def _load_rla(request: TrainRequest) -> RLA:
     return RLA.from_pretrained(request.rla or the_one_beside(request.out, "rla", flag="--rla"))
 
@@ -190,7 +202,8 @@ def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings
     recordings.require_actions()
     action_dim = recordings.dataset.action_dim or 0
     if rla is None:
-        baseline = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim).build()
+        rival = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim)
+        baseline = rival.build() if request.pretrained is None else _start_from(request.pretrained, rival)
         return world_model_task(baseline, recordings, recipe.pairs, config, request.out)
     world_model = recipe.rla_wm(rla.config, action_dim, variant=request.variant).build()
     world_model.rla.load_state_dict(rla.state_dict())
