@@ -196,7 +196,7 @@ def test_latents_are_standardised_per_dimension_and_come_back():
 
 @ALL
 def test_actions_are_standardised_with_the_fitted_statistics(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
     expected = model.predict(tokens, actions, lengths, seeded())
     model.normalise.fit(torch.full((A,), 10.0), torch.full((A,), 4.0))
     torch.testing.assert_close(
@@ -206,7 +206,7 @@ def test_actions_are_standardised_with_the_fitted_statistics(config):
 
 @ALL
 def test_chunks_of_another_shape_are_refused(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
     with pytest.raises(ValueError, match="pad chunks to the horizon"):
         model.predict(tokens, actions[:, :5], lengths, seeded())
 
