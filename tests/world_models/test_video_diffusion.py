@@ -1,6 +1,7 @@
 """Video diffusion: no look ahead, own noise levels, guidance, frames kept in mind, bad input; and that it learns to follow actions."""
 
 import dataclasses
+import sys
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from foreact.errors import ForeactError
 from foreact.nn.past import Past
 from foreact.presets import PRESETS
 from foreact.pretrained import TokenSpec, load_model, meta_build
+from foreact.world_models.pretrained_video import PretrainedVideo
 from foreact.world_models.video_diffusion import VideoDiffusionConfig
 
 A, H = 3, 7
@@ -136,6 +138,12 @@ def test_features_sizes_that_do_not_divide_and_pairs_without_clips_are_refused()
     tokens, actions, lengths = chunk()
     with pytest.raises(ValueError, match="learns from clips"):
         CONFIG.build().loss(Batch(tokens_t=tokens, tokens_th=tokens, lengths=lengths, actions=actions), seeded())
+
+
+def test_pretrained_weights_without_diffusers_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(ForeactError, match=r"pip install 'foreact\[video\]'"):
+        PretrainedVideo.start_from("somewhere", CONFIG)
 
 
 def test_it_learns_to_follow_actions():
