@@ -25,6 +25,8 @@ class Batch:
         tokens_th: s_{t+h}, (B, N, C).
         lengths: h of each pair, (B,) int64.
         actions: a_{t:t+h} in the data's units, padded to (B, H, A); None for actionless videos.
+        clip: frames after every `stride` actions up to s_{t+h}, which is repeated from there on, as tokens (B, K, N, C) for
+            models that learn from clips; K may be what the longest chunk of the batch needs.
         shard: which part of the step's batch this is, and of how many.
     """
 
@@ -32,6 +34,7 @@ class Batch:
     tokens_th: Tensor
     lengths: Tensor
     actions: Tensor | None = None
+    clip: Tensor | None = None
     shard: tuple[int, int] = (0, 1)
 
     def require_actions(self) -> Tensor:

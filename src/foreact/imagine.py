@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from foreact.contracts import Encoder
+from foreact.contracts import Encoder, ImageDecoder
 from foreact.decoders.unet import UNetDecoder
 from foreact.encoders.loading import load_encoder
+from foreact.encoders.pixels import PixelDecoder, are_pixels
 from foreact.errors import ForeactError
 from foreact.pretrained import find_beside, load_model
 from foreact.world_models.base import PretrainedWorldModel
@@ -39,7 +40,7 @@ class Future:
 class Imagination:
     """A world model with its encoder and, where there is one, its image decoder."""
 
-    def __init__(self, world_model: PretrainedWorldModel, encoder: Encoder, decoder: UNetDecoder | None) -> None:
+    def __init__(self, world_model: PretrainedWorldModel, encoder: Encoder, decoder: ImageDecoder | None) -> None:
         """Put the parts together.
 
         Raises:
@@ -47,7 +48,7 @@ class Imagination:
         """
         tokens = world_model.config.tokens
         tokens.require(encoder.spec, model=f"the {world_model.config.kind}", source="the encoder")
-        if decoder is not None:
+        if isinstance(decoder, UNetDecoder):
             decoder.config.tokens.require(tokens, model="the image decoder", source=f"the {world_model.config.kind}")
         self.world_model, self.encoder, self.decoder = world_model, encoder, decoder
 
@@ -104,7 +105,8 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None) -> Any:
 
     Args:
         source: folder or Hub id.
-        image_decoder: draws the imagined tokens; by default the one that lies beside a world model's folder.
+        image_decoder: draws the imagined tokens; by default the one that lies beside a world model's folder. A model that
+            imagines pixels needs none.
 
     Returns:
         An `Imagination` for a world model, with its encoder and image decoder; any other model as it is.
@@ -117,6 +119,8 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None) -> Any:
         return model
     tokens = model.config.tokens
     encoder = load_encoder(tokens.encoder, image_size=tokens.image_size)
+    if are_pixels(tokens):
+        return Imagination(model, encoder, PixelDecoder(tokens))
     beside = find_beside(Path(source), "image_decoder") if Path(source).is_dir() else []
     chosen = image_decoder or (beside[0] if len(beside) == 1 else None)
     decoder = None if chosen is None else UNetDecoder.from_pretrained(chosen)

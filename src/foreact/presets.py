@@ -18,8 +18,10 @@ from foreact.world_models.dino_wm import DinoWMConfig
 from foreact.world_models.fm_wm import FMWMConfig
 from foreact.world_models.rae import RAEConfig
 from foreact.world_models.rla_wm import RLAWorldModelConfig
+from foreact.world_models.video_diffusion import VideoDiffusionConfig
 
 Variant = Literal["paper", "released"]
+Baseline = DinoWMConfig | FMWMConfig | RAEConfig | VideoDiffusionConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,10 @@ class Preset:
         residual_output: whether token predictions are corrections of s_t (the paper predicts s_{t+h} itself).
         flow_steps: Euler steps of RLA-WM's sampler (30 in the paper); after little training few steps hit better, on average.
         wide_head: width of RAE's head.
+        video_widths: channels of the levels of video diffusion's U-Net.
+        video_stages: residual stages per level and direction.
+        video_stride: actions from one frame of its clips to the next; a divisor of what chunks are evaluated with saves a frame.
+        video_steps: DDIM steps per frame.
         draws: noises per pair in RLA-WM's training (1 in the paper).
         position_scale: amplitude of the position codes; standardised tokens need larger ones.
         spread_actions: whether the world models' action embedding is added to every token (not in the paper).
@@ -51,7 +57,8 @@ class Preset:
         decoder_blocks: residual blocks in each.
         pairs: law of frame pairs of the world models.
         rla_pairs: law of frame pairs of the RLA autoencoder.
-        train_rla, train_world_model, train_image_decoder, train_encoder: how each is trained; all world models alike.
+        train_rla, train_world_model, train_image_decoder, train_encoder: how each is trained; all world models alike, except
+            that video diffusion has an optimiser that suits convolutions.
     """
 
     name: str
@@ -70,6 +77,10 @@ class Preset:
     standardise: bool
     flow_steps: int
     wide_head: int
+    video_widths: tuple[int, ...]
+    video_stages: int
+    video_stride: int
+    video_steps: int
     draws: int
     mean_weight: float
     horizon: int = 15
@@ -82,6 +93,12 @@ class Preset:
     train_world_model: TrainConfig
     train_image_decoder: TrainConfig
     train_encoder: TrainConfig
+
+    @property
+    def train_video_diffusion(self) -> TrainConfig:
+        """As the other world models, by AdamW: Muon's larger steps are for the matrices of transformers."""
+        slower = min(self.train_world_model.learning_rate, 3e-3)
+        return replace(self.train_world_model, optimizer="adamw", learning_rate=slower)
 
     def rla(self, tokens: TokenSpec, *, variant: Variant = "paper") -> RLAConfig:
         """The RLA autoencoder; the released variant has no position codes."""
@@ -141,12 +158,18 @@ class Preset:
             mean_weight=0.0 if released else self.mean_weight,
         )
 
-    def baseline(self, name: str, tokens: TokenSpec, action_dim: int) -> DinoWMConfig | FMWMConfig | RAEConfig:
-        """DINO-WM, FM-WM or RAE, as deep as RLA-WM's condition network and decoder together."""
-        shared: dict[str, Any] = {
-            "tokens": tokens,
-            "action_dim": action_dim,
-            "horizon": self.horizon,
+    def baseline(self, name: str, tokens: TokenSpec, action_dim: int) -> Baseline:
+        """DINO-WM, FM-WM or RAE, as deep as RLA-WM's condition network and decoder together; or video diffusion."""
+        task: dict[str, Any] = {"tokens": tokens, "action_dim": action_dim, "horizon": self.horizon}
+        if name == "video_diffusion":
+            return VideoDiffusionConfig(
+                **task,
+                stride=self.video_stride,
+                widths=self.video_widths,
+                stages=self.video_stages,
+                steps=self.video_steps,
+            )
+        shared = task | {
             "dim": self.dim,
             "depth": self.condition_depth + self.rla_depth,
             "heads": self.heads,
@@ -201,6 +224,10 @@ def tiny() -> Preset:
         standardise=True,
         flow_steps=2,
         wide_head=512,
+        video_widths=(48, 96),
+        video_stages=1,
+        video_stride=5,
+        video_steps=8,
         draws=4,
         mean_weight=1.0,
         decoder_channels=(64, 32, 16, 8),
@@ -245,6 +272,10 @@ def small() -> Preset:
         standardise=True,
         flow_steps=4,
         wide_head=512,
+        video_widths=(64, 128, 192),
+        video_stages=1,
+        video_stride=5,
+        video_steps=16,
         draws=4,
         mean_weight=1.0,
         decoder_channels=(96, 48, 24, 12),
@@ -281,6 +312,10 @@ def paper() -> Preset:
         standardise=False,
         flow_steps=30,
         wide_head=2048,
+        video_widths=(320, 640, 1280, 1280),
+        video_stages=2,
+        video_stride=1,
+        video_steps=50,
         draws=1,
         mean_weight=0.0,
         decoder_channels=(512, 256, 128, 64),

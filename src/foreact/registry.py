@@ -18,6 +18,8 @@ MODELS = {
     "dino_wm": "foreact.world_models.dino_wm:DinoWMConfig",
     "fm_wm": "foreact.world_models.fm_wm:FMWMConfig",
     "rae": "foreact.world_models.rae:RAEConfig",
+    "video_diffusion": "foreact.world_models.video_diffusion:VideoDiffusionConfig",
+    "pretrained_video": "foreact.world_models.pretrained_video:PretrainedVideoConfig",
 }
 
 

@@ -14,7 +14,10 @@ from foreact.progress import bar
 PresetName = Literal["tiny", "small", "paper"]
 ManiSkillTask = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
 ManiSkillRobot = Literal["panda", "xarm6_robotiq", "ur_10e"]
-Model = Literal["encoder", "rla", "univla", "adaworld", "lawm", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
+Model = Literal[
+    "encoder", "rla", "univla", "adaworld", "lawm",
+    "rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion", "image-decoder",
+]  # fmt: skip
 
 
 def collect(
@@ -79,6 +82,7 @@ def train(
     merge: int = 1,
     teacher: Path | None = None,
     flow_steps: int | None = None,
+    pretrained: str | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -93,7 +97,7 @@ def train(
     """Train a model on recordings; run again with the same --out to go on where it stopped.
 
     Args:
-        model: what to train. rla-wm needs a trained rla, pictures need an image-decoder, adaworld sees pixels.
+        model: what to train. rla-wm needs a trained rla, pictures need an image-decoder, adaworld and video-diffusion see pixels.
         data: a LeRobot dataset.
         out: folder of the run: model, log.jsonl, TensorBoard files, checkpoints.
         preset: sizes and training recipe.
@@ -106,6 +110,8 @@ def train(
         merge: side of the squares of patches that rla-wm's condition network reads as one; 2 makes it four times cheaper.
         teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
         flow_steps: Euler steps of rla-wm's sampler; the preset's by default.
+        pretrained: for video-diffusion: start from a video model's weights, a diffusers folder or Hub id of Stable Video
+            Diffusion (needs foreact[video]); from scratch by default.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -140,6 +146,7 @@ def train(
             overrides={k: v for k, v in given.items() if v is not None},
             cache=cache,
             no_cache=no_cache,
+            pretrained=pretrained,
         ),
         bar,
     )
@@ -337,7 +344,7 @@ def benchmark(
             compares solvers and steps of trained rla-wm.
         out: folder of the runs and of results.json.
         seeds: training seeds per model.
-        models: which ones; all by default.
+        models: which ones, by their names in foreact train; all by default. The coin world has fm-wm-trap besides.
         runs: samplers: folders of trained rla-wm; the first with 30 Euler steps is what the others are compared with.
         data: world-models, samplers: a LeRobot dataset.
         preset: world-models: sizes and recipes.

@@ -6,9 +6,13 @@ from foreact.evaluation.cost import preset_cost, total_flops
 from foreact.presets import PRESETS
 
 
-def test_paper_preset_stage_by_stage():
+@pytest.fixture(scope="module")
+def costs():
+    return preset_cost(PRESETS["paper"]())
+
+
+def test_paper_preset_stage_by_stage(costs):
     """Per chunk (TFLOP): encode 0.73, condition 0.25, a flow step 0.013, 30 of them 0.39, decode 0.37, draw about 0.5."""
-    costs = preset_cost(PRESETS["paper"]())
     stages = {name: stage["flops"] / 1e12 for name, stage in costs["rla_wm"].items()}
     assert stages["encode"] == pytest.approx(0.73, rel=0.01)
     assert stages["condition"] == pytest.approx(0.25, rel=0.02)
@@ -23,6 +27,16 @@ def test_paper_preset_stage_by_stage():
     assert total_flops(costs["dino_wm"]) < 2.1e12
     assert costs["rla_wm"]["encode"]["params"] == pytest.approx(303e6, rel=0.01)
     assert costs["rla_wm"]["decode"]["params"] == pytest.approx(153e6, rel=0.01)
+
+
+def test_papers_rivals(costs):
+    """Calls per chunk as published: one regression, 30 Euler steps, RAE's 50; 15 frames of 50 guided DDIM steps, each remembered."""
+    calls = {name: stages.get("flow", stages.get("decode"))["calls"] for name, stages in costs.items()}
+    assert calls == {"rla_wm": 30, "dino_wm": 1, "fm_wm": 30, "rae": 50, "video_diffusion": 15 * (2 * 50 + 1)}
+    assert costs["fm_wm"]["flow"]["flops"] == 30 * costs["fm_wm"]["flow_step"]["flops"]
+    assert costs["fm_wm"]["flow"]["flops"] == pytest.approx(30 * costs["dino_wm"]["decode"]["flops"], rel=0.01)
+    assert "encode" not in costs["video_diffusion"]
+    assert total_flops(costs["video_diffusion"]) == pytest.approx(1.06e15, rel=0.02)  # the paper's: 1.1e15
 
 
 def test_released_variant_with_cached_keys_and_values():

@@ -16,7 +16,7 @@ from foreact.studies import coin_scores, coin_world
 class Ideal:
     """Knows the rules: red follows the actions; green is erased, or lands in one of its places."""
 
-    config = SimpleNamespace(horizon=15)
+    config = SimpleNamespace(horizon=15, tokens=coin_world.TOKENS)
 
     def __init__(self, *, green):
         self.green, self.stochastic = green, green == "sampled"
@@ -69,14 +69,14 @@ def test_verdicts_say_what_the_intervals_say():
 
 def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(coin_scores, "HELD_OUT", 16)
-    command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "2", "--steps", "3", "--models", "dino_wm"]
+    command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "2", "--steps", "3", "--models", "dino-wm"]
     main(command)
     first = json.loads((tmp_path / "results.json").read_text())
     assert {row["model"] for row in first["rows"]} == {"persistence", "dino_wm"}
     assert {row["seeds"] for row in first["rows"]} == {2}
     weights = tmp_path / "seed1/dino_wm/model.safetensors"
     written = weights.read_bytes()
-    main([*command[:-1], "dino_wm", "fm_wm"])
+    main([*command[:-1], "dino-wm", "fm-wm"])
     assert weights.read_bytes() == written
     assert "erases the random object" in capsys.readouterr().out
 
@@ -88,7 +88,7 @@ def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, ca
         return trained(name, build, seed, *rest)
 
     monkeypatch.setattr(coin_world, "_train", unlucky)
-    main([*command[:-1], "dino_wm", "fm_wm"])
+    main([*command[:-1], "dino-wm", "fm-wm"])
     again = json.loads((tmp_path / "results.json").read_text())
     assert again["diverged"] == {"fm_wm": [1]}
     assert {row["seeds"] for row in again["rows"] if row["model"] == "fm_wm"} == {1}
@@ -109,7 +109,7 @@ def test_bad_requests_end_with_one_line(tmp_path, capsys, change, message):
 
 
 def test_runs_of_other_settings_are_not_mixed(tmp_path, capsys):
-    command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "1", "--models", "dino_wm", "--steps"]
+    command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "1", "--models", "dino-wm", "--steps"]
     main([*command, "2"])
     with pytest.raises(SystemExit):
         main([*command, "3"])

@@ -7,12 +7,14 @@ import torch
 from lively import lively
 
 from foreact.contracts import Batch
+from foreact.encoders.pixels import PixelEncoder
 from foreact.latent_actions.rla import RLAConfig
 from foreact.pretrained import TokenSpec, meta_build
 from foreact.world_models.dino_wm import DinoWMConfig
 from foreact.world_models.fm_wm import FMWMConfig
 from foreact.world_models.rae import RAEConfig
 from foreact.world_models.rla_wm import RLAWorldModelConfig
+from foreact.world_models.video_diffusion import VideoDiffusionConfig
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
 PAPER_TOKENS = TokenSpec(grid=(32, 32), channels=1024, fingerprint="", encoder="", image_size=512)
@@ -28,17 +30,30 @@ FAST_REGRESSION = dataclasses.replace(REGRESSION, spread_actions=True)
 TOKEN_FLOW = {"tokens": TOKENS, "action_dim": A, "horizon": H, "dim": 52, "heads": 13, "depth": 2, "steps": 3}
 PRESENT_FLOW, NOISE_FLOW = FMWMConfig(**TOKEN_FLOW), RAEConfig(**TOKEN_FLOW, head_dim=64)
 BRIDGE = dataclasses.replace(PRESENT_FLOW, source_noise=0.5, condition=True)
+VIDEO = VideoDiffusionConfig(
+    tokens=PixelEncoder(32).spec, action_dim=A, horizon=H, stride=5, patch=8, widths=(16, 24), stages=1, steps=2
+)
 CONFIGS = {
     "paper": PAPER, "released": RELEASED, "dino_wm": REGRESSION, "fast": FAST, "fast_dino_wm": FAST_REGRESSION,
     "fm_wm": PRESENT_FLOW, "bridge": BRIDGE, "rae": NOISE_FLOW, "narrow_rae": dataclasses.replace(NOISE_FLOW, head_dim=0),
+    "video_diffusion": VIDEO,
 }  # fmt: skip
 ALL = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
-def inputs(batch=B):
+def inputs(batch=B, config=None):
+    """Tokens, actions and lengths; of a config whose tokens are others (pixels, in [0, 1]) in their shape."""
     g = torch.Generator().manual_seed(1)
     tokens, actions = torch.randn(batch, 15, 7, generator=g), torch.randn(batch, H, A, generator=g)
+    if config is VIDEO:
+        tokens = torch.rand(batch, VIDEO.tokens.count, VIDEO.tokens.channels, generator=g)
     return tokens, actions, torch.arange(batch) % H + 1
+
+
+def batch_of(tokens, actions, lengths, **options):
+    """A training batch in which all grows by a fifth; with clips, for those who look at them."""
+    clip = torch.stack([tokens + 0.05 * k for k in range(1, 5)], dim=1)
+    return Batch(tokens_t=tokens, tokens_th=tokens + 0.2, lengths=lengths, actions=actions, clip=clip, **options)
 
 
 def seeded(seed=0):
@@ -47,13 +62,13 @@ def seeded(seed=0):
 
 @ALL
 def test_shapes_and_every_horizon(config):
-    model, (tokens, actions, lengths) = lively(config), inputs(H)
-    assert model.predict(tokens, actions, lengths, seeded()).shape == (H, 15, 7)
+    model, (tokens, actions, lengths) = lively(config), inputs(H, config)
+    assert model.predict(tokens, actions, lengths, seeded()).shape == tokens.shape
 
 
 @ALL
 def test_padding_never_reaches_the_result_but_valid_actions_and_lengths_do(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
     expected = model.predict(tokens, actions, lengths, seeded())
     padded = actions.clone()
     for row, length in enumerate(lengths):
@@ -67,7 +82,7 @@ def test_padding_never_reaches_the_result_but_valid_actions_and_lengths_do(confi
 
 @ALL
 def test_rollout_is_prediction_after_prediction(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
     futures = model.rollout(tokens, [(actions, lengths), (actions * 2, lengths)], seeded())
     generator = seeded()
     first = model.predict(tokens, actions, lengths, generator)
@@ -78,7 +93,7 @@ def test_rollout_is_prediction_after_prediction(config):
 
 @ALL
 def test_same_seed_same_future_and_another_seed_another_one_where_stochastic(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
     one = model.predict(tokens, actions, lengths, seeded(1))
     assert torch.equal(one, model.predict(tokens, actions, lengths, seeded(1)))
     assert torch.allclose(one, model.predict(tokens, actions, lengths, seeded(2)), atol=1e-4) != model.stochastic
@@ -86,9 +101,8 @@ def test_same_seed_same_future_and_another_seed_another_one_where_stochastic(con
 
 @ALL
 def test_loss_trains_what_is_trainable(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
-    batch = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
-    model.loss(batch, seeded())["loss"].backward()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
+    model.loss(batch_of(tokens, actions, lengths), seeded())["loss"].backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
     if hasattr(model, "rla"):
@@ -120,19 +134,13 @@ def test_spread_actions_reach_every_patch_before_the_first_block():
 
 @pytest.mark.parametrize(
     "config",
-    [PAPER, RELEASED, dataclasses.replace(PAPER, draws=5), FAST, PRESENT_FLOW, BRIDGE, NOISE_FLOW],
-    ids=["paper", "released", "draws", "fast", "fm_wm", "bridge", "rae"],
+    [PAPER, RELEASED, dataclasses.replace(PAPER, draws=5), FAST, PRESENT_FLOW, BRIDGE, NOISE_FLOW, VIDEO],
+    ids=["paper", "released", "draws", "fast", "fm_wm", "bridge", "rae", "video_diffusion"],
 )
 def test_two_shards_draw_the_noise_of_one_batch(config):
-    model, (tokens, actions, lengths) = lively(config), inputs(4)
-    whole = Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
-    parts = [
-        Batch(
-            tokens_t=tokens[i : i + 2], tokens_th=tokens[i : i + 2] + 1,
-            lengths=lengths[i : i + 2], actions=actions[i : i + 2], shard=(i // 2, 2),
-        )
-        for i in (0, 2)
-    ]  # fmt: skip
+    model, rows = lively(config), inputs(4, config)
+    whole = batch_of(*rows)
+    parts = [batch_of(*(x[i : i + 2] for x in rows), shard=(i // 2, 2)) for i in (0, 2)]
     expected = model.loss(whole, seeded())["loss"]
     halves = [model.loss(part, seeded())["loss"] for part in parts]
     torch.testing.assert_close(sum(halves) / 2, expected)
@@ -188,7 +196,7 @@ def test_latents_are_standardised_per_dimension_and_come_back():
 
 @ALL
 def test_actions_are_standardised_with_the_fitted_statistics(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
     expected = model.predict(tokens, actions, lengths, seeded())
     model.normalise.fit(torch.full((A,), 10.0), torch.full((A,), 4.0))
     torch.testing.assert_close(
@@ -198,7 +206,7 @@ def test_actions_are_standardised_with_the_fitted_statistics(config):
 
 @ALL
 def test_chunks_of_another_shape_are_refused(config):
-    model, (tokens, actions, lengths) = lively(config), inputs()
+    model, (tokens, actions, lengths) = lively(config), inputs(config=config)
     with pytest.raises(ValueError, match="pad chunks to the horizon"):
         model.predict(tokens, actions[:, :5], lengths, seeded())
 

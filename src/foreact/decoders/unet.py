@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from foreact.nn.attention import zero
+from foreact.nn.convolution import group_norm
 from foreact.nn.tokens import TokenScale
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
@@ -95,13 +96,6 @@ class UNetDecoder(PretrainedModel):
         ssim = structural_similarity_index_measure(drawn, target, data_range=1.0)
         assert isinstance(ssim, Tensor)
         return {"loss": l1 + self.config.ssim_weight * (1 - ssim), "l1": l1.detach(), "ssim": ssim.detach()}
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Eight groups as in the released code, fewer where they would have under eight channels: single channels in a group
-    would lose their brightness.
-    """
-    return nn.GroupNorm(max(1, min(8, channels // 8)), channels)
 
 
 class ResidualBlock(nn.Module):

@@ -15,6 +15,7 @@ from foreact.contracts import LatentActionModel, WorldModel
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.splits import Split
 from foreact.data.token_cache import TokenCache
+from foreact.encoders.pixels import are_pixels
 from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
 from foreact.evaluation.metrics import load_lpips
@@ -32,6 +33,7 @@ from foreact.evaluation.scoring import Judge
 from foreact.evaluation.stage import ORACLE, TRUE_TOKENS, EvaluationConfig, Stage, choose_strips
 from foreact.evaluation.state_probe import StateProbe, fit_probe
 from foreact.evaluation.timing import time_models
+from foreact.pretrained import TokenSpec
 from foreact.progress import OnProgress
 from foreact.training.machine import machine, versions
 
@@ -55,7 +57,8 @@ def evaluate(
     """Evaluate world models on the held-out episodes of a dataset.
 
     Args:
-        models: by the names that their rows get (`rla_wm`, `dino_wm`), in evaluation mode, all on one device.
+        models: by the names that their rows get (`rla_wm`, `dino_wm`), in evaluation mode, all on one device; those that
+            imagine pixels are judged by how the cache's encoder sees their pictures.
         cache: tokens of the dataset.
         split: which episodes are held out; the state probe sees only the others.
         rla: the autoencoder of the `oracle` row; that of the first model that has one if None.
@@ -91,7 +94,8 @@ def evaluate(
         board, strips = stage.run(models, rla, judge, windows, shown, moving, on_progress)
     notes |= _drop_unreadable(board, probe, stage, windows)
     with torch.no_grad():
-        timings = time_models(models, decoder, stage.example(windows[0]), protocol, config.timing_batch)
+        examples = {name: stage.example(windows[0], model) for name, model in models.items()}
+        timings = time_models(models, decoder, examples, protocol, config.timing_batch)
     subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
     return Results(
         split_hash=split.hash,
@@ -129,12 +133,18 @@ def _check(
         raise ForeactError(
             f"a model cannot be called {sorted(taken)[0]}, which is a reference row: give it another name"
         )
-    parts: dict[str, Any] = {**models, "the RLA of the oracle": rla, "the image decoder": decoder}
+    seeing = {name: model for name, model in models.items() if not are_pixels(_tokens(model))}
+    parts: dict[str, Any] = {**seeing, "the RLA of the oracle": rla, "the image decoder": decoder}
     for name, part in parts.items():
         if part is not None:
             part.config.tokens.require(cache.spec, model=name, source=str(cache.dataset.root))
     for name, model in models.items():
         check_model(name, model, cache.dataset, protocol)
+
+
+def _tokens(model: WorldModel) -> TokenSpec:
+    config: Any = model.config
+    return config.tokens
 
 
 def _drop_unreadable(

@@ -24,6 +24,8 @@ NAMES = {
     "fm_wm": "FM-WM",
     "fm_wm_trap": "FM-WM that sees its source",
     "rae": "RAE",
+    "video_diffusion": "video diffusion (Vid2World-style)",
+    "pretrained_video": "video diffusion (pre-trained)",
     "persistence": "persistence",
     "oracle": "oracle",
     "true_tokens": "true tokens",
@@ -33,11 +35,12 @@ COLOURS = {
     "dino_wm": "#b45309",
     "fm_wm": "#0369a1",
     "rae": "#4d7c0f",
+    "video_diffusion": "#a21caf",
     "persistence": "#8a8f98",
     "oracle": "#6d5bd0",
     "true_tokens": "#be185d",
 }
-_MORE_COLOURS = ("#a21caf", "#7c2d12")
+_MORE_COLOURS = ("#7c2d12", "#1e3a8a")
 _LEFT_OUT = ("oracle", "true_tokens", *(f"rla_wm #{k}" for k in range(3, 99)))
 _INK = "#010203"  # stands for the page's text colour in drawings
 

@@ -50,17 +50,18 @@ class Judge:
     lpips: metrics.ImageMetric | None
     motion_threshold: float
 
-    def score(self, samples: Tensor, truth: Truth) -> tuple[Scores, Tensor | None]:
+    def score(self, samples: Tensor, truth: Truth, pictures: Tensor | None = None) -> tuple[Scores, Tensor | None]:
         """Judge the K samples of one model.
 
         Args:
             samples: (K, S, N, C).
             truth: of the same window.
+            pictures: the samples of a model that imagines pictures, (K, S, height, width, 3); drawn from its tokens if None.
 
         Returns:
             The scores, and the samples as pictures (K, S, height, width, 3) where there is a decoder.
         """
-        images = self.draw(samples)
+        images = self.draw(samples) if pictures is None else pictures
         return {
             **score_tokens(samples, truth.tokens, self.motion_threshold),
             **self.score_images(images, truth),

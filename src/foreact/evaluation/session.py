@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from accelerate import PartialState
 
 from foreact.data.splits import Split
 from foreact.decoders.unet import UNetDecoder
+from foreact.encoders.pixels import are_pixels
 from foreact.errors import ForeactError
 from foreact.evaluation.claims import HeldOut, sufficiency, topology
 from foreact.evaluation.cost import system_cost
@@ -18,7 +19,7 @@ from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.stage import EvaluationConfig
 from foreact.latent_actions.rla import RLA
-from foreact.pretrained import find_beside, load_model
+from foreact.pretrained import TokenSpec, find_beside, load_model
 from foreact.training.recordings import Recordings
 from foreact.training.session import Bar, open_recordings
 from foreact.world_models.base import PretrainedWorldModel
@@ -49,7 +50,7 @@ def evaluate_runs(
         raise ForeactError("evaluation needs at least one world model: name a run of rla-wm, dino-wm or another")
     oracle = _choose(loaded, RLA, rla, runs, "rla")
     decoder = _choose(loaded, UNetDecoder, image_decoder, runs, "image_decoder")
-    tokens = next(iter(models.values())).config.tokens
+    tokens = _common_tokens(models, decoder)
     recordings = open_recordings(
         data, camera=camera, encoder=tokens.encoder, image_size=tokens.image_size, cache=cache, bar=bar
     )
@@ -119,6 +120,13 @@ def study_claims(
         )
         figures.append(sufficiency(models, scene, decoder, title=f"Reconstruction in an unseen scene: {unseen.name}"))
     earlier.with_claims({"figures": figures}).save(results)
+
+
+def _common_tokens(models: Mapping[str, PretrainedWorldModel], decoder: UNetDecoder | None) -> TokenSpec:
+    """The tokens in which all are judged: those of the first model of features, else the image decoder's, else pixels."""
+    found = [m.config.tokens for m in models.values()]
+    found = [t for t in found if not are_pixels(t)] + ([decoder.config.tokens] if decoder else []) + found
+    return found[0]
 
 
 def _load(runs: Sequence[Path]) -> dict[str, Any]:

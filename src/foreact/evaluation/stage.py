@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from foreact.contracts import LatentActionModel, WorldModel
 from foreact.data.token_cache import TokenCache
+from foreact.encoders.pixels import PixelEncoder, draw_pixels
 from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
 from foreact.evaluation.figures import film_strip
@@ -25,6 +27,9 @@ from foreact.progress import OnProgress
 
 ORACLE = "oracle"
 TRUE_TOKENS = "true_tokens"
+
+Future = tuple[Tensor, Tensor | None]
+"""Imagined tokens (K, S, N, C) and, of a model that imagines pictures, these (K, S, height, width, 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +83,8 @@ class Stage:
             truth = self.truth(window, judge)
             scores: dict[str, Scores] = {}
             pictures: dict[str, Tensor | None] = {}
-            for name, samples in self.futures(models, rla, window, truth).items():
-                scores[name], pictures[name] = judge.score(samples, truth)
+            for name, (samples, own) in self.futures(models, rla, window, truth).items():
+                scores[name], pictures[name] = judge.score(samples, truth, own)
             drawn = pictures[TRUE_TOKENS] = judge.draw(truth.tokens[None, 1:])
             scores[TRUE_TOKENS] = judge.score_images(drawn, truth) | judge.score_poses(truth.tokens[None, 1:], truth)
             board.add(window.episode, scores)
@@ -101,25 +106,48 @@ class Stage:
 
     def futures(
         self, models: Mapping[str, WorldModel], rla: LatentActionModel | None, window: Window, truth: Truth
-    ) -> dict[str, Tensor]:
-        """Imagined tokens (K, S, N, C) of every model and reference row.
+    ) -> dict[str, Future]:
+        """What every model and reference row imagines.
 
         Raises:
-            ForeactError: some are not finite.
+            ForeactError: some of it is not finite.
         """
-        protocol = self.config.protocol
-        rows = self.cache.dataset.actions(window.episode)[window.start : window.start + protocol.steps]
-        found = {name: imagine(model, truth.tokens[0], rows, window, protocol) for name, model in models.items()}
-        found[PERSISTENCE] = persistence(truth.tokens)
+        found = {name: self.future(model, window) for name, model in models.items()}
+        found[PERSISTENCE] = persistence(truth.tokens), None
         if rla is not None:
-            found[ORACLE] = oracle(rla, truth.tokens)
-        for name, samples in found.items():
+            found[ORACLE] = oracle(rla, truth.tokens), None
+        for name, (samples, _) in found.items():
             if not samples.isfinite().all():
                 raise ForeactError(
                     f"{name} imagines values that are not finite (episode {window.episode}, frame {window.start}): "
                     "its training diverged, train it again"
                 )
         return found
+
+    def future(self, model: WorldModel, window: Window) -> Future:
+        """Imagined tokens (K, S, N, C) in the common encoder's space.
+
+        What a model of pixels imagines is seen by that encoder as if it had been filmed; its pictures are its own.
+        """
+        start, actions = self.example(window, model)
+        futures = imagine(model, start, actions, window, self.config.protocol)
+        config: Any = model.config
+        if config.tokens == self.cache.spec or not futures.isfinite().all():
+            return futures, None
+        images = draw_pixels(futures.flatten(0, 1), config.tokens.grid)
+        filmed = (images * 255).round().to(torch.uint8)
+        tokens = torch.from_numpy(self.cache.encode(filmed.cpu().numpy()).astype(np.float32)).to(self.device)
+        shape = futures.shape[:2]
+        return tokens.unflatten(0, shape), self._fitted(images).unflatten(0, shape)
+
+    def _fitted(self, images: Tensor) -> Tensor:
+        """Pictures (B, height, width, 3) in the size of the true ones."""
+        size = images.shape[1:3] if self.decoder is None else self.decoder.config.image_size
+        if images.shape[1:3] == torch.Size(size):
+            return images
+        channels_first = images.permute(0, 3, 1, 2)
+        resized = F.interpolate(channels_first, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
+        return resized.permute(0, 2, 3, 1)
 
     def truth(self, window: Window, judge: Judge) -> Truth:
         """What happened in a window, at step 0 and at the end of each chunk."""
@@ -137,11 +165,16 @@ class Stage:
         times = [window.start + step for step in (0, *self.config.protocol.boundaries)]
         return {t.metric: t.poses(self.cache.dataset, window.episode)[times] for t in targets}
 
-    def example(self, window: Window) -> tuple[Tensor, np.ndarray]:
-        """s_0 (N, C) and actions (steps, A) of a window, for timing."""
-        actions = self.cache.dataset.actions(window.episode)
-        start = self._tokens([window.episode], [window.start])[0]
-        return start, actions[window.start : window.start + self.config.protocol.steps]
+    def example(self, window: Window, model: WorldModel) -> tuple[Tensor, np.ndarray]:
+        """s_0 (N, C), as the model sees it, and actions (steps, A) of a window."""
+        config: Any = model.config
+        dataset, last = self.cache.dataset, window.start + self.config.protocol.steps
+        actions = dataset.actions(window.episode)[window.start : last]
+        if config.tokens == self.cache.spec:
+            return self._tokens([window.episode], [window.start])[0], actions
+        size = config.tokens.image_size
+        frame = dataset.frames(window.episode, start=window.start, count=1, size=size)
+        return PixelEncoder(size).encode(torch.from_numpy(np.ascontiguousarray(frame)))[0].to(self.device), actions
 
     def token_changes(self, windows: Sequence[Window]) -> np.ndarray:
         """Mean |s_T - s_0| of each window, (W,)."""

@@ -20,27 +20,33 @@ _SECONDS = 10.0  # after which no further repeat is begun
 
 
 def time_models(
-    models: Mapping[str, WorldModel], decoder: Any, example: tuple[Tensor, np.ndarray], protocol: Protocol, batch: int
+    models: Mapping[str, WorldModel],
+    decoder: Any,
+    examples: Mapping[str, tuple[Tensor, np.ndarray]],
+    protocol: Protocol,
+    batch: int,
 ) -> tuple[Timing, ...]:
     """Time one chunk of each model, tokens to tokens, and one call of the image decoder, at batch 1 and `batch`.
 
     Args:
-        models: on the device of `example`.
+        models: on the device of the examples.
         decoder: image decoder or None; its rows are called `image_decoder`.
-        example: tokens (N, C) and actions (steps, A).
+        examples: tokens (N, C) and actions (steps, A) for each model.
         protocol: gives the chunk.
         batch: the larger batch size.
     """
-    start, actions = example
     timings = []
+    device = next(start.device for start, _ in examples.values())
     for size in sorted({1, batch}):
-        tokens = start.expand(size, *start.shape).contiguous()
         calls: dict[str, Callable[[], Any]] = {}
         for name, model in models.items():
-            calls[name] = _prediction(model, tokens, actions, protocol)
+            start, actions = examples[name]
+            calls[name] = _prediction(model, start.expand(size, *start.shape).contiguous(), actions, protocol)
         if decoder is not None:
-            calls["image_decoder"] = lambda tokens=tokens: decoder.decode(tokens)  # type: ignore[misc]
-        timings += [_time(name, size, call, start.device) for name, call in calls.items()]
+            spec = decoder.config.tokens
+            drawn = torch.zeros(size, spec.count, spec.channels, device=device)
+            calls["image_decoder"] = lambda drawn=drawn: decoder.decode(drawn)  # type: ignore[misc]
+        timings += [_time(name, size, call, device) for name, call in calls.items()]
     return tuple(timings)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.nn.attention import MLP, Attention, initialise, learned_tokens
+from foreact.nn.past import Past
 from foreact.nn.positions import sincos_2d
 
 
@@ -21,12 +22,13 @@ class SpaceTimeBlock(nn.Module):
         self.norm_time, self.time = nn.LayerNorm(dim), Attention(dim, heads, causal=causal)
         self.norm_mlp, self.mlp = nn.LayerNorm(dim), MLP(dim)
 
-    def forward(self, x_BTND: Tensor) -> Tensor:
-        """(B, T, N, D) -> (B, T, N, D)."""
+    def forward(self, x_BTND: Tensor, past: Past | None = None) -> Tensor:
+        """(B, T, N, D) -> (B, T, N, D); with a past, the frames that come after it."""
         B, T, N, D = x_BTND.shape
         x_BTND = x_BTND + self.space(self.norm_space(x_BTND).flatten(0, 1)).view(B, T, N, D)
         over_time = self.norm_time(x_BTND).transpose(1, 2).reshape(B * N, T, D)
-        x_BTND = x_BTND + self.time(over_time).view(B, N, T, D).transpose(1, 2)
+        whole = over_time if past is None else past.with_new(self, over_time)
+        x_BTND = x_BTND + self.time(whole)[:, -T:].reshape(B, N, T, D).transpose(1, 2)
         return x_BTND + self.mlp(self.norm_mlp(x_BTND))
 
 

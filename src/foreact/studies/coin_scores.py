@@ -5,7 +5,7 @@ Shape legend: S training seeds, n held-out pairs, K futures per pair, N patch to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from foreact.encoders.pixels import are_pixels, cut_patches, draw_pixels
 from foreact.envs import coin
 from foreact.evaluation.figures import label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import energy_score
+from foreact.pretrained import TokenSpec
 from foreact.studies.verdicts import Verdict, below, within
 from foreact.world_models.base import PretrainedWorldModel
 
@@ -41,10 +43,10 @@ METRICS = {
 def score(model: PretrainedWorldModel | None) -> Scores:
     """Score a model's futures of the held-out pairs; persistence where there is no model."""
     pairs = coin.draw_pairs(HELD_OUT, np.random.default_rng(_SEED))
-    before, truth = (torch.from_numpy(coin.to_tokens(frames)) for frames in (pairs.before, pairs.after))
-    futures_KnNC = before[None] if model is None else _futures(model, before, pairs.actions)
-    frames = coin.to_frames(futures_KnNC.flatten(0, 1).numpy()).reshape(
-        len(futures_KnNC), HELD_OUT, *pairs.after.shape[1:]
+    truth = torch.from_numpy(coin.to_tokens(pairs.after))
+    frames = pairs.before[None] if model is None else futures(model, pairs.before, pairs.actions)
+    futures_KnNC = torch.from_numpy(coin.to_tokens(frames.reshape(-1, *frames.shape[2:]))).unflatten(
+        0, frames.shape[:2]
     )
     red, green = frames[..., 0], frames[..., 1]
 
@@ -64,16 +66,22 @@ def score(model: PretrainedWorldModel | None) -> Scores:
     }
 
 
-def _futures(model: PretrainedWorldModel, before_nNC: Tensor, actions: np.ndarray) -> Tensor:
-    """K futures of every pair, (K, n, N, C); one where the model is deterministic."""
-    horizon = model.config.horizon
-    padded = torch.zeros(len(before_nNC), horizon, 2)
+def futures(model: PretrainedWorldModel, before: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """K futures of every pair as frames (K, n, 32, 32, 3); one where the model is deterministic."""
+    padded = torch.zeros(len(before), model.config.horizon, 2)
     padded[:, : coin.ACTIONS] = torch.from_numpy(actions)
-    lengths = torch.full((len(before_nNC),), coin.ACTIONS)
+    lengths = torch.full((len(before),), coin.ACTIONS)
+    seen, drawn = views(model.config.tokens)
     count = FUTURES if model.stochastic else 1
-    return torch.stack(
-        [model.predict(before_nNC, padded, lengths, torch.Generator().manual_seed(k)) for k in range(count)]
-    )
+    predicted = [model.predict(seen(before), padded, lengths, torch.Generator().manual_seed(k)) for k in range(count)]
+    return np.stack([drawn(tokens) for tokens in predicted])
+
+
+def views(tokens: TokenSpec) -> tuple[Callable[[np.ndarray], Tensor], Callable[[Tensor], np.ndarray]]:
+    """How a model of these tokens sees frames (B, 32, 32, 3), and how its predictions become frames again."""
+    if are_pixels(tokens):
+        return lambda frames: cut_patches(torch.from_numpy(frames)), lambda t: draw_pixels(t, tokens.grid).numpy()
+    return lambda frames: torch.from_numpy(coin.to_tokens(frames)), lambda t: coin.to_frames(t.numpy())
 
 
 def rows(scores: Mapping[str, list[Scores]]) -> list[dict[str, Any]]:
@@ -101,7 +109,7 @@ def verdicts(scores: Mapping[str, list[Scores]]) -> list[Verdict]:
     for name in others:
         less = _difference(scores["dino_wm"], scores[name], "token_l1")
         told.append(below(f"regression has a lower L1 than {label(name)}", less))
-    for name in (n for n in ("rla_wm", "fm_wm", "rae") if n in scores):
+    for name in (n for n in ("rla_wm", "fm_wm", "rae", "video_diffusion") if n in scores):
         sharp = _interval(scores[name], "random_sharpness")
         told.append(within(f"{label(name)} keeps the random object whole (sharpness 0.7 to 1.3)", sharp, 0.7, 1.3))
         if name in others:

@@ -19,22 +19,25 @@ import numpy as np
 import torch
 
 from foreact.contracts import Batch
+from foreact.encoders.pixels import PixelEncoder
 from foreact.envs import coin
 from foreact.errors import DivergedError, ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, tiny
 from foreact.pretrained import PretrainedModel, TokenSpec, load_model, write_atomically
 from foreact.progress import OnProgress
-from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts
+from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts, views
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.fm_wm import FMWMConfig
 from foreact.world_models.rae import RAEConfig
+from foreact.world_models.video_diffusion import VideoDiffusionConfig
 
 TOKENS = TokenSpec(
     grid=coin.GRID, channels=coin.CHANNELS, fingerprint="coin/rotated-patches", encoder="", image_size=coin.SIDE
 )
-WORLD_MODELS = ("rla_wm", "dino_wm", "fm_wm", "fm_wm_trap", "rae")
+PIXELS = PixelEncoder(coin.SIDE).spec
+WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "fm-wm-trap", "rae", "video-diffusion")
 _FIT_PAIRS, _RAE_STEPS = 1024, 25
 
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
@@ -53,7 +56,7 @@ def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar)
         raise ForeactError(f"unknown model {unknown[0]!r}: choose among {', '.join(WORLD_MODELS)}")
     scores: dict[str, list[Scores]] = {"persistence": [score(None)] * seeds}
     diverged: dict[str, list[int]] = {}
-    for name in models:
+    for name in (m.replace("-", "_") for m in models):
         for seed in range(seeds):
             try:
                 model = _trained(name, seed, steps, out / f"seed{seed}", bar)
@@ -78,7 +81,15 @@ def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar)
 
 def _preset() -> Preset:
     return dataclasses.replace(
-        tiny(), dim=96, heads=4, rla_depth=2, condition_depth=2, flow_depth=2, wide_head=192, flow_steps=16
+        tiny(),
+        dim=96,
+        heads=4,
+        rla_depth=2,
+        condition_depth=2,
+        flow_depth=2,
+        wide_head=192,
+        flow_steps=16,
+        video_steps=16,
     )
 
 
@@ -96,11 +107,14 @@ def _trained(name: str, seed: int, steps: int, folder: Path, bar: Bar) -> Pretra
     else:
 
         def build() -> PretrainedModel:
-            config = preset.baseline(name.removesuffix("_trap"), TOKENS, 2)
+            tokens = PIXELS if name == "video_diffusion" else TOKENS
+            config = preset.baseline(name.removesuffix("_trap"), tokens, 2)
             if isinstance(config, FMWMConfig) and name.endswith("_trap"):
                 config = dataclasses.replace(config, condition=True)
             if isinstance(config, RAEConfig):
                 config = dataclasses.replace(config, steps=_RAE_STEPS)
+            if isinstance(config, VideoDiffusionConfig):
+                config = dataclasses.replace(config, patch=coin.PATCH)
             return config.build()
 
     model = _train(name, build, seed, steps, folder, bar)
@@ -112,10 +126,13 @@ def _train(
     name: str, build: Callable[[], PretrainedModel], seed: int, steps: int, folder: Path, bar: Bar
 ) -> PretrainedModel:
     run = folder / name
-    config: TrainConfig = dataclasses.replace(_preset().train_world_model, steps=steps, seed=seed)
+    preset = _preset()
+    recipe = preset.train_video_diffusion if name == "video_diffusion" else preset.train_world_model
+    config: TrainConfig = dataclasses.replace(recipe, steps=steps, seed=seed)
     torch.manual_seed(seed)
     model: Any = build()
-    some = draw_batch(2**31, _FIT_PAIRS, seed)
+    tokens = model.config.tokens
+    some = draw_batch(2**31, _FIT_PAIRS, seed, tokens)
     if isinstance(model, PretrainedWorldModel):
         assert some.actions is not None
         rows = some.actions.flatten(0, 1)
@@ -126,7 +143,7 @@ def _train(
     task = Task(
         model=model,
         loss=lambda module, batch, generator: module.loss(batch, generator),
-        batches=lambda step, rank, world: draw_batch(step, config.batch_size, seed, shard=(rank, world)),
+        batches=lambda step, rank, world: draw_batch(step, config.batch_size, seed, tokens, shard=(rank, world)),
         export=lambda: model.save_pretrained(run),
         about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
     )
@@ -135,13 +152,17 @@ def _train(
     return load_model(run)
 
 
-def draw_batch(step: int, rows: int, seed: int, *, shard: tuple[int, int] = (0, 1)) -> Batch:
-    """The pairs of one training step, a function of (seed, step) alone; this process's part of them."""
+def draw_batch(
+    step: int, rows: int, seed: int, tokens: TokenSpec = TOKENS, *, shard: tuple[int, int] = (0, 1)
+) -> Batch:
+    """The pairs of one training step as a model of `tokens` sees them, a function of (seed, step); this process's part."""
     rank, world = shard
     part = slice(rank * rows // world, (rank + 1) * rows // world)
     pairs = coin.draw_pairs(rows, np.random.default_rng((seed, step)))
-    tokens_t, tokens_th = (torch.from_numpy(coin.to_tokens(f[part])) for f in (pairs.before, pairs.after))
+    seen, _ = views(tokens)
+    tokens_t, tokens_th = (seen(frames[part]) for frames in (pairs.before, pairs.after))
     actions = torch.zeros(len(tokens_t), _preset().horizon, 2)
     actions[:, : coin.ACTIONS] = torch.from_numpy(pairs.actions[part])
     lengths = torch.full((len(tokens_t),), coin.ACTIONS)
-    return Batch(tokens_t=tokens_t, tokens_th=tokens_th, lengths=lengths, actions=actions, shard=shard)
+    clip = tokens_th[:, None]  # the coin world has no frames in between
+    return Batch(tokens_t=tokens_t, tokens_th=tokens_th, lengths=lengths, actions=actions, clip=clip, shard=shard)

@@ -129,7 +129,7 @@ def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, li
 def _train(arena: Arena, model: str, seed: int, run: Path, bar: Bar) -> None:
     request = TrainRequest(
         model=model, data=arena.data, out=run, preset=arena.preset, rla=None, camera=None, encoder=None,
-        image_size=arena.image_size, variant="paper", latent=None, merge=1, teacher=None, flow_steps=None,
+        image_size=arena.image_size, variant="paper", latent=None,
         overrides={**({} if model == "image-decoder" else arena.overrides), "seed": seed}, cache=arena.cache, no_cache=False,
     )  # fmt: skip
     run_training(request, bar)

@@ -58,7 +58,12 @@ def world_model_task(
     _require_fit(model, recordings)
     model.normalise.fit(*recordings.action_statistics())
     batches = PairBatches(
-        recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=model.config.horizon
+        recordings,
+        sampling,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        horizon=model.config.horizon,
+        clip_stride=model.clip_stride,
     )
     model.fit(*_some_pairs(batches))
     return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))

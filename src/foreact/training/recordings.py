@@ -12,7 +12,7 @@ from torch import Tensor
 from foreact.contracts import Batch
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.movement import moving_starts, object_positions
-from foreact.data.pairs import PairSampler, PairSampling, action_statistics, gather_actions
+from foreact.data.pairs import Pairs, PairSampler, PairSampling, action_statistics, gather_actions
 from foreact.data.splits import Split
 from foreact.data.token_cache import TokenCache
 from foreact.errors import ForeactError
@@ -75,7 +75,14 @@ class PairBatches:
     """Token pairs of a step, as `training.loop.Task.batches` wants them."""
 
     def __init__(
-        self, recordings: Recordings, sampling: PairSampling, *, batch_size: int, seed: int, horizon: int | None = None
+        self,
+        recordings: Recordings,
+        sampling: PairSampling,
+        *,
+        batch_size: int,
+        seed: int,
+        horizon: int | None = None,
+        clip_stride: int | None = None,
     ) -> None:
         """Prepare batches.
 
@@ -85,8 +92,10 @@ class PairBatches:
             batch_size: pairs per step over all processes.
             seed: of the pairs.
             horizon: H, to which action chunks are padded; None leaves actions out, for models that need none.
+            clip_stride: actions between the frames of clips, for models that need them.
         """
-        self.recordings, self.batch_size, self.horizon = recordings, batch_size, horizon
+        self.recordings, self.batch_size = recordings, batch_size
+        self.horizon, self.clip_stride = horizon, clip_stride
         episodes = list(recordings.require_actions()) if horizon else recordings.split.train
         lengths = {e: recordings.dataset.episodes[e].length for e in episodes}
         moving = recordings.moving if sampling.moving > 0 else None
@@ -103,8 +112,16 @@ class PairBatches:
             tokens_th=torch.from_numpy(gather(pairs.episode, pairs.start + pairs.horizon)),
             lengths=torch.from_numpy(pairs.horizon),
             actions=None if actions is None else torch.from_numpy(actions),
+            clip=self._clip(pairs, self.horizon, self.clip_stride) if self.horizon and self.clip_stride else None,
             shard=(rank, processes),
         )
+
+    def _clip(self, pairs: Pairs, horizon: int, stride: int) -> Tensor:
+        """Tokens (B, K, N, C) of the frames after every `stride` actions, the last one repeated."""
+        after = np.minimum(np.arange(stride, horizon + stride, stride), pairs.horizon[:, None])
+        frames = (pairs.start[:, None] + after).ravel()
+        tokens = self.recordings.cache.gather(pairs.episode.repeat(after.shape[1]), frames)
+        return torch.from_numpy(tokens).unflatten(0, after.shape)
 
 
 class FrameBatches:

@@ -20,7 +20,7 @@ from foreact.encoders.loading import load_encoder
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, preset
-from foreact.pretrained import find_beside
+from foreact.pretrained import ModelConfig, find_beside
 from foreact.progress import OnProgress
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.training.recipes import (
@@ -32,11 +32,14 @@ from foreact.training.recipes import (
 )
 from foreact.training.recordings import Recordings
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.distillation import make_student
 from foreact.world_models.rla_wm import RLAWorldModel
+from foreact.world_models.video_diffusion import VideoModelConfig
 
-WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae")
+WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion")
 LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm")
+SEE_PIXELS = ("adaworld", "video-diffusion")
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
@@ -54,12 +57,13 @@ class TrainRequest:
     image_size: int | None
     variant: Literal["paper", "released"]
     latent: str | None
-    merge: int
-    teacher: Path | None
-    flow_steps: int | None
     overrides: dict[str, Any]
     cache: Path | None
     no_cache: bool
+    merge: int = 1
+    teacher: Path | None = None
+    flow_steps: int | None = None
+    pretrained: str | None = None
 
 
 def run_training(request: TrainRequest, bar: Bar) -> None:
@@ -73,17 +77,9 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         ForeactError: bad input; see the parts.
     """
     recipe = preset(request.preset)
-    usual = "pixels" if request.model == "adaworld" else recipe.encoder
+    usual = "pixels" if request.model in SEE_PIXELS else recipe.encoder
     recipe = replace(recipe, encoder=request.encoder or usual, image_size=request.image_size or recipe.image_size)
-    if request.latent is not None:
-        recipe = _with_latent(recipe, request)
-    if request.merge != 1 and (request.model != "rla-wm" or request.variant != "paper" or request.merge < 1):
-        raise ForeactError("--merge is a choice of rla-wm in the paper's variant: the side of the squares, at least 1")
-    recipe = replace(recipe, condition_merge=request.merge)
-    if request.flow_steps is not None:
-        if request.model != "rla-wm" or request.flow_steps < 1:
-            raise ForeactError("--flow-steps is a choice of rla-wm, at least 1")
-        recipe = replace(recipe, flow_steps=request.flow_steps)
+    recipe = _with_choices(recipe, request)
     config = _train_config(recipe, request)
     torch.manual_seed(config.seed)
     if request.model == "encoder":
@@ -178,6 +174,13 @@ def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
     return found[0]
 
 
+def _start_from(source: str, config: ModelConfig) -> PretrainedWorldModel:
+    from foreact.world_models.pretrained_video import PretrainedVideo
+
+    assert isinstance(config, VideoModelConfig)
+    return PretrainedVideo.start_from(source, config)
+
+
 def _load_rla(request: TrainRequest) -> RLA:
     return RLA.from_pretrained(request.rla or the_one_beside(request.out, "rla", flag="--rla"))
 
@@ -191,6 +194,19 @@ def _load_teacher(request: TrainRequest) -> RLAWorldModel:
     return teacher.requires_grad_(False)
 
 
+def _with_choices(recipe: Preset, request: TrainRequest) -> Preset:
+    """The preset with what was asked of one model alone; refuses what means nothing to the requested one."""
+    if request.latent is not None:
+        recipe = _with_latent(recipe, request)
+    if request.merge != 1 and (request.model != "rla-wm" or request.variant != "paper" or request.merge < 1):
+        raise ForeactError("--merge is a choice of rla-wm in the paper's variant: the side of the squares, at least 1")
+    if request.flow_steps is not None and (request.model != "rla-wm" or request.flow_steps < 1):
+        raise ForeactError("--flow-steps is a choice of rla-wm, at least 1")
+    if request.pretrained is not None and request.model != "video-diffusion":
+        raise ForeactError(f"--pretrained is a choice of video-diffusion; {request.model} is trained from scratch")
+    return replace(recipe, condition_merge=request.merge, flow_steps=request.flow_steps or recipe.flow_steps)
+
+
 def _with_latent(recipe: Preset, request: TrainRequest) -> Preset:
     if request.model != "rla":
         raise ForeactError(f"--latent is a choice of rla; {request.model} takes the latent of the rla that it is given")
@@ -202,7 +218,8 @@ def _with_latent(recipe: Preset, request: TrainRequest) -> Preset:
 
 def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:
     shared = dict.fromkeys(WORLD_MODELS, "world_model") | dict.fromkeys(LATENT_ACTIONS, "rla")
-    name = shared.get(request.model, request.model.replace("-", "_"))
+    own = request.model.replace("-", "_")
+    name = own if hasattr(recipe, f"train_{own}") else shared[request.model]
     config: TrainConfig = getattr(recipe, f"train_{name}")
     changed = replace(config, **request.overrides)
     if changed.steps < 1 or changed.batch_size < 1 or changed.learning_rate <= 0:
@@ -221,7 +238,8 @@ def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings
     recordings.require_actions()
     action_dim = recordings.dataset.action_dim or 0
     if rla is None:
-        baseline = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim).build()
+        rival = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim)
+        baseline = rival.build() if request.pretrained is None else _start_from(request.pretrained, rival)
         return world_model_task(baseline, recordings, recipe.pairs, config, request.out)
     if any(side % request.merge for side in tokens.grid):
         raise ForeactError(

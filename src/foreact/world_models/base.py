@@ -19,6 +19,8 @@ class PretrainedWorldModel(PretrainedModel, ABC):
 
     config: Any  # a ModelConfig with `tokens`, `action_dim` and `horizon`
     stochastic: bool
+    clip_stride: int | None = None
+    """Actions between the frames of the clips that the loss needs; None where pairs are enough."""
 
     def __init__(self, action_dim: int) -> None:
         super().__init__()

@@ -1,0 +1,118 @@
+"""A model of pixels among models of features: trained and evaluated through the command line, judged by the common encoder."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from evaluation_fakes import SIZE, SPEC, FakeWorldModel, PatchDecoder, PatchEncoder
+
+from foreact import load
+from foreact.cli import main
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.token_cache import TokenCache
+from foreact.encoders.pixels import PixelEncoder
+from foreact.evaluation.rollouts import Protocol, Window
+from foreact.evaluation.stage import EvaluationConfig, Stage
+
+PROTOCOL = Protocol(steps=14, chunk=7, samples=2)
+
+
+class StillVideo(FakeWorldModel):
+    """Imagines that the picture stays as it is."""
+
+    def __init__(self, image_size):
+        super().__init__(gain=0.0)
+        self.config.tokens = PixelEncoder(image_size).spec
+
+
+@pytest.fixture(scope="module")
+def stage(make_dataset, tmp_path_factory):
+    dataset = LeRobotDataset(make_dataset(lengths=(19, 23), height=SIZE, width=SIZE))
+    cache = TokenCache.open(dataset, PatchEncoder(), tmp_path_factory.mktemp("cache"))
+    return Stage(
+        cache=cache, config=EvaluationConfig(protocol=PROTOCOL), device=torch.device("cpu"), decoder=PatchDecoder()
+    )
+
+
+@pytest.mark.parametrize("image_size", [SIZE, 2 * SIZE])
+def test_its_pictures_are_seen_by_the_common_encoder_and_are_its_own(stage, image_size):
+    window = Window(episode=1, start=3)
+    tokens, pictures = stage.future(StillVideo(image_size), window)
+    assert tokens.shape == (1, 2, SPEC.count, SPEC.channels)
+    filmed = stage.cache.dataset.frames(1, start=3, count=1)[0]
+    truth = torch.from_numpy(stage.cache.tokens(1)[3].astype(np.float32))
+    torch.testing.assert_close(tokens[0, 1], truth, atol=0.02 if image_size == SIZE else 0.1, rtol=0)
+    assert pictures.shape == (1, 2, SIZE, SIZE, 3)
+    assert (pictures[0, 1] - torch.from_numpy(filmed) / 255).abs().mean() < 0.02
+    features = dataclasses.replace(stage, decoder=None).future(FakeWorldModel(gain=0.0), window)
+    torch.testing.assert_close(features[0][0, 0], truth)
+    assert features[1] is None
+
+
+@pytest.fixture(scope="module")
+def video_run(place, tiny_dataset):
+    root, _ = place
+    run = root / "video/video-diffusion"
+    command = [
+        "train",
+        "video-diffusion",
+        "--data",
+        str(tiny_dataset),
+        "--cache",
+        str(root / "cache"),
+        "--out",
+        str(run),
+    ]
+    main([*command, "--steps", "2", "--batch-size", "2", "--image-size", "32", "--precision", "no"])
+    return run
+
+
+def test_it_is_trained_and_evaluated_beside_a_model_of_features(place, tiny_dataset, video_run, tmp_path):
+    root, _ = place
+    where = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--out", str(tmp_path / "r.json")]
+    main(["evaluate", str(video_run), str(root / "runs/dino-wm"), *where, "--starts", "1", "--samples", "2"])
+    results = json.loads((tmp_path / "r.json").read_text())
+    rows = {(r["model"], r["metric"]) for r in results["rows"]}
+    for model in ("video_diffusion", "dino_wm", "persistence"):
+        assert {(model, "token_l1"), (model, "ssim")} <= rows
+    assert ("video_diffusion", "token_l1_best_of_k") in rows
+    assert (
+        results["encoder"]
+        == json.loads((root / "runs/dino-wm/config.json").read_text())["config"]["tokens"]["fingerprint"]
+    )
+    flow = results["cost"]["video_diffusion"]["flow"]
+    assert flow["calls"] == 3 * (2 * 8 + 1)
+    assert {"flow_step", "flow"} == results["cost"]["video_diffusion"].keys()
+    assert "video_diffusion" in {t["model"] for t in results["timings"]}
+
+
+def test_alone_it_is_judged_in_pixels(place, tiny_dataset, video_run, tmp_path):
+    where = ["--data", str(tiny_dataset), "--cache", str(place[0] / "cache"), "--out", str(tmp_path / "r.json")]
+    main(["evaluate", str(video_run), *where, "--starts", "1", "--samples", "2"])
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert results["encoder"] == "pixels/16/32"
+
+
+def test_it_draws_what_it_imagines_without_an_image_decoder(video_run):
+    model = load(video_run)
+    frame = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    future = model.imagine(frame, np.zeros((7, 2), dtype=np.float32), chunk=5)
+    assert future.frames.shape == (2, 32, 32, 3)
+    assert future.frames.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("video-diffusion", ["--encoder", "tiny", "--image-size", "32"], "sees pixels"),
+        ("dino-wm", ["--pretrained", "folder"], "a choice of video-diffusion"),
+    ],
+)
+def test_bad_requests_end_with_one_line(place, tiny_dataset, tmp_path, capsys, model, options, message):
+    where = ["--data", str(tiny_dataset), "--cache", str(place[0] / "cache"), "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", model, *where, *options])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,36 @@
+"""Clips for models of video: which frames they hold."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from foreact.data.lerobot import LeRobotDataset
+from foreact.data.pairs import PairSampling
+from foreact.data.splits import split_episodes
+from foreact.training.recordings import PairBatches, Recordings
+
+
+def named(episodes, frames):
+    """Tokens that say which frame they are."""
+    return np.stack([episodes, frames], axis=1)[:, None].astype(np.float16)
+
+
+@pytest.mark.parametrize(("horizon", "stride", "count"), [(15, 5, 3), (7, 3, 3), (4, 1, 4)])
+def test_clips_hold_every_stride_th_frame_and_end_with_the_pairs_second_one(tiny_dataset, horizon, stride, count):
+    dataset = LeRobotDataset(tiny_dataset)
+    recordings = Recordings(dataset=dataset, split=split_episodes(dataset), cache=SimpleNamespace(gather=named))
+    sampling = PairSampling(max_horizon=horizon, moving=0.0)
+    batches = PairBatches(recordings, sampling, batch_size=64, seed=0, horizon=horizon, clip_stride=stride)
+    batch = batches(3, 0, 1)
+    assert batch.clip.shape == (64, count, 1, 2)
+    assert torch.equal(batch.clip[:, -1], batch.tokens_th)
+    after = batch.clip[:, :, 0, 1] - batch.tokens_t[:, :1, 1]
+    for row, h in zip(after.tolist(), batch.lengths.tolist(), strict=True):
+        assert row == [min(stride * (k + 1), h) for k in range(count)]
+    assert torch.equal(batch.clip[:, :, 0, 0], batch.tokens_t[:, :1, 0].expand(-1, count))
+    part = batches(3, 1, 2)
+    assert torch.equal(part.clip, batch.clip[32:])
+    plain = PairBatches(recordings, sampling, batch_size=4, seed=0, horizon=horizon)
+    assert plain(0, 0, 1).clip is None
