@@ -48,23 +48,11 @@ def collect(
         uncertain: maniskill: objects get unseen pushes at random times, so that the future is truly uncertain.
         workers: processes that simulate; one per core if not given. The episodes do not depend on it.
     """
+    asked = dict(locals()) | {"workers": workers or min(os.cpu_count() or 1, 8)}
     from foreact.envs.collect import CollectRequest, run_collect
 
-    workers = workers or min(os.cpu_count() or 1, 8)
-    request = CollectRequest(
-        simulator=simulator,
-        out=out,
-        episodes=episodes,
-        seed=seed,
-        image_size=image_size,
-        look=look,
-        task=task,
-        robot=robot,
-        uncertain=uncertain,
-        workers=workers,
-    )
     with bar(f"record {task or 'Push-T'}", "episodes") as on_progress:
-        run_collect(request, on_progress)
+        run_collect(CollectRequest(**asked), on_progress)
     print(f"{out}: {episodes} episodes. Next: foreact inspect {out}")
 
 
@@ -110,8 +98,7 @@ def train(
         merge: side of the squares of patches that rla-wm's condition network reads as one; 2 makes it four times cheaper.
         teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
         flow_steps: Euler steps of rla-wm's sampler; the preset's by default.
-        pretrained: for video-diffusion: start from a video model's weights, a diffusers folder or Hub id of Stable Video
-            Diffusion (needs foreact[video]); from scratch by default.
+        pretrained: for video-diffusion: diffusers folder or Hub id of Stable Video Diffusion to start from.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -123,33 +110,21 @@ def train(
         cache: folder of token caches; $FOREACT_CACHE or the user's cache folder by default.
         no_cache: encode frames while training instead of once beforehand.
     """
+    asked = dict(locals())  # the arguments, as they are called in TrainRequest
     from foreact.training.session import TrainRequest, run_training
 
-    given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    given |= {"optimizer": optimizer, "seed": seed, "precision": precision, "compile": compile or None}
-    given |= {"checkpoint_activations": checkpoint_activations or None}
-    run_training(
-        TrainRequest(
-            model=model,
-            data=data,
-            out=out,
-            preset=preset,
-            rla=rla,
-            camera=camera,
-            encoder=encoder,
-            image_size=image_size,
-            variant=variant,
-            latent=latent,
-            merge=merge,
-            teacher=teacher,
-            flow_steps=flow_steps,
-            overrides={k: v for k, v in given.items() if v is not None},
-            cache=cache,
-            no_cache=no_cache,
-            pretrained=pretrained,
-        ),
-        bar,
+    free = (
+        "steps",
+        "batch_size",
+        "learning_rate",
+        "optimizer",
+        "seed",
+        "precision",
+        "compile",
+        "checkpoint_activations",
     )
+    overrides = {name: value for name in free if (value := asked.pop(name)) not in (None, False)}
+    run_training(TrainRequest(**asked, overrides=overrides), bar)
     print(f"{out}: {model} trained")
 
 
@@ -353,23 +328,11 @@ def benchmark(
         batch_size: world-models: the preset's by default.
         cache: world-models, samplers: folder of token caches.
     """
+    asked = dict(locals())
     from foreact.studies.command import StudyRequest, run_study
 
-    run_study(
-        StudyRequest(
-            study=study,
-            out=out,
-            seeds=seeds,
-            models=models,
-            runs=runs,
-            data=data,
-            preset=preset,
-            image_size=image_size,
-            overrides={k: v for k, v in (("steps", steps), ("batch_size", batch_size)) if v is not None},
-            cache=cache,
-        ),
-        bar,
-    )
+    overrides = {name: value for name in ("steps", "batch_size") if (value := asked.pop(name)) is not None}
+    run_study(StudyRequest(**asked, overrides=overrides), bar)
 
 
 def cost(preset: PresetName = "paper", json: bool = False, variant: Literal["paper", "released"] = "paper") -> None:

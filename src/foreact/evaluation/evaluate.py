@@ -93,9 +93,8 @@ def evaluate(
     with bar("roll out", "windows") as on_progress:
         board, strips = stage.run(models, rla, judge, windows, shown, moving, on_progress)
     notes |= _drop_unreadable(board, probe, stage, windows)
-    with torch.no_grad():
-        examples = {name: stage.example(windows[0], model) for name, model in models.items()}
-        timings = time_models(models, decoder, examples, protocol, config.timing_batch)
+    examples = {name: stage.example(windows[0], model) for name, model in models.items()}
+    timings = time_models(models, decoder, examples, protocol, config.timing_batch)
     subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
     return Results(
         split_hash=split.hash,

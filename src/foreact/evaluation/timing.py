@@ -19,6 +19,7 @@ _FEWEST = 3
 _SECONDS = 10.0  # after which no further repeat is begun
 
 
+@torch.no_grad()
 def time_models(
     models: Mapping[str, WorldModel],
     decoder: Any,
