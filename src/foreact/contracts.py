@@ -25,6 +25,11 @@ class Batch:
         tokens_th: s_{t+h}, (B, N, C).
         lengths: h of each pair, (B,) int64.
         actions: a_{t:t+h} in the data's units, padded to (B, H, A); None for actionless videos.
+        seen_t, seen_th: the same pairs in another view (see `training.views.ClipViews`), for learners that infer z from it, so
+            that z cannot copy the picture's layout; None where pairs are not augmented.
+        state_t, state_th: the robot's state at t and t + h in the data's units, (B, P), NaN where unknown; None where the
+            data has none.
+        embodiment: whose states they are, (B,) int64, 0 for humans; None as the states.
         shard: which part of the step's batch this is, and of how many.
     """
 
@@ -32,6 +37,11 @@ class Batch:
     tokens_th: Tensor
     lengths: Tensor
     actions: Tensor | None = None
+    seen_t: Tensor | None = None
+    seen_th: Tensor | None = None
+    state_t: Tensor | None = None
+    state_th: Tensor | None = None
+    embodiment: Tensor | None = None
     shard: tuple[int, int] = (0, 1)
 
     def require_actions(self) -> Tensor:

@@ -12,7 +12,8 @@ import tyro
 from foreact.progress import bar
 
 PresetName = Literal["tiny", "small", "paper"]
-Model = Literal["encoder", "rla", "univla", "adaworld", "lawm", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
+LatentAction = Literal["rla", "univla", "adaworld", "lawm", "dino-cls"]
+Model = Literal["encoder", LatentAction, "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"]
 
 
 def collect(
@@ -62,6 +63,8 @@ def train(
     image_size: int | None = None,
     variant: Literal["paper", "released"] = "paper",
     latent: str | None = None,
+    seconds: float | None = None,
+    augment: bool = True,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -81,10 +84,12 @@ def train(
         preset: sizes and training recipe.
         rla: folder of the trained RLA for rla-wm; by default the one beside --out.
         camera: which camera; the first by default.
-        encoder: tiny, pixels, a Hugging Face id, or a folder; the preset's by default.
+        encoder: tiny, pixels, a Hugging Face id, or a folder; the preset's by default. dino-cls adds its class token.
         image_size: side of the square frames that the encoder sees; the preset's by default.
         variant: networks of rla and rla-wm as the paper or as its released code has them.
         latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
+        seconds: from the first frame to the second of every pair; by default 1.2 for lawm and the preset's law for the others.
+        augment: lawm: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -95,6 +100,7 @@ def train(
         cache: folder of token caches; $FOREACT_CACHE or the user's cache folder by default.
         no_cache: encode frames while training instead of once beforehand.
     """
+    from foreact.data.pairs import PairSampling
     from foreact.training.session import TrainRequest, run_training
 
     given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
@@ -114,6 +120,8 @@ def train(
             overrides={k: v for k, v in given.items() if v is not None},
             cache=cache,
             no_cache=no_cache,
+            sampling=None if seconds is None else PairSampling(seconds=seconds),
+            augment=augment,
         ),
         bar,
     )

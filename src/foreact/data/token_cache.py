@@ -62,7 +62,7 @@ class TokenCache:
         key = hashlib.sha256(f"{dataset.fingerprint()}/{dataset.camera}/{encoder.spec.fingerprint}".encode())
         cache = cls(dataset, encoder, root / key.hexdigest()[:16])
         cache._require_space(frames)
-        cache._tokens = cache._complete("tokens", cache._encode, on_progress)
+        cache._tokens = cache._complete("tokens", cache.encode, on_progress)
         if frames:
             cache._frames = cache._complete("frames", lambda pixels: pixels, on_progress)
         return cache
@@ -112,7 +112,8 @@ class TokenCache:
     def _row_bytes(self, name: str) -> int:
         return int(np.prod(self._shape(name))) * self._dtype(name).itemsize
 
-    def _encode(self, pixels: np.ndarray) -> np.ndarray:
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """Tokens (B, N, C) float16 of any frames, uint8 (B, height, width, 3), encoded now."""
         batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(_ENCODE_BATCH)
         weights = self.encoder.parameters() if isinstance(self.encoder, torch.nn.Module) else iter(())
         device = next((w.device.type for w in weights), "cpu")
@@ -176,8 +177,8 @@ class LiveTokens(TokenCache):
 
     def tokens(self, episode: int) -> np.ndarray:
         """Tokens (T, N, C) float16 of an episode, encoded now."""
-        return self._encode(self.frames(episode))
+        return self.encode(self.frames(episode))
 
     def gather(self, episodes: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Tokens (B, N, C) float16 of single frames, encoded now."""
-        return self._encode(self.gather_frames(episodes, indices))
+        return self.encode(self.gather_frames(episodes, indices))

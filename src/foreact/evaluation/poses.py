@@ -13,13 +13,12 @@ from typing import Literal
 
 import numpy as np
 
-from foreact.data.lerobot import LeRobotDataset
+from foreact.data.lerobot import STATE, LeRobotDataset
 from foreact.errors import ForeactError
 
 Unit = Literal["px", "deg", "mm", ""]
 
 OBJECT_POSE = "observation.object_pose"
-STATE = "observation.state"
 PUSHT_BLOCK = "observation.environment_state"
 
 
