@@ -300,7 +300,7 @@ def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture
 
 
 def benchmark(
-    study: tyro.conf.Positional[Literal["coin-world", "world-models"]],
+    study: tyro.conf.Positional[Literal["coin-world", "world-models", "latent-actions"]],
     out: Path,
     seeds: int = 3,
     models: tuple[str, ...] | None = None,
@@ -310,20 +310,32 @@ def benchmark(
     steps: int | None = None,
     batch_size: int | None = None,
     cache: Path | None = None,
+    encoder: str | None = None,
+    latents: tuple[str, ...] | None = None,
+    unseen: Path | None = None,
+    embodiment: Path | None = None,
+    pairs: int = 512,
+    seconds: float = 1.2,
 ) -> None:
     """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
 
     Args:
-        study: world-models compares them on a dataset; coin-world in a small scene whose right answers are known.
+        study: world-models and latent-actions compare them on a dataset; coin-world in a small scene whose right answers are known.
         out: folder of the runs and of results.json.
         seeds: training seeds per model.
         models: which ones; all by default.
-        data: world-models: a LeRobot dataset.
-        preset: world-models: sizes and recipes.
-        image_size: world-models: of the frames; the preset's by default.
+        data: a LeRobot dataset; not for coin-world, like all that follow but steps.
+        preset: sizes and recipes.
+        image_size: of the frames; the preset's by default.
         steps: optimiser steps of each model; the preset's by default, in the coin world 1000.
-        batch_size: world-models: the preset's by default.
-        cache: world-models: folder of token caches.
+        batch_size: the preset's by default.
+        cache: folder of token caches.
+        encoder: latent-actions: gives the tokens that learners are trained and measured on; the preset's by default.
+        latents: latent-actions: sizes of rla's z as tokens x channels; from 1/32 of the preset's to all of it by default.
+        unseen: latent-actions: recordings of a scene that no learner is trained on.
+        embodiment: latent-actions: recordings of another robot.
+        pairs: latent-actions: held-out pairs.
+        seconds: latent-actions: gap of the pairs for probes, rollouts and transfer.
     """
     from foreact.studies.command import StudyRequest, run_study
 
@@ -338,6 +350,12 @@ def benchmark(
             image_size=image_size,
             overrides={k: v for k, v in (("steps", steps), ("batch_size", batch_size)) if v is not None},
             cache=cache,
+            encoder=encoder,
+            latents=latents,
+            unseen=unseen,
+            embodiment=embodiment,
+            pairs=pairs,
+            seconds=seconds,
         ),
         bar,
     )

@@ -14,7 +14,7 @@ from foreact.data.lerobot import STATE, LeRobotDataset
 from foreact.data.movement import moving_starts, object_positions
 from foreact.data.pairs import Pairs, PairSampler, PairSampling, action_statistics, gather_actions
 from foreact.data.splits import Split
-from foreact.data.token_cache import TokenCache
+from foreact.data.token_cache import TokenCache, encode_frames
 from foreact.errors import ForeactError
 from foreact.training.views import ClipViews, ViewRanges
 
@@ -155,7 +155,7 @@ class PairBatches:
         for name in ("seen", "tokens"):
             views = ClipViews.draw(self.batch_size, self.views, generator)[first : first + len(pairs.start)]
             shown |= {f"{name}_{key}": views(pictures) for key, pictures in frames.items()}
-        tokens = torch.from_numpy(cache.encode(torch.cat(list(shown.values())).numpy()))
+        tokens = torch.from_numpy(encode_frames(cache.encoder, torch.cat(list(shown.values())).numpy()))
         return dict(zip(shown, tokens.chunk(len(shown)), strict=True))
 
     def _states_of(self, pairs: Pairs) -> dict[str, Tensor]:
