@@ -213,7 +213,7 @@ def test_directions_are_read_from_true_tokens(cache, scene):
     reader, tally = AgentReader.fit(others), Tally(model="x")
     transfer_of_truth(scene, reader, tally, "held_out")
     assert means(tally)["directions_read_true"] > 0.5
-    first, motion = scene.base(0.0), np.ones((PAIRS, 2))
+    first, motion = scene.base(0.0), np.ones_like(places)
     still = reader.agreements(first, first, places, motion)
     assert not np.abs(still["heat"]).any()
     assert not np.abs(still["read"]).any()

@@ -135,6 +135,11 @@ def test_z_is_inferred_from_one_view_and_decoded_in_the_other():
     torch.testing.assert_close(apart["error"], wanted.detach())
 
 
+def test_a_residual_decoder_starts_at_the_copy_of_the_current_frame():
+    model = dataclasses.replace(CONFIG, residual_output=True).build()
+    torch.testing.assert_close(model.decode(tokens(0), torch.randn(B, 1, 11)), model.normalise(tokens(0)))
+
+
 @pytest.mark.parametrize("residual", [False, True])
 def test_it_learns_to_carry_a_change_through_z(residual):
     torch.manual_seed(0)

@@ -87,7 +87,9 @@ def test_differences_are_paired_by_the_seeds_that_both_have():
     by_model = {row["model"]: row for row in rows(stack(results))}
     assert (by_model["lawm"]["seeds"], by_model["rla-1x4"]["seeds"]) == (3, 1)
     assert by_model["lawm"]["mean"] == pytest.approx(0.5, abs=0.01)
-    table = markdown({"rows": list(by_model.values()), "sizes": {"lawm": 32, "rla-1x4": 4}}).splitlines()
+    told_of = {"seeds": [0, 1, 2], "steps": 7, "preset": "tiny", "sizes": {"lawm": 32, "rla-1x4": 4}}
+    heading, _, *table = markdown({"rows": list(by_model.values()), **told_of}).splitlines()
+    assert heading == "3 training seeds, 7 steps, preset tiny"
     assert table[0] == "| learner | z | skill |"
     assert table[2].startswith("| LaWM | 32 | 0.50 [")
     assert len(table) == 4

@@ -230,6 +230,10 @@ class ForwardDynamics(nn.Module):
         self.out = nn.Linear(config.dim, channels)
         self.norm = nn.LayerNorm(channels)
         initialise(self)
+        if config.residual_output:
+            nn.init.zeros_(
+                self.norm.weight
+            )  # start at the copy of u_t: the norm would give changes of the size of tokens
         self.register_buffer("codes", sincos_2d(config.tokens.grid, config.dim), persistent=False)
 
     def forward(self, u_t: Tensor, z: Tensor) -> Tensor:

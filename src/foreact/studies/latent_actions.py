@@ -8,6 +8,8 @@ Same recordings, split, pairs, steps, batch, width and depth for all; RLA at sev
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,20 +133,17 @@ def run(study: LatentStudy, *, bar: Bar) -> dict[str, Any]:
         raise ForeactError("--seeds must be at least 1")
     grounds = Grounds.open(study, bar)
     diverged: dict[str, list[int]] = {}
-    found = [_measured(study, grounds, study.out / _REFERENCES, (), lambda: _references(grounds))]
+    found = [_measured(grounds, study.out / _REFERENCES, (), functools.partial(_references, grounds))]
     sizes: dict[str, int] = {}
-    for name in learners:
-        for seed in range(study.seeds):
-            try:
-                trained = train_learner(study, name, seed, bar)
-            except DivergedError:
-                diverged.setdefault(name, []).append(seed)
-                continue
-            model = load_model(trained)
-            sizes[name] = _size(model)
-            found.append(
-                _measured(study, grounds, trained, (seed,), lambda n=name, m=model: measure(n, m, grounds, bar))  # type: ignore[misc]
-            )
+    for seed, name in itertools.product(range(study.seeds), learners):
+        try:
+            trained = train_learner(study, name, seed, bar)
+        except DivergedError:
+            diverged.setdefault(name, []).append(seed)
+            continue
+        model = load_model(trained)
+        sizes[name] = latent_size(model)
+        found.append(_measured(grounds, trained, (seed,), functools.partial(measure, name, model, grounds, bar)))
     values = stack(found)
     results = {
         "schema": 1,
@@ -153,7 +152,7 @@ def run(study: LatentStudy, *, bar: Bar) -> dict[str, Any]:
         "split_hash": grounds.recordings.split.hash,
         "encoder": grounds.recordings.cache.spec.fingerprint,
         "preset": study.preset,
-        "training": {k: v for k, v in study.overrides.items() if k != "seed"},
+        "steps": study.overrides.get("steps", preset(study.preset).train_rla.steps),
         "protocol": grounds.about["protocol"],
         "sizes": sizes,
         "seeds": list(range(study.seeds)),
@@ -292,9 +291,7 @@ def _references(grounds: Grounds) -> list[Tally]:
     return [*probe_frames(grounds.training, grounds.fixed), seen]
 
 
-def _measured(
-    study: LatentStudy, grounds: Grounds, folder: Path, seeds: tuple[int, ...], make: Callable[[], list[Tally]]
-) -> Results:
+def _measured(grounds: Grounds, folder: Path, seeds: tuple[int, ...], make: Callable[[], list[Tally]]) -> Results:
     """What is measured in `folder`, made only where it is missing or was made on other grounds."""
     path = folder / "results.json"
     about: dict[str, Any] = {
@@ -312,7 +309,7 @@ def _measured(
     return results
 
 
-def _size(model: Any) -> int:
+def latent_size(model: Any) -> int:
     """|z|, in numbers."""
     config = model.config
     if hasattr(config, "latent_channels"):

@@ -20,15 +20,12 @@ from foreact.studies.verdicts import Verdict, below
 
 Values = Mapping[Key, np.ndarray]
 
-NAMES = {
-    "univla": "UniVLA",
-    "adaworld": "AdaWorld",
-    "lawm": "LaWM",
-    "dino-cls": "DINO-CLS",
+REFERENCES = {
     "current_frame": "current frame alone",
     "token_change": "change of the tokens itself",
     "true_tokens": "true tokens",
 }
+NAMES = {"univla": "UniVLA", "adaworld": "AdaWorld", "lawm": "LaWM", "dino-cls": "DINO-CLS", **REFERENCES}
 _SUBSETS = {
     "held_out": "the trained scene",
     "unseen": "an unseen scene",
@@ -154,19 +151,16 @@ def _better(
 
 
 def _interval(values: Values, key: Key, *, minus: Key | None = None, sign: float = 1.0) -> Interval:
-    """Of a measurement or of its difference from another, over the seeds that both have; one without training has all."""
+    """Of a measurement, or of its difference from another over as many seeds as both have; what is not trained has all."""
     own = values[key]
-    other = np.zeros_like(own[:1]) if minus is None else values[minus]
-    own, other = np.broadcast_arrays(*_common(own, other))
+    if minus is not None:
+        other = values[minus]
+        if minus[0] not in REFERENCES:
+            own, other = own[: len(other)], other[: len(own)]
+        own = own - other
     model, metric, subset, chunk = key
     reference = values.get((model, f"{metric}/reference", subset, chunk))
-    denominator = None if reference is None else np.broadcast_to(reference[:1], own.shape)
-    return Bootstrap().over_seeds(sign * (own - other), denominator)
-
-
-def _common(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    seeds = min(len(v) for v in (own, other) if len(v) > 1) if max(len(own), len(other)) > 1 else 1
-    return own[:seeds], other[:seeds]
+    return Bootstrap().over_seeds(sign * own, None if reference is None else reference[: len(own)])
 
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -203,7 +197,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         cells = [_cell(last.get((model, metric, subset))) for _, metric, subset in columns]
         lines.append([label(model), str(results["sizes"].get(model, "")), *cells])
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{len(results['seeds'])} training seeds, {results['steps']} steps, preset {results['preset']}\n\n{table}"
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
