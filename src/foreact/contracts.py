@@ -27,6 +27,11 @@ class Batch:
         actions: a_{t:t+h} in the data's units, padded to (B, H, A); None for actionless videos.
         clip: frames after every `stride` actions up to s_{t+h}, which is repeated from there on, as tokens (B, K, N, C) for
             models that learn from clips; K may be what the longest chunk of the batch needs.
+        seen_t, seen_th: the same pairs in another view (see `training.views.ClipViews`), for learners that infer z from it, so
+            that z cannot copy the picture's layout; None where pairs are not augmented.
+        state_t, state_th: the robot's state at t and t + h in the data's units, (B, P), NaN where unknown; None where the
+            data has none.
+        embodiment: whose states they are, (B,) int64, 0 for humans; None as the states.
         shard: which part of the step's batch this is, and of how many.
     """
 
@@ -35,6 +40,11 @@ class Batch:
     lengths: Tensor
     actions: Tensor | None = None
     clip: Tensor | None = None
+    seen_t: Tensor | None = None
+    seen_th: Tensor | None = None
+    state_t: Tensor | None = None
+    state_th: Tensor | None = None
+    embodiment: Tensor | None = None
     shard: tuple[int, int] = (0, 1)
 
     def require_actions(self) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from foreact.data.pairs import PairSampling
 from foreact.decoders.unet import ImageDecoderConfig
+from foreact.encoders.class_token import PREFIX
 from foreact.errors import ForeactError
 from foreact.latent_actions.adaworld import AdaWorldConfig
+from foreact.latent_actions.dino_cls import DinoCLSConfig
 from foreact.latent_actions.lawm import LaWMConfig
 from foreact.latent_actions.rla import RLAConfig
 from foreact.latent_actions.univla import UniVLAConfig
@@ -22,6 +24,7 @@ from foreact.world_models.video_diffusion import VideoDiffusionConfig
 
 Variant = Literal["paper", "released"]
 Baseline = DinoWMConfig | FMWMConfig | RAEConfig | VideoDiffusionConfig
+LatentActionConfig = UniVLAConfig | AdaWorldConfig | LaWMConfig | DinoCLSConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,11 @@ class Preset:
         decoder_channels: stages of the image decoder.
         decoder_blocks: residual blocks in each.
         pairs: law of frame pairs of the world models.
-        rla_pairs: law of frame pairs of the RLA autoencoder.
+        rla_pairs: law of frame pairs of the RLA autoencoder and its rivals.
+        lawm_pairs: law of frame pairs of LaWM when it is trained by itself.
+        lawm_encoder_depth: blocks of LaWM's inverse-dynamics encoder.
+        lawm_embodiments: E, the embodiments that its state head has weights for.
+        lawm_frames: encoder and image size of LaWM where they are others than RLA's.
         train_rla, train_world_model, train_image_decoder, train_encoder: how each is trained; all world models alike, except
             that video diffusion has an optimiser that suits convolutions.
     """
@@ -89,6 +96,10 @@ class Preset:
     decoder_blocks: int
     pairs: PairSampling
     rla_pairs: PairSampling
+    lawm_pairs: PairSampling = field(default_factory=lambda: PairSampling(seconds=1.2))
+    lawm_encoder_depth: int
+    lawm_embodiments: int = 2
+    lawm_frames: tuple[str, int] | None = None
     train_rla: TrainConfig
     train_world_model: TrainConfig
     train_image_decoder: TrainConfig
@@ -114,25 +125,39 @@ class Preset:
             standardise=self.standardise,
         )
 
-    def latent_action(self, name: str, tokens: TokenSpec) -> UniVLAConfig | AdaWorldConfig | LaWMConfig:
-        """A rival of RLA, as wide and as deep; how it codes z is its own."""
+    def frames_of(self, model: str) -> tuple[str, int]:
+        """Encoder and image size of a model by its name on the command line."""
+        if model in ("adaworld", "video-diffusion"):
+            return "pixels", self.image_size
+        if model == "dino-cls":
+            return f"{PREFIX}{self.encoder}", self.image_size
+        if model == "lawm" and self.lawm_frames:
+            return self.lawm_frames
+        return self.encoder, self.image_size
+
+    def latent_action(self, name: str, tokens: TokenSpec, *, state_dim: int = 0) -> LatentActionConfig:
+        """A rival of RLA, as wide and as deep; how it codes z is its own. LaWM's state head takes `state_dim` numbers."""
         sizes: dict[str, Any] = {"tokens": tokens, "dim": self.dim, "heads": self.heads}
+        like_rla: dict[str, Any] = {
+            "depth": self.rla_depth,
+            "position_scale": self.position_scale,
+            "residual_output": self.residual_output,
+            "standardise": self.standardise,
+        }
         if name == "univla":
-            return UniVLAConfig(
-                **sizes,
-                depth=self.rla_depth,
-                position_scale=self.position_scale,
-                residual_output=self.residual_output,
-                standardise=self.standardise,
-            )
+            return UniVLAConfig(**sizes, **like_rla)
+        if name == "dino-cls":
+            return DinoCLSConfig(**sizes, **like_rla)
         if name == "adaworld":
             return AdaWorldConfig(**sizes, depth=self.rla_depth)
         if name == "lawm":
             return LaWMConfig(
                 **sizes,
-                encoder_depth=self.rla_depth,
+                encoder_depth=self.lawm_encoder_depth,
                 decoder_depth=self.rla_depth,
                 residual_output=self.residual_output,
+                state_dim=state_dim,
+                embodiments=self.lawm_embodiments,
             )
         raise ValueError(f"no latent-action learner is called {name!r}")
 
@@ -214,6 +239,7 @@ def tiny() -> Preset:
         dim=192,
         heads=6,
         rla_depth=2,
+        lawm_encoder_depth=2,
         condition_depth=2,
         flow_depth=2,
         latent_tokens=8,
@@ -262,6 +288,7 @@ def small() -> Preset:
         dim=256,
         heads=8,
         rla_depth=3,
+        lawm_encoder_depth=3,
         condition_depth=3,
         flow_depth=3,
         latent_tokens=16,
@@ -302,6 +329,9 @@ def paper() -> Preset:
         dim=1024,
         heads=16,
         rla_depth=12,
+        lawm_encoder_depth=24,
+        lawm_embodiments=32,
+        lawm_frames=("facebook/dinov3-vitb16-pretrain-lvd1689m", 256),
         condition_depth=8,
         flow_depth=8,
         latent_tokens=32,

@@ -14,6 +14,7 @@ MODELS = {
     "univla": "foreact.latent_actions.univla:UniVLAConfig",
     "adaworld": "foreact.latent_actions.adaworld:AdaWorldConfig",
     "lawm": "foreact.latent_actions.lawm:LaWMConfig",
+    "dino_cls": "foreact.latent_actions.dino_cls:DinoCLSConfig",
     "rla_wm": "foreact.world_models.rla_wm:RLAWorldModelConfig",
     "dino_wm": "foreact.world_models.dino_wm:DinoWMConfig",
     "fm_wm": "foreact.world_models.fm_wm:FMWMConfig",

@@ -14,10 +14,8 @@ from foreact.progress import bar
 PresetName = Literal["tiny", "small", "paper"]
 ManiSkillTask = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
 ManiSkillRobot = Literal["panda", "xarm6_robotiq", "ur_10e"]
-Model = Literal[
-    "encoder", "rla", "univla", "adaworld", "lawm",
-    "rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion", "image-decoder",
-]  # fmt: skip
+LatentAction = Literal["rla", "univla", "adaworld", "lawm", "dino-cls"]
+Model = Literal["encoder", LatentAction, "rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion", "image-decoder"]
 
 
 def collect(
@@ -71,6 +69,8 @@ def train(
     teacher: Path | None = None,
     flow_steps: int | None = None,
     pretrained: str | None = None,
+    seconds: float | None = None,
+    augment: bool = True,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -91,7 +91,7 @@ def train(
         preset: sizes and training recipe.
         rla: folder of the trained RLA for rla-wm; by default the one beside --out.
         camera: which camera; the first by default.
-        encoder: tiny, pixels, a Hugging Face id, or a folder; the preset's by default.
+        encoder: tiny, pixels, a Hugging Face id, or a folder; the preset's by default. dino-cls adds its class token.
         image_size: side of the square frames that the encoder sees; the preset's by default.
         variant: networks of rla and rla-wm as the paper or as its released code has them.
         latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
@@ -99,6 +99,8 @@ def train(
         teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
         flow_steps: Euler steps of rla-wm's sampler; the preset's by default.
         pretrained: for video-diffusion: diffusers folder or Hub id of Stable Video Diffusion to start from.
+        seconds: from the first frame to the second of every pair; by default 1.2 for lawm and the preset's law for the others.
+        augment: lawm: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.
         steps: optimiser steps; the preset's by default.
         batch_size: samples per step; the preset's by default.
         learning_rate: the preset's by default.
@@ -110,21 +112,10 @@ def train(
         cache: folder of token caches; $FOREACT_CACHE or the user's cache folder by default.
         no_cache: encode frames while training instead of once beforehand.
     """
-    asked = dict(locals())  # the arguments, as they are called in TrainRequest
+    asked = dict(locals())
     from foreact.training.session import TrainRequest, run_training
 
-    free = (
-        "steps",
-        "batch_size",
-        "learning_rate",
-        "optimizer",
-        "seed",
-        "precision",
-        "compile",
-        "checkpoint_activations",
-    )
-    overrides = {name: value for name in free if (value := asked.pop(name)) not in (None, False)}
-    run_training(TrainRequest(**asked, overrides=overrides), bar)
+    run_training(TrainRequest.of(asked), bar)
     print(f"{out}: {model} trained")
 
 
@@ -300,7 +291,7 @@ def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture
 
 
 def benchmark(
-    study: tyro.conf.Positional[Literal["coin-world", "world-models", "samplers"]],
+    study: tyro.conf.Positional[Literal["coin-world", "world-models", "latent-actions", "samplers"]],
     out: Path,
     seeds: int = 3,
     models: tuple[str, ...] | None = None,
@@ -311,22 +302,34 @@ def benchmark(
     steps: int | None = None,
     batch_size: int | None = None,
     cache: Path | None = None,
+    encoder: str | None = None,
+    latents: tuple[str, ...] | None = None,
+    unseen: Path | None = None,
+    embodiment: Path | None = None,
+    pairs: int = 512,
+    seconds: float = 1.2,
 ) -> None:
     """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
 
     Args:
-        study: world-models compares them on a dataset; coin-world in a small scene whose right answers are known; samplers
-            compares solvers and steps of trained rla-wm.
+        study: world-models and latent-actions compare them on a dataset; coin-world in a small scene whose right answers are
+            known; samplers compares solvers and steps of trained rla-wm.
         out: folder of the runs and of results.json.
         seeds: training seeds per model.
         models: which ones, by their names in foreact train; all by default. The coin world has fm-wm-trap besides.
         runs: samplers: folders of trained rla-wm; the first with 30 Euler steps is what the others are compared with.
-        data: world-models, samplers: a LeRobot dataset.
-        preset: world-models: sizes and recipes.
-        image_size: world-models: of the frames; the preset's by default.
+        data: a LeRobot dataset; not for coin-world, like all that follow but steps.
+        preset: sizes and recipes.
+        image_size: of the frames; the preset's by default.
         steps: optimiser steps of each model; the preset's by default, in the coin world 1000.
-        batch_size: world-models: the preset's by default.
-        cache: world-models, samplers: folder of token caches.
+        batch_size: the preset's by default.
+        cache: folder of token caches.
+        encoder: latent-actions: gives the tokens that learners are trained and measured on; the preset's by default.
+        latents: latent-actions: sizes of rla's z as tokens x channels; from 1/32 of the preset's to all of it by default.
+        unseen: latent-actions: recordings of a scene that no learner is trained on.
+        embodiment: latent-actions: recordings of another robot.
+        pairs: latent-actions: held-out pairs.
+        seconds: latent-actions: gap of the pairs for probes, rollouts and transfer.
     """
     asked = dict(locals())
     from foreact.studies.command import StudyRequest, run_study

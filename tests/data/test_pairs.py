@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from foreact.data.movement import moving_starts
 from foreact.data.pairs import PairSampler, PairSampling, action_statistics, gather_actions
+from foreact.errors import ForeactError
 
 
 @settings(max_examples=60, deadline=None)
@@ -90,3 +91,20 @@ def test_movement_is_dilated_and_quiet_steps_do_not_count():
     assert mask[0].tolist() == [11 <= t <= 17 for t in range(31)]
     assert not mask[1].any()
     assert len(mask[1]) == 5
+
+
+def test_a_gap_in_seconds_is_the_same_number_of_frames_for_all_pairs():
+    sampling = PairSampling(seconds=0.7, moving=0.0)
+    assert [sampling.gap(fps) for fps in (10, 30, 1)] == [7, 21, 1]
+    pairs = PairSampler({0: 9, 1: 8, 2: 7}, sampling, seed=0, fps=10).sample(0, 500)
+    assert set(pairs.horizon) == {7}
+    assert set(zip(pairs.episode.tolist(), pairs.start.tolist())) == {(0, 0), (0, 1), (1, 0)}
+    with pytest.raises(ForeactError, match=r"no episode is longer than 0\.7 s"):
+        PairSampler({2: 7}, sampling, seed=0, fps=10)
+
+
+def test_a_gap_in_seconds_keeps_to_starts_near_movement():
+    moving = np.zeros(50, dtype=bool)
+    moving[[10, 48]] = True  # the second is too near the end
+    sampling = PairSampling(seconds=0.5, moving=1.0)
+    assert set(PairSampler({0: 50}, sampling, seed=0, moving={0: moving}, fps=10).sample(0, 99).start) == {10}

@@ -200,3 +200,14 @@ def test_gated_weights_say_what_to_do(monkeypatch):
     ) as caught:
         load_encoder("owner/model", image_size=48)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "own"), [("dinov3", True), ("dinov2_registers", True), ("siglip", False)])
+def test_the_class_token_or_the_mean_of_the_patches_comes_first(folders, frames, name, own):
+    size = {"dinov3": 48, "dinov2_registers": 42, "siglip": 24}[name]
+    plain, encoder = (load_encoder(f"{p}{folders / name}", image_size=size) for p in ("", "cls:"))
+    tokens, patches = encoder.encode(frames), plain.encode(frames)
+    torch.testing.assert_close(tokens[:, 1:], patches)
+    assert torch.allclose(tokens[:, 0], patches.mean(dim=1), atol=1e-5) is not own
+    assert encoder.spec.count == tokens.shape[1]
+    assert encoder.spec != plain.spec

@@ -8,6 +8,7 @@ from lively import lively
 
 from foreact.contracts import Batch
 from foreact.latent_actions.lawm import LaWMConfig, space_time_codes
+from foreact.presets import preset
 from foreact.pretrained import TokenSpec, load_model, meta_build
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
@@ -28,6 +29,15 @@ def test_parameters_are_the_released_models():
     assert count == {
         "encoder": 309_432_352, "posterior": 2_176, "decoder": 228_286_720, "state_head": 101_713_344
     }  # fmt: skip
+
+
+def test_the_papers_preset_is_the_released_model_and_its_horizon_is_in_seconds():
+    recipe = preset("paper")
+    assert recipe.frames_of("lawm") == ("facebook/dinov3-vitb16-pretrain-lvd1689m", 256)
+    assert recipe.lawm_pairs.gap(fps=30) == 36
+    patches = TokenSpec(grid=(16, 16), channels=768, fingerprint="", encoder="", image_size=256)
+    released = meta_build(LaWMConfig(tokens=patches, state_dim=14)).num_parameters()
+    assert meta_build(recipe.latent_action("lawm", patches, state_dim=14)).num_parameters() == released
 
 
 def test_shapes_and_normalised_tokens():
@@ -87,6 +97,47 @@ def test_the_state_head_counts_known_dimensions_of_robots():
     assert not torch.isclose(swapped, loss)
     with pytest.raises(ValueError, match="without a state head"):
         lively(dataclasses.replace(CONFIG, state_dim=0)).state_loss(z, state, change, known, robots)
+
+
+def with_states(**changes):
+    state = torch.rand(B, 5, generator=torch.Generator().manual_seed(3))
+    given = {"state_t": 100 * state, "state_th": 100 * state + 20, "embodiment": torch.tensor([1, 2])}
+    return Batch(tokens_t=tokens(0), tokens_th=tokens(1), lengths=torch.ones(B).long(), **(given | changes))
+
+
+def test_states_join_the_loss_in_units_of_their_range_and_unknown_ones_do_not_count():
+    model = lively(CONFIG)
+    for embodiment in (1, 2):
+        model.fit_states(torch.tensor([[0.0] * 5, [200.0] * 5, [float("nan")] * 5]), embodiment)
+    run = lambda batch: model.loss(batch, torch.Generator().manual_seed(0))  # noqa: E731
+    scalars, plain = run(with_states()), run(with_states(state_t=None))
+    torch.testing.assert_close(scalars["loss"], plain["loss"] + scalars["state"])
+    state, change, known, _ = model._states(with_states())
+    torch.testing.assert_close(change[known], torch.full((10,), 0.1))
+    torch.testing.assert_close(state[:, :5], with_states().state_t / 200)
+    assert known.sum() == 10  # of 2 x 13
+    hole = with_states().state_th.clone()
+    hole[:, 3] = float("nan")
+    assert torch.isfinite(run(with_states(state_th=hole))["loss"])
+    assert model._states(with_states(state_th=hole))[2].sum() == 8
+    humans = with_states(embodiment=torch.zeros(B).long())
+    assert run(humans)["state"] == 0
+
+
+def test_z_is_inferred_from_one_view_and_decoded_in_the_other():
+    model = lively(CONFIG)
+    seen = {"seen_t": tokens(5), "seen_th": tokens(6)}
+    apart = model.loss(with_states(state_t=None, **seen), torch.Generator().manual_seed(0))
+    mean, log_variance = model._posterior(tokens(5), tokens(6))
+    noise = torch.randn(B, 1, 11, generator=torch.Generator().manual_seed(0))
+    z = mean + (0.5 * log_variance).exp() * noise
+    wanted = torch.nn.functional.smooth_l1_loss(model.decode(tokens(0), z), model.normalise(tokens(1)), beta=0.1)
+    torch.testing.assert_close(apart["error"], wanted.detach())
+
+
+def test_a_residual_decoder_starts_at_the_copy_of_the_current_frame():
+    model = dataclasses.replace(CONFIG, residual_output=True).build()
+    torch.testing.assert_close(model.decode(tokens(0), torch.randn(B, 1, 11)), model.normalise(tokens(0)))
 
 
 @pytest.mark.parametrize("residual", [False, True])

@@ -1,4 +1,4 @@
-"""UniVLA and AdaWorld: what z may hold, what the decoder sees, code use and restarts, pixels, and that z carries a change."""
+"""UniVLA, AdaWorld, DINO-CLS: what z may hold, what the decoder sees, code use and restarts, pixels, that z carries a change."""
 
 import dataclasses
 
@@ -7,8 +7,10 @@ import torch
 from lively import lively
 
 from foreact.contracts import Batch
+from foreact.encoders.loading import load_encoder
 from foreact.encoders.pixels import PixelEncoder, draw_pixels
 from foreact.latent_actions.adaworld import AdaWorldConfig
+from foreact.latent_actions.dino_cls import DinoCLSConfig
 from foreact.latent_actions.univla import Codebook, UniVLAConfig
 from foreact.nn.space_time import ActionTokenEncoder
 from foreact.pretrained import TokenSpec, load_model
@@ -134,3 +136,48 @@ def test_pixel_tokens_come_back_as_the_picture():
     assert patches.shape == (3, encoder.spec.count, encoder.spec.channels)
     torch.testing.assert_close(draw_pixels(patches, encoder.spec.grid), frames / 255)
     assert (patches[:, 1] - frames[:, :16, 16:32].reshape(3, -1) / 255).abs().max() < 1e-6  # row by row
+
+
+SUMMARISED = TokenSpec(grid=(1, 10), channels=7, fingerprint="cls/test@0", encoder="cls:tiny", image_size=48)
+DINO_CLS = DinoCLSConfig(tokens=SUMMARISED, dim=44, depth=2, heads=11)
+
+
+@pytest.mark.parametrize("difference", [False, True])
+def test_dino_cls_is_the_standardised_class_token_and_reads_nothing_else(difference, tmp_path):
+    model = lively(dataclasses.replace(DINO_CLS, difference=difference))
+    s_t, s_th = (torch.rand(200, 10, 7, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    model.fit(s_t, s_th)
+    z = model.infer(s_t, s_th)
+    assert z.shape == (200, 1, 7)
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros(1, 7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.std(dim=0), torch.ones(1, 7), atol=1e-4, rtol=0)
+    other = s_th.clone()
+    other[:, 1:] += 1
+    torch.testing.assert_close(model.infer(s_t, other), z)
+    assert torch.equal(model.infer(s_t + 1, s_th), z) is not difference
+    out = model.decode(s_t, z)
+    torch.testing.assert_close(out[:, 0], s_th[:, 0])
+    assert not torch.allclose(model.decode(s_t, z + 1)[:, 1:], out[:, 1:], atol=1e-3)
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(load_model(tmp_path).infer(s_t, s_th), z)
+
+
+def test_dino_cls_trains_its_decoder_alone():
+    model = lively(DINO_CLS)
+    batch = Batch(tokens_t=torch.rand(2, 10, 7), tokens_th=torch.rand(2, 10, 7), lengths=torch.ones(2).long())
+    model.loss(batch, torch.Generator())["loss"].backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"decoder"}
+    with pytest.raises(ValueError, match="no class token and square grid"):
+        dataclasses.replace(DINO_CLS, tokens=dataclasses.replace(SUMMARISED, grid=(1, 9))).build()
+
+
+def test_an_encoder_is_given_its_class_token_or_the_mean_of_its_patches():
+    frames = torch.randint(0, 256, (3, 48, 48, 3), dtype=torch.uint8)
+    encoder = load_encoder("cls:tiny", image_size=48)
+    assert encoder.spec.grid == (1, 10)
+    assert encoder.spec.encoder == "cls:tiny"
+    tokens, patches = encoder.encode(frames), load_encoder("tiny", image_size=48).encode(frames)
+    torch.testing.assert_close(tokens[:, 1:], patches)
+    torch.testing.assert_close(tokens[:, 0], patches.mean(dim=1))
+    assert load_encoder("cls:pixels", image_size=48).encode(frames).shape == (3, 10, 768)

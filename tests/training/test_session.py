@@ -198,7 +198,7 @@ def test_missing_data_and_wrong_usage_end_with_one_line(tmp_path, capsys):
     assert "--data" in error_of(capsys, ["train", "rla"])
 
 
-@pytest.mark.parametrize("model", ["univla", "lawm", "adaworld"])
+@pytest.mark.parametrize("model", ["univla", "lawm", "adaworld", "dino-cls"])
 def test_rivals_of_rla_train_on_actionless_videos_and_carry_their_tokens(place, actionless_dataset, model):
     root, common = place
     data = ["--data", str(actionless_dataset), *common[2:4], "--batch-size", "4", "--precision", "no"]
@@ -206,7 +206,8 @@ def test_rivals_of_rla_train_on_actionless_videos_and_carry_their_tokens(place, 
     run = root / "actionless" / model
     main(["train", model, "--out", str(run), "--steps", "2", "--image-size", "32", *data, *encoder])
     trained = load_model(run)
-    assert trained.config.tokens.encoder == ("pixels" if model == "adaworld" else str(root / "encoder"))
+    given = {"adaworld": "pixels", "dino-cls": f"cls:{root / 'encoder'}"}
+    assert trained.config.tokens.encoder == given.get(model, str(root / "encoder"))
     patches = torch.rand(3, trained.config.tokens.count, trained.config.tokens.channels)
     assert trained.decode(patches, trained.infer(patches, patches)).shape == patches.shape
     assert read_log(run)[-1]["step"] == 2
@@ -238,3 +239,30 @@ def test_a_student_with_fewer_steps_is_made_of_a_trained_world_model(place, tmp_
     assert "--flow-steps is a choice of rla-wm" in error_of(capsys, wrong)
     missing = [*command, "--out", str(tmp_path / "other"), "--teacher", str(root / "runs" / "dino-wm")]
     assert "not a RLAWorldModel" in error_of(capsys, missing)
+
+
+def test_lawm_trains_on_two_views_with_states_at_a_gap_in_seconds(place, tmp_path, capsys):
+    common = [*place[1], "--image-size", "32"]
+    whole = tmp_path / "whole"
+    options = ["--seconds", "0.7", "--optimizer", "adamw"]
+    main(["train", "lawm", "--out", str(whole), "--steps", "4", *options, *common])
+    logged = read_log(whole)[-1]
+    assert {"state", "kl", "skill"} <= logged.keys()
+    trained = load_model(whole)
+    assert trained.config.state_dim == 2
+    assert trained.state_range[1].min() > 10  # agent positions in pixels
+    assert (trained.state_range[0] == 1).all()
+    about = json.loads(sorted(whole.glob("checkpoints/*/state.json"))[-1].read_text())["about"]
+    assert about["sampling"]["seconds"] == 0.7
+    assert about["views"]["area"] == [0.8, 1.0]
+    plain = tmp_path / "plain"
+    main(["train", "lawm", "--out", str(plain), "--steps", "4", "--no-augment", *options, *common])
+    assert not torch.equal(load_model(plain).decoder.out.weight, trained.decoder.out.weight)
+    other = error_of(capsys, ["train", "lawm", "--out", str(plain), "--steps", "4", *options, *common])
+    assert "begun with other settings (views" in other
+
+
+def test_a_gap_in_seconds_that_no_episode_or_model_can_hold_is_refused(place, tmp_path, capsys):
+    command = ["--out", str(tmp_path / "run"), "--steps", "2", *place[1], "--seconds"]
+    assert "no episode is longer than 9 s (90 frames" in error_of(capsys, ["train", "rla", *command, "9"])
+    assert "2 s are 20 actions" in error_of(capsys, ["train", "dino-wm", *command, "2"])

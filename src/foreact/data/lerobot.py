@@ -21,6 +21,7 @@ from foreact.data.video import Video
 from foreact.errors import ForeactError
 
 ACTION = "action"
+STATE = "observation.state"
 _BLOCK = 1 << 16
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from foreact.errors import ForeactError
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairSampling:
@@ -21,11 +23,17 @@ class PairSampling:
         max_horizon: largest h; the smallest is 1.
         law: of h: uniform, or the long-biased Beta(5, 2) over the range (the released code, on ManiSkill).
         moving: probability of a start frame near movement (0.9 in the paper).
+        seconds: instead of the law, the one gap of all pairs in seconds (LaWM: 1.2); a start too near the end has no pair.
     """
 
     max_horizon: int = 15
     law: Literal["uniform", "beta"] = "uniform"
     moving: float = 0.9
+    seconds: float | None = None
+
+    def gap(self, fps: float) -> int | None:
+        """The one h of all pairs at this frame rate, at least 1; None where h follows the law."""
+        return None if self.seconds is None else max(1, round(self.seconds * fps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,7 @@ class PairSampler:
         *,
         seed: int,
         moving: dict[int, np.ndarray] | None = None,
+        fps: float = 1.0,
     ) -> None:
         """Prepare the sampler.
 
@@ -58,14 +67,22 @@ class PairSampler:
             config: the law.
             seed: of all batches.
             moving: per episode, the mask (T,) of start frames near movement.
+            fps: frames per second, for gaps that are given in seconds.
 
         Raises:
             ValueError: no episode has two frames, or the horizon is below 1.
+            ForeactError: no episode is as long as the gap in seconds.
         """
         if config.max_horizon < 1:
             raise ValueError(f"the horizon must be at least 1, not {config.max_horizon}")
         self.config, self.seed = config, seed
-        starts = [(e, t, length - 1 - t) for e, length in lengths.items() for t in range(length - 1)]
+        self._gap = config.gap(fps)
+        starts = [(e, t, length - 1 - t) for e, length in lengths.items() for t in range(length - (self._gap or 1))]
+        if not starts and self._gap and max(lengths.values(), default=0) > 1:
+            raise ForeactError(
+                f"no episode is longer than {config.seconds:g} s ({self._gap} frames at {fps:g} per second): "
+                "choose a shorter gap with --seconds"
+            )
         if not starts:
             raise ValueError("no episode has two frames, so there is no pair to draw")
         self._starts = np.array(starts, dtype=np.int64)  # rows: episode, t, frames left after t
@@ -80,6 +97,8 @@ class PairSampler:
             biased = self._moving[rng.integers(len(self._moving), size=batch)]
             rows = np.where(rng.random(batch) < self.config.moving, biased, rows)
         episode, start, left = self._starts[rows].T
+        if self._gap:
+            return Pairs(episode=episode, start=start, horizon=np.full(batch, self._gap))
         longest = np.minimum(left, self.config.max_horizon)
         share = rng.beta(5, 2, size=batch) if self.config.law == "beta" else rng.random(batch)
         horizon = np.minimum(1 + np.floor(share * longest), longest).astype(np.int64)

@@ -25,6 +25,15 @@ OnProgress = Callable[[int, int], None]
 _ENCODE_BATCH = 64
 
 
+def encode_frames(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
+    """Tokens (B, N, C) float16 of frames, uint8 (B, height, width, 3), with the precision that caches have."""
+    batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(_ENCODE_BATCH)
+    weights = encoder.parameters() if isinstance(encoder, torch.nn.Module) else iter(())
+    device = next((w.device.type for w in weights), "cpu")
+    with torch.autocast(device, dtype=torch.bfloat16):
+        return np.concatenate([encoder.encode(b).cpu().float().numpy().astype(np.float16) for b in batches])
+
+
 class TokenCache:
     """Tokens (and frames) of every frame of a dataset. Open one with `TokenCache.open`."""
 
@@ -62,7 +71,7 @@ class TokenCache:
         key = hashlib.sha256(f"{dataset.fingerprint()}/{dataset.camera}/{encoder.spec.fingerprint}".encode())
         cache = cls(dataset, encoder, root / key.hexdigest()[:16])
         cache._require_space(frames)
-        cache._tokens = cache._complete("tokens", cache.encode, on_progress)
+        cache._tokens = cache._complete("tokens", lambda pixels: encode_frames(encoder, pixels), on_progress)
         if frames:
             cache._frames = cache._complete("frames", lambda pixels: pixels, on_progress)
         return cache
@@ -111,14 +120,6 @@ class TokenCache:
 
     def _row_bytes(self, name: str) -> int:
         return int(np.prod(self._shape(name))) * self._dtype(name).itemsize
-
-    def encode(self, pixels: np.ndarray) -> np.ndarray:
-        """Frames uint8 (B, height, width, 3) of any size -> tokens (B, N, C) float16, as those of the dataset are made."""
-        batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(_ENCODE_BATCH)
-        weights = self.encoder.parameters() if isinstance(self.encoder, torch.nn.Module) else iter(())
-        device = next((w.device.type for w in weights), "cpu")
-        with torch.autocast(device, dtype=torch.bfloat16):
-            return np.concatenate([self.encoder.encode(b).cpu().float().numpy().astype(np.float16) for b in batches])
 
     def _require_space(self, frames: bool) -> None:
         needed = self.required_bytes(frames=frames)
@@ -177,8 +178,8 @@ class LiveTokens(TokenCache):
 
     def tokens(self, episode: int) -> np.ndarray:
         """Tokens (T, N, C) float16 of an episode, encoded now."""
-        return self.encode(self.frames(episode))
+        return encode_frames(self.encoder, self.frames(episode))
 
     def gather(self, episodes: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Tokens (B, N, C) float16 of single frames, encoded now."""
-        return self.encode(self.gather_frames(episodes, indices))
+        return encode_frames(self.encoder, self.gather_frames(episodes, indices))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.encoders.base import check_size, resize, state_hash
+from foreact.encoders.class_token import with_mean
 from foreact.errors import ForeactError
 from foreact.pretrained import TokenSpec
 
@@ -70,11 +71,19 @@ class HuggingFaceEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Frames uint8 (B, height, width, 3) of any size -> tokens (B, N, C)."""
-        images = resize(frames.to(self.mean.device), self.image_size)
-        hidden = self._hidden(images)
-        if hidden.ndim == 4:
-            return hidden.flatten(2).transpose(1, 2)
-        return hidden[:, hidden.shape[1] - self.spec.count :]
+        return self._tokens(frames)[:, -self.spec.count :]
+
+    @torch.no_grad()
+    def encode_with_class(self, frames: Tensor) -> Tensor:
+        """The same behind the class token, (B, 1 + N, C); behind the mean of the patches where the model has none."""
+        tokens = self._tokens(frames)
+        patches = tokens[:, -self.spec.count :]
+        return with_mean(patches) if tokens.shape == patches.shape else torch.cat([tokens[:, :1], patches], dim=1)
+
+    def _tokens(self, frames: Tensor) -> Tensor:
+        """[class token, registers | patches], of which the first may be missing."""
+        hidden = self._hidden(resize(frames.to(self.mean.device), self.image_size))
+        return hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
 
     def _hidden(self, images_B3HW: Tensor) -> Tensor:
         weights = next((p for p in self.model.parameters() if p.is_floating_point()), images_B3HW)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from foreact.contracts import Encoder
 from foreact.encoders.base import BUNDLED, check_size
+from foreact.encoders.class_token import PREFIX, ClassTokenEncoder
 from foreact.encoders.pixels import PixelEncoder
 from foreact.encoders.tiny import PATCH, TinyEncoder
 from foreact.errors import ForeactError
@@ -17,13 +18,15 @@ def load_encoder(name: str, *, image_size: int, revision: str | None = None) -> 
 
     Args:
         name: "tiny" (bundled), "pixels" (patches as they are), a folder that `foreact train encoder` wrote, or the local folder or Hub id of a Hugging
-            Face vision model.
+            Face vision model; "cls:" before any of them puts its class token in front of the patches.
         image_size: side in pixels to which frames are resized; a multiple of the encoder's patch.
         revision: of a Hub id.
 
     Raises:
         ForeactError: no such encoder, weights that are gated or missing, or an image size that does not fit.
     """
+    if name.startswith(PREFIX):
+        return ClassTokenEncoder(load_encoder(name.removeprefix(PREFIX), image_size=image_size, revision=revision))
     if name == "pixels":
         return PixelEncoder(image_size)
     folder = BUNDLED / name if name == "tiny" else Path(name)

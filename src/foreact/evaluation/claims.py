@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreact.contracts import ImageDecoder
+from foreact.contracts import ImageDecoder, LatentActionModel
 from foreact.data.pairs import Pairs, PairSampler, PairSampling
 from foreact.data.token_cache import TokenCache
 from foreact.evaluation.intervals import Bootstrap, Interval
@@ -31,7 +31,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 _BATCH = 64
-_ALPHAS = (0.25, 0.5, 0.75)
+ALPHAS = (0.25, 0.5, 0.75)
 _SHOWN = 4  # pairs in a picture
 
 
@@ -82,15 +82,15 @@ def sufficiency(
     """Claim 1 (and, on pairs of an unseen scene, claim 3): a figure with a table over models and controls."""
     rows, pictures = [], [("s_t", held_out.tokens_t), ("s_{t+h}", held_out.tokens_th)]
     for name, model in sorted(models.items(), key=lambda item: _size(item[1])):
-        z = _infer(model, held_out.tokens_t, held_out.tokens_th)
-        decoded = _decode(model, held_out.tokens_t, z)
+        z = infer(model, held_out.tokens_t, held_out.tokens_th)
+        decoded = decode(model, held_out.tokens_t, z)
         rows.append([name, str(_size(model)), *_scores(held_out, decoded)])
         pictures.append((f"{name}, |z| = {_size(model)}", decoded))
     largest = max(models.values(), key=_size)
-    z = _infer(largest, held_out.tokens_t, held_out.tokens_th)
+    z = infer(largest, held_out.tokens_t, held_out.tokens_th)
     controls = {"another pair's z": z.roll(1, dims=0), "z = mean": z.mean(dim=0, keepdim=True).expand_as(z)}
     for name, control in controls.items():
-        rows.append([name, str(_size(largest)), *_scores(held_out, _decode(largest, held_out.tokens_t, control))])
+        rows.append([name, str(_size(largest)), *_scores(held_out, decode(largest, held_out.tokens_t, control))])
     rows.append(["persistence", "0", *_scores(held_out, held_out.tokens_t)])
     return {
         "title": title,
@@ -104,14 +104,12 @@ def topology(
     model: RLA, training: HeldOut, held_out: HeldOut, decoder: ImageDecoder | None, *, seed: int
 ) -> dict[str, Any]:
     """Claim 2: decoded interpolations from noise to z against the true frames in between; mu and sigma from `training`."""
-    fitted = _infer(model, training.tokens_t, training.tokens_th)
-    mean, std = fitted.mean(dim=0), fitted.std(dim=0).clamp_min(1e-4)
-    z = (_infer(model, held_out.tokens_t, held_out.tokens_th) - mean) / std
-    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed))
+    between = NoiseToLatent.fit(infer(model, training.tokens_t, training.tokens_th))
+    z = infer(model, held_out.tokens_t, held_out.tokens_th)
     rows, pictures = [], [("s_t", held_out.tokens_t)]
-    for alpha in _ALPHAS:
+    for alpha in ALPHAS:
         truth = _tokens(held_out.cache, held_out.pairs, np.full(len(held_out.pairs.start), alpha))
-        blend = _decode(model, held_out.tokens_t, ((1 - alpha) * noise + alpha * z) * std + mean)
+        blend = decode(model, held_out.tokens_t, between(z, alpha, seed=seed))
         line = (1 - alpha) * held_out.tokens_t + alpha * held_out.tokens_th
         nearer = held_out.tokens_t if alpha <= 0.5 else held_out.tokens_th
         for name, tokens in (("RLA, noise to z", blend), ("tokens interpolated", line), ("nearer end", nearer)):
@@ -126,6 +124,24 @@ def topology(
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoiseToLatent:
+    """The straight way from noise to z, ((1 - a) eps + a z') sigma + mu with z' = (z - mu) / sigma; mu, sigma (Q, Z)."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def fit(cls, z: Tensor) -> NoiseToLatent:
+        """From z of training pairs, (P, Q, Z)."""
+        return cls(mean=z.mean(dim=0), std=z.std(dim=0).clamp_min(1e-4))
+
+    def __call__(self, z: Tensor, alpha: float, *, seed: int) -> Tensor:
+        """The point a of the way to each z (P, Q, Z); the same noise for every a."""
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed))
+        return ((1 - alpha) * noise + alpha * (z - self.mean) / self.std) * self.std + self.mean
+
+
 def _size(model: RLA) -> int:
     return model.config.latent_tokens * model.config.latent_channels
 
@@ -137,13 +153,15 @@ def _tokens(cache: TokenCache, pairs: Pairs, share: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def _infer(model: RLA, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+def infer(model: LatentActionModel, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+    """z (P, Q, Z) of all pairs (P, N, C), some at a time."""
     parts = zip(tokens_t.split(_BATCH), tokens_th.split(_BATCH), strict=True)
     return torch.cat([model.infer(a, b).float() for a, b in parts])
 
 
 @torch.no_grad()
-def _decode(model: RLA, tokens_t: Tensor, z: Tensor) -> Tensor:
+def decode(model: LatentActionModel, tokens_t: Tensor, z: Tensor) -> Tensor:
+    """Predicted s_{t+h} (P, N, C) of all pairs, some at a time."""
     parts = zip(tokens_t.split(_BATCH), z.split(_BATCH), strict=True)
     return torch.cat([model.decode(a, b).float() for a, b in parts])
 

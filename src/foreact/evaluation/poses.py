@@ -13,14 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from foreact.data.lerobot import LeRobotDataset
+from foreact.data.lerobot import STATE, LeRobotDataset
 from foreact.envs.maniskill.robots import BASE, EYE, FIELD_OF_VIEW, ROBOTS, TARGET
 from foreact.errors import ForeactError
 
 Unit = Literal["px", "deg", "mm", ""]
 
 OBJECT_POSE = "observation.object_pose"
-STATE = "observation.state"
 TOOL_POSE = "observation.tcp_pose"
 POSE = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 PUSHT_BLOCK = "observation.environment_state"
@@ -36,6 +35,7 @@ class PoseTarget:
         read: (dataset, episode) -> (T, D) positions in `unit`, or (T, 1) angles in radians.
         period: after how many radians an angle looks the same; None for what is no angle.
         about: one sentence for the report: from which columns, in which unit.
+        side: width and height of the picture in `unit`, where the pose is a place (x to the right, y down) in it; else None.
     """
 
     name: str
@@ -43,6 +43,7 @@ class PoseTarget:
     read: Callable[[LeRobotDataset, int], np.ndarray]
     period: float | None = None
     about: str
+    side: float | None = None
 
     @property
     def metric(self) -> str:
@@ -162,7 +163,7 @@ def _pusht(dataset: LeRobotDataset) -> list[PoseTarget]:
         return []
     window = "pixels of the simulator's 512 x 512 window"
     targets = [
-        PoseTarget(name="block", unit="px", read=_reader(PUSHT_BLOCK, slice(0, 2)), about=f"block: {window}"),
+        PoseTarget(name="block", unit="px", read=_reader(PUSHT_BLOCK, slice(0, 2)), about=f"block: {window}", side=512),
         PoseTarget(
             name="block",
             unit="deg",
@@ -172,7 +173,7 @@ def _pusht(dataset: LeRobotDataset) -> list[PoseTarget]:
         ),
     ]
     if _names(dataset, STATE) == ["agent_x", "agent_y"]:
-        targets.append(PoseTarget(name="agent", unit="px", read=_reader(STATE), about=f"agent: {window}"))
+        targets.append(PoseTarget(name="agent", unit="px", read=_reader(STATE), about=f"agent: {window}", side=512))
     return targets
 
 
@@ -206,9 +207,9 @@ def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
 
     picture = f"pixels of the {width} x {height} picture, projected through the camera maniskill-front-lower"
     return [
-        PoseTarget(name="block", unit="px", read=block, about=f"block: object pose in {picture}"),
+        PoseTarget(name="block", unit="px", read=block, about=f"block: object pose in {picture}", side=height),
         turn,
-        PoseTarget(name="agent", unit="px", read=hand, about=f"agent: fingertips in {picture}"),
+        PoseTarget(name="agent", unit="px", read=hand, about=f"agent: fingertips in {picture}", side=height),
     ]
 
 

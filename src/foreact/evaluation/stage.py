@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foreact.contracts import LatentActionModel, WorldModel
-from foreact.data.token_cache import TokenCache
+from foreact.data.token_cache import TokenCache, encode_frames
 from foreact.encoders.pixels import PixelEncoder, draw_pixels
 from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
@@ -136,7 +136,9 @@ class Stage:
             return futures, None
         images = draw_pixels(futures.flatten(0, 1), config.tokens.grid)
         filmed = (images * 255).round().to(torch.uint8)
-        tokens = torch.from_numpy(self.cache.encode(filmed.cpu().numpy()).astype(np.float32)).to(self.device)
+        tokens = torch.from_numpy(encode_frames(self.cache.encoder, filmed.cpu().numpy()).astype(np.float32)).to(
+            self.device
+        )
         shape = futures.shape[:2]
         return tokens.unflatten(0, shape), self._fitted(images).unflatten(0, shape)
 

@@ -4,8 +4,9 @@
     loss = smooth-L1(u^_T, u_T) + beta KL(q || N(0, 1)) + state head
 
 u are layer-normalised tokens. Patches attend to patches of both frames, the query to everything; z moves every block of the decoder
-through shift, scale and gate, so that its norm cannot shift all tokens at once. The auxiliary head predicts how the robot's
-state changes, with weights per embodiment, and is not needed afterwards. The released code sums the codes of time, rows and columns
+through shift, scale and gate, so that its norm cannot shift all tokens at once. z is inferred from one view of the clip and decoded
+in another (`Batch.seen_t`), so that it cannot copy the picture's layout. The auxiliary head predicts how the robot's state
+changes, with weights per embodiment, and is not needed afterwards. The released code sums the codes of time, rows and columns
 in the same channels, so that (row, column) and (column, row) look alike; here each axis has its own channels.
 
 Shape legend: B batch, N patch tokens, C channels, Z latent channels, D width, E embodiments, P state dimension.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -67,9 +69,15 @@ class LaWMConfig(ModelConfig):
 
 
 class LaWM(PretrainedModel):
-    """`infer` gives the posterior mean (B, 1, Z); tokens in and out are layer-normalised, see `normalise`."""
+    """`infer` gives the posterior mean (B, 1, Z); tokens in and out are layer-normalised, see `normalise`.
+
+    Attributes:
+        state_low, state_range: smallest state and width of the range in the training split, (E, P); with a state head only.
+    """
 
     config: LaWMConfig
+    state_low: Tensor
+    state_range: Tensor
 
     def __init__(self, config: LaWMConfig) -> None:
         super().__init__()
@@ -78,6 +86,9 @@ class LaWM(PretrainedModel):
         self.posterior = Posterior(config.latent_channels)
         self.decoder = ForwardDynamics(config)
         self.state_head = StateHead(config) if config.state_dim else None
+        if config.state_dim:
+            self.register_buffer("state_low", torch.zeros(config.embodiments, config.state_dim))
+            self.register_buffer("state_range", torch.ones(config.embodiments, config.state_dim))
 
     def normalise(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, C) with mean 0 and variance 1 over C, without parameters: the space that LaWM predicts in."""
@@ -94,15 +105,46 @@ class LaWM(PretrainedModel):
         return u_t + out if self.config.residual_output else out
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Smooth L1 + beta KL, with z drawn from the posterior; `state_loss` is added where states are at hand."""
-        mean, log_variance = (part.float() for part in self._posterior(batch.tokens_t, batch.tokens_th))
+        """Smooth L1 + beta KL + state loss, with z drawn from the posterior; the last where the batch has states."""
+        seen_t = batch.tokens_t if batch.seen_t is None else batch.seen_t
+        seen_th = batch.tokens_th if batch.seen_th is None else batch.seen_th
+        mean, log_variance = (part.float() for part in self._posterior(seen_t, seen_th))
         z, kl = draw_and_price(mean, log_variance, batch.noise(*mean.shape[1:], generator=generator))
         target = self.normalise(batch.tokens_th)
         predicted = self.decode(batch.tokens_t, z).float()
         error = F.smooth_l1_loss(predicted, target, beta=self.config.smooth)
         still = F.smooth_l1_loss(self.normalise(batch.tokens_t), target, beta=self.config.smooth)
         skill = (1 - error / still.clamp_min(1e-8)).detach()
-        return {"loss": error + self.config.kl_weight * kl, "error": error.detach(), "kl": kl.detach(), "skill": skill}
+        scalars = {
+            "loss": error + self.config.kl_weight * kl,
+            "error": error.detach(),
+            "kl": kl.detach(),
+            "skill": skill,
+        }
+        if self.state_head is not None and batch.state_t is not None:
+            state_loss = self.state_loss(z, *self._states(batch))
+            scalars |= {"loss": scalars["loss"] + state_loss, "state": state_loss.detach()}
+        return scalars
+
+    def fit_states(self, states: Tensor, embodiment: int) -> None:
+        """Set the range of an embodiment's states from rows (n, up to P) of the training split; NaN are unknown."""
+        known = torch.where(torch.isfinite(states), states, torch.nan).double().numpy()
+        low, high = (torch.from_numpy(f(known, axis=0)).float() for f in (np.nanmin, np.nanmax))
+        self.state_low[embodiment, : len(low)] = low
+        self.state_range[embodiment, : len(low)] = (high - low).clamp_min(1e-6)
+
+    def _states(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `state_loss` takes beside z: states in [0, 1] and their changes in [-1, 1], padded to (B, P)."""
+        assert batch.state_t is not None
+        assert batch.state_th is not None
+        assert batch.embodiment is not None
+        missing = (0, self.config.state_dim - batch.state_t.shape[1])
+        padded = (F.pad(s.float(), missing, value=torch.nan) for s in (batch.state_t, batch.state_th))
+        low, width = self.state_low[batch.embodiment], self.state_range[batch.embodiment]
+        state_t, state_th = ((s - low) / width for s in padded)
+        known = torch.isfinite(state_t) & torch.isfinite(state_th)
+        change = (state_th - state_t).nan_to_num(0.0, 0.0, 0.0)
+        return state_t.nan_to_num(0.0, 0.0, 0.0), change, known, batch.embodiment
 
     def state_loss(self, z: Tensor, state: Tensor, change: Tensor, known: Tensor, embodiment: Tensor) -> Tensor:
         """Squared error of the predicted change of state, over the known dimensions of robots.
@@ -188,6 +230,10 @@ class ForwardDynamics(nn.Module):
         self.out = nn.Linear(config.dim, channels)
         self.norm = nn.LayerNorm(channels)
         initialise(self)
+        if config.residual_output:
+            nn.init.zeros_(
+                self.norm.weight
+            )  # start at the copy of u_t: the norm would give changes of the size of tokens
         self.register_buffer("codes", sincos_2d(config.tokens.grid, config.dim), persistent=False)
 
     def forward(self, u_t: Tensor, z: Tensor) -> Tensor:

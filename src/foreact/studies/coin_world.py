@@ -9,9 +9,7 @@ Shape legend: S training seeds, n held-out samples, K futures per sample, N patc
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,9 @@ from foreact.envs import coin
 from foreact.errors import DivergedError, ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, tiny
-from foreact.pretrained import PretrainedModel, TokenSpec, load_model, write_atomically
-from foreact.progress import OnProgress
+from foreact.pretrained import PretrainedModel, TokenSpec, load_model
 from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts, views
+from foreact.studies.scores import Bar, save_study
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.fm_wm import FMWMConfig
@@ -39,8 +37,6 @@ TOKENS = TokenSpec(
 PIXELS = PixelEncoder(coin.SIDE).spec
 WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "fm-wm-trap", "rae", "video-diffusion")
 _FIT_PAIRS, _RAE_STEPS = 1024, 25
-
-Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
 def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar) -> dict[str, Any]:
@@ -75,7 +71,7 @@ def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar)
         "rows": rows(scores),
         "verdicts": [dataclasses.asdict(v) for v in verdicts(scores)],
     }
-    write_atomically(out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+    save_study(out, results)
     return results
 
 

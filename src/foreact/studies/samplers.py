@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,13 @@ from rich.table import Table
 
 from foreact.errors import ForeactError
 from foreact.evaluation.cost import system_cost, total_flops
-from foreact.evaluation.evaluate import Bar
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.poses import find_poses
 from foreact.evaluation.rollouts import Protocol, Window, imagine, moving_windows, select_windows, usable_lengths
 from foreact.evaluation.scoring import score_tokens
 from foreact.nn.flow import Solver
-from foreact.pretrained import load_model, write_atomically
+from foreact.pretrained import load_model
+from foreact.studies.scores import Bar, save_study
 from foreact.studies.verdicts import below
 from foreact.training.recordings import Recordings
 from foreact.training.session import open_recordings
@@ -106,7 +105,7 @@ def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
         **compare(scores, np.array([w.episode for w in windows]), flops),
         "diverged": {},
     }
-    write_atomically(study.out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+    save_study(study.out, results)
     return results
 
 

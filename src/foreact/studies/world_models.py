@@ -9,9 +9,7 @@ Shape legend: S training seeds, n held-out episodes.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,15 +21,13 @@ from foreact.errors import DivergedError, ForeactError
 from foreact.evaluation.figures import label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import describe
-from foreact.evaluation.results import EpisodeValues, Results
+from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.session import evaluate_runs
-from foreact.pretrained import write_atomically
-from foreact.progress import OnProgress
+from foreact.studies.scores import Bar, save_study, stack
 from foreact.studies.verdicts import Verdict, below
 from foreact.training.session import WORLD_MODELS, TrainRequest, run_training
 
-Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 Values = dict[str, dict[str, np.ndarray]]
 """model -> metric -> (S, n) values of episodes."""
 
@@ -96,7 +92,7 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
         "rows": rows(values),
         "verdicts": [dataclasses.asdict(v) for v in verdicts(values)],
     }
-    write_atomically(arena.out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+    save_study(arena.out, results)
     return results
 
 
@@ -141,18 +137,10 @@ def gather(seeds: Sequence[Results], subset: str) -> Values:
     Raises:
         ForeactError: the seeds were evaluated on other splits or episodes.
     """
-    if len({r.split_hash for r in seeds}) > 1:
-        raise ForeactError("the seeds' results belong to different splits: evaluate them on one dataset")
-    chosen: dict[tuple[str, str], list[EpisodeValues]] = {}
-    for result in seeds:
-        for v in result.episodes:
-            if v.subset == subset and v.chunk == result.last_chunk:
-                chosen.setdefault((v.model, v.metric), []).append(v)
-    if len({v.episodes for found in chosen.values() for v in found}) > 1:
-        raise ForeactError("the seeds were evaluated on different episodes: evaluate them with one protocol")
     values: Values = {}
-    for (model, metric), found in chosen.items():
-        values.setdefault(model, {})[metric] = np.array([v.values for v in found])
+    for (model, metric, found, chunk), array in stack(seeds).items():
+        if found == subset and chunk == seeds[0].last_chunk:
+            values.setdefault(model, {})[metric] = array
     return values
 
 

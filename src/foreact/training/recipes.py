@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,32 +19,52 @@ from foreact.decoders.unet import UNetDecoder
 from foreact.encoders.base import state_hash
 from foreact.errors import ForeactError
 from foreact.latent_actions.adaworld import AdaWorld
+from foreact.latent_actions.dino_cls import DinoCLS
 from foreact.latent_actions.lawm import LaWM
 from foreact.latent_actions.rla import RLA
 from foreact.latent_actions.univla import UniVLA
 from foreact.pretrained import PretrainedModel, write_atomically
 from foreact.training.loop import Task, TrainConfig
-from foreact.training.recordings import FrameBatches, PairBatches, Recordings, VideoFrames
+from foreact.training.recordings import ROBOT, FrameBatches, PairBatches, Recordings, VideoFrames
 from foreact.training.self_distillation import SelfDistillation
+from foreact.training.views import ViewRanges
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.distillation import distillation_loss
 from foreact.world_models.rla_wm import RLAWorldModel
 
-LatentActions = RLA | UniVLA | AdaWorld | LaWM
+LatentActions = RLA | UniVLA | AdaWorld | LaWM | DinoCLS
 
 _STATISTICS_PAIRS = 1024  # pairs that the statistics of tokens, changes and z are fitted on
 
 
 def latent_action_task(
-    model: LatentActions, recordings: Recordings, sampling: PairSampling, config: TrainConfig, run: Path
+    model: LatentActions,
+    recordings: Recordings,
+    sampling: PairSampling,
+    config: TrainConfig,
+    run: Path,
+    *,
+    views: ViewRanges | None = None,
 ) -> Task:
-    """A latent-action learner on frame pairs; needs no actions."""
+    """A latent-action learner on frame pairs; needs no actions. `views` are for LaWM, which infers z in another view."""
     tokens = model.config.tokens
     tokens.require(recordings.cache.spec, model=f"this {model.config.kind}", source=str(recordings.dataset.root))
-    batches = PairBatches(recordings, sampling, batch_size=config.batch_size, seed=config.seed)
-    if isinstance(model, RLA | UniVLA) and model.config.standardise:
+    batches = PairBatches(
+        recordings,
+        sampling,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        states=isinstance(model, LaWM) and model.state_head is not None,
+        views=views,
+    )
+    if isinstance(model, DinoCLS):
+        model.fit(*_some_pairs(batches))
+    elif isinstance(model, RLA | UniVLA) and model.config.standardise:
         model.scale.fit(*_some_pairs(batches))
-    task = _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
+    elif isinstance(model, LaWM) and batches.states:
+        model.fit_states(torch.from_numpy(np.concatenate(list(batches.states.values()))), ROBOT)
+    about = {"sampling": _law(sampling)} | ({"views": dataclasses.asdict(views)} if views else {})
+    task = _task(model, recordings, batches, run, **about)
     return dataclasses.replace(task, after_step=model.after_step) if isinstance(model, UniVLA) else task
 
 
@@ -66,7 +87,7 @@ def world_model_task(
         clip_stride=model.clip_stride,
     )
     model.fit(*_some_pairs(batches))
-    return _task(model, recordings, batches, run, sampling=dataclasses.asdict(sampling))
+    return _task(model, recordings, batches, run, sampling=_law(sampling))
 
 
 def distillation_task(
@@ -142,6 +163,11 @@ def _require_fit(model: PretrainedWorldModel, recordings: Recordings) -> None:
         raise ForeactError(
             f"{root} has actions of {recordings.dataset.action_dim} dimensions, the model takes {config.action_dim}"
         )
+
+
+def _law(sampling: PairSampling) -> dict[str, Any]:
+    """The law of pairs that a resume must find unchanged; what is not set is left out, as in runs of before it could be."""
+    return {k: v for k, v in dataclasses.asdict(sampling).items() if v is not None}
 
 
 def _some_pairs(batches: PairBatches) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from foreact.contracts import Batch
-from foreact.data.lerobot import LeRobotDataset
+from foreact.data.lerobot import STATE, LeRobotDataset
 from foreact.data.movement import moving_starts, object_positions
 from foreact.data.pairs import Pairs, PairSampler, PairSampling, action_statistics, gather_actions
 from foreact.data.splits import Split
-from foreact.data.token_cache import TokenCache
+from foreact.data.token_cache import TokenCache, encode_frames
 from foreact.errors import ForeactError
+from foreact.training.views import ClipViews, ViewRanges
 
 _FRAMES_PER_READ = 512
+ROBOT = 1  # the embodiment of a dataset's states; 0 is for humans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,17 @@ class Recordings:
         both = (*self.split.train, *self.split.validation)
         found = {e: self.dataset.actions(e) for e in both if self.dataset.has_actions(e)}
         return {e: found[e] for e in self.split.train if e in found}
+
+    @cached_property
+    def states(self) -> dict[int, np.ndarray]:
+        """The robot's states (T, P) of the training episodes; empty where the dataset has none."""
+        episodes = self.split.train if self.state_dim else ()
+        return {e: self.dataset.column(STATE, e).astype(np.float32) for e in episodes}
+
+    @property
+    def state_dim(self) -> int:
+        """P, numbers in the robot's state; 0 where the dataset has none."""
+        return int(np.prod(self.dataset.features[STATE]["shape"])) if STATE in self.dataset.features else 0
 
     @cached_property
     def moving(self) -> dict[int, np.ndarray]:
@@ -83,6 +96,8 @@ class PairBatches:
         seed: int,
         horizon: int | None = None,
         clip_stride: int | None = None,
+        states: bool = False,
+        views: ViewRanges | None = None,
     ) -> None:
         """Prepare batches.
 
@@ -93,27 +108,38 @@ class PairBatches:
             seed: of the pairs.
             horizon: H, to which action chunks are padded; None leaves actions out, for models that need none.
             clip_stride: actions between the frames of clips, for models that need them.
+            states: add the robot's states where the dataset has them.
+            views: draw two views of each pair and encode them now: one to infer z from, one to predict.
+
+        Raises:
+            ForeactError: the gap of all pairs is beyond the horizon, or longer than all episodes.
         """
         self.recordings, self.batch_size = recordings, batch_size
         self.horizon, self.clip_stride = horizon, clip_stride
+        self.seed, self.states, self.views = seed, recordings.states if states else {}, views
         episodes = list(recordings.require_actions()) if horizon else recordings.split.train
         lengths = {e: recordings.dataset.episodes[e].length for e in episodes}
         moving = recordings.moving if sampling.moving > 0 else None
-        self.sampler = PairSampler(lengths, sampling, seed=seed, moving=moving)
+        fps = recordings.dataset.fps
+        self.sampler = PairSampler(lengths, sampling, seed=seed, moving=moving, fps=fps)
+        gap = sampling.gap(fps)
+        if gap and horizon and gap > horizon:
+            raise ForeactError(
+                f"{sampling.seconds:g} s are {gap} actions at {fps:g} per second, the model takes {horizon}"
+            )
 
     def __call__(self, step: int, rank: int, processes: int) -> Batch:
         """This process's pairs of step `step`."""
         own = self.batch_size // processes
         pairs = self.sampler.sample(step, self.batch_size)[rank * own : (rank + 1) * own]
-        gather = self.recordings.cache.gather
         actions = gather_actions(self.recordings.actions, pairs, self.horizon) if self.horizon else None
         return Batch(
-            tokens_t=torch.from_numpy(gather(pairs.episode, pairs.start)),
-            tokens_th=torch.from_numpy(gather(pairs.episode, pairs.start + pairs.horizon)),
             lengths=torch.from_numpy(pairs.horizon),
             actions=None if actions is None else torch.from_numpy(actions),
             clip=self._clip(pairs, self.horizon, self.clip_stride) if self.horizon and self.clip_stride else None,
             shard=(rank, processes),
+            **(self._as_recorded(pairs) if self.views is None else self._in_two_views(pairs, step, rank * own)),
+            **self._states_of(pairs),
         )
 
     def _clip(self, pairs: Pairs, horizon: int, stride: int) -> Tensor:
@@ -122,6 +148,37 @@ class PairBatches:
         frames = (pairs.start[:, None] + after).ravel()
         tokens = self.recordings.cache.gather(pairs.episode.repeat(after.shape[1]), frames)
         return torch.from_numpy(tokens).unflatten(0, after.shape)
+
+    def _as_recorded(self, pairs: Pairs) -> dict[str, Tensor]:
+        gather = self.recordings.cache.gather
+        return {
+            "tokens_t": torch.from_numpy(gather(pairs.episode, pairs.start)),
+            "tokens_th": torch.from_numpy(gather(pairs.episode, pairs.start + pairs.horizon)),
+        }
+
+    def _in_two_views(self, pairs: Pairs, step: int, first: int) -> dict[str, Tensor]:
+        """Views are drawn for the whole batch, of which `pairs` are the rows from `first` on."""
+        assert self.views is not None
+        cache, generator = self.recordings.cache, torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        times = {"t": pairs.start, "th": pairs.start + pairs.horizon}
+        frames = {key: torch.from_numpy(cache.gather_frames(pairs.episode, t)) for key, t in times.items()}
+        shown: dict[str, Tensor] = {}
+        for name in ("seen", "tokens"):
+            views = ClipViews.draw(self.batch_size, self.views, generator)[first : first + len(pairs.start)]
+            shown |= {f"{name}_{key}": views(pictures) for key, pictures in frames.items()}
+        tokens = torch.from_numpy(encode_frames(cache.encoder, torch.cat(list(shown.values())).numpy()))
+        return dict(zip(shown, tokens.chunk(len(shown)), strict=True))
+
+    def _states_of(self, pairs: Pairs) -> dict[str, Tensor]:
+        if not self.states:
+            return {}
+
+        def at(times: np.ndarray) -> Tensor:
+            rows = zip(pairs.episode, times, strict=True)
+            return torch.from_numpy(np.stack([self.states[int(e)][t] for e, t in rows]))
+
+        embodiment = torch.full((len(pairs.start),), ROBOT)
+        return {"state_t": at(pairs.start), "state_th": at(pairs.start + pairs.horizon), "embodiment": embodiment}
 
 
 class FrameBatches:

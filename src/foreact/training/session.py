@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,10 @@ import torch
 from accelerate import PartialState
 
 from foreact.data.lerobot import LeRobotDataset
+from foreact.data.pairs import PairSampling
 from foreact.data.splits import split_episodes
 from foreact.data.token_cache import LiveTokens, TokenCache
+from foreact.encoders.class_token import PREFIX
 from foreact.encoders.loading import load_encoder
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
@@ -24,6 +26,7 @@ from foreact.pretrained import ModelConfig, find_beside
 from foreact.progress import OnProgress
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.training.recipes import (
+    LatentActions,
     distillation_task,
     encoder_task,
     image_decoder_task,
@@ -32,14 +35,14 @@ from foreact.training.recipes import (
 )
 from foreact.training.recordings import Recordings
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from foreact.training.views import ViewRanges
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.distillation import make_student
 from foreact.world_models.rla_wm import RLAWorldModel
 from foreact.world_models.video_diffusion import VideoModelConfig
 
 WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion")
-LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm")
-SEE_PIXELS = ("adaworld", "video-diffusion")
+LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm", "dino-cls")
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
@@ -64,6 +67,18 @@ class TrainRequest:
     teacher: Path | None = None
     flow_steps: int | None = None
     pretrained: str | None = None
+    sampling: PairSampling | None = None
+    augment: bool = True
+
+    @classmethod
+    def of(cls, arguments: dict[str, Any]) -> TrainRequest:
+        """From the arguments of the command line: those that `TrainConfig` knows override the preset's where they are given."""
+        asked = dict(arguments)
+        free = {field.name for field in fields(TrainConfig)} & asked.keys()
+        given = {name: asked.pop(name) for name in sorted(free)}
+        overrides = {name: value for name, value in given.items() if value is not None and value is not False}
+        seconds = asked.pop("seconds")
+        return cls(**asked, overrides=overrides, sampling=None if seconds is None else PairSampling(seconds=seconds))
 
 
 def run_training(request: TrainRequest, bar: Bar) -> None:
@@ -77,8 +92,8 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         ForeactError: bad input; see the parts.
     """
     recipe = preset(request.preset)
-    usual = "pixels" if request.model in SEE_PIXELS else recipe.encoder
-    recipe = replace(recipe, encoder=request.encoder or usual, image_size=request.image_size or recipe.image_size)
+    encoder, image_size = _frames(recipe, request)
+    recipe = replace(recipe, encoder=encoder, image_size=image_size)
     recipe = _with_choices(recipe, request)
     config = _train_config(recipe, request)
     torch.manual_seed(config.seed)
@@ -93,7 +108,7 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         image_size=rla.config.tokens.image_size if rla and not request.image_size else recipe.image_size,
         cache=request.cache,
         live=request.no_cache,
-        frames=request.model == "image-decoder",
+        frames=request.model == "image-decoder" or _views(request) is not None,
         bar=bar,
     )
     if teacher:
@@ -104,6 +119,20 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         task = _task(request, recipe, config, recordings, rla)
     with bar(f"train {request.model}", "steps") as on_progress:
         train(task, config, request.out, on_step=on_progress)
+
+
+def _frames(recipe: Preset, request: TrainRequest) -> tuple[str, int]:
+    """Encoder and image size: what was asked for, else the preset's. DINO-CLS gets the class token of either."""
+    encoder, image_size = recipe.frames_of(request.model)
+    if request.encoder:
+        encoder = request.encoder
+        if request.model == "dino-cls" and not encoder.startswith(PREFIX):
+            encoder = PREFIX + encoder
+    return encoder, request.image_size or image_size
+
+
+def _views(request: TrainRequest) -> ViewRanges | None:
+    return ViewRanges() if request.model == "lawm" and request.augment else None
 
 
 def _train_encoder(request: TrainRequest, config: TrainConfig, bar: Bar) -> None:
@@ -231,20 +260,25 @@ def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings
     tokens = recordings.cache.spec
     if request.model in LATENT_ACTIONS:
         named = request.model
-        sizes = recipe.rla(tokens, variant=request.variant) if named == "rla" else recipe.latent_action(named, tokens)
-        return latent_action_task(sizes.build(), recordings, recipe.rla_pairs, config, request.out)
+        if named == "rla":
+            model: LatentActions = recipe.rla(tokens, variant=request.variant).build()
+        else:
+            model = recipe.latent_action(named, tokens, state_dim=recordings.state_dim).build()
+        law = request.sampling or (recipe.lawm_pairs if named == "lawm" else recipe.rla_pairs)
+        return latent_action_task(model, recordings, law, config, request.out, views=_views(request))
     if request.model == "image-decoder":
         return image_decoder_task(recipe.image_decoder(tokens).build(), recordings, config, request.out)
     recordings.require_actions()
+    law = request.sampling or recipe.pairs
     action_dim = recordings.dataset.action_dim or 0
     if rla is None:
         rival = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim)
         baseline = rival.build() if request.pretrained is None else _start_from(request.pretrained, rival)
-        return world_model_task(baseline, recordings, recipe.pairs, config, request.out)
+        return world_model_task(baseline, recordings, law, config, request.out)
     if any(side % request.merge for side in tokens.grid):
         raise ForeactError(
             f"--merge {request.merge} does not fit {tokens.grid[0]} x {tokens.grid[1]} patches: take a divisor, or another --image-size"
         )
     world_model = recipe.rla_wm(rla.config, action_dim, variant=request.variant).build()
     world_model.rla.load_state_dict(rla.state_dict())
-    return world_model_task(world_model, recordings, recipe.pairs, config, request.out)
+    return world_model_task(world_model, recordings, law, config, request.out)

@@ -1,0 +1,332 @@
+"""Every latent-action learner on one dataset, with several training seeds (RLA-WM, Figs. A1 - A3; LaWAM, Figs. 5 and 10).
+
+Same recordings, split, pairs, steps, batch, width and depth for all; RLA at several |z|. What is measured is in
+`evaluation.latents` and `evaluation.latent_motion`, what it says in `latent_claims`. Each run and its measurements lie in
+`out/seed<k>/<learner>` and are done once; `results.json` is made from the measurements alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foreact.errors import DivergedError, ForeactError
+from foreact.evaluation.claims import HeldOut, NoiseToLatent, infer
+from foreact.evaluation.latent_motion import AgentReader, probe, probe_frames, roll_out, transfer, transfer_of_truth
+from foreact.evaluation.latents import Learner, Scene, Tally, between, latents, other_episode, reconstruct
+from foreact.evaluation.results import EpisodeValues, Results
+from foreact.presets import Preset, preset
+from foreact.pretrained import load_model
+from foreact.studies.latent_claims import rows, verdicts
+from foreact.studies.scores import Bar, save_study, stack
+from foreact.training.recordings import Recordings
+from foreact.training.session import LATENT_ACTIONS, TrainRequest, open_recordings, run_training
+
+_SHARES = (1 / 32, 1 / 8, 1 / 2, 1)  # of the preset's |z|: 64 to 2048 in the paper
+_REFERENCES = "references"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentProtocol:
+    """How learners are measured.
+
+    Attributes:
+        pairs: held-out pairs with h uniform in 1..15, for reconstruction; as many are drawn with one gap and as many rollouts,
+            of which those too near the end of their episode are left out.
+        seconds: that gap.
+        steps: strides of a rollout, each of one gap; fewer where episodes are too short.
+        seed: of the draws.
+    """
+
+    pairs: int = 512
+    seconds: float = 1.2
+    steps: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentStudy:
+    """What is compared.
+
+    Attributes:
+        data: a LeRobot dataset.
+        out: folder of all runs and results.
+        preset: sizes and recipes.
+        models: learners by their names on the command line.
+        seeds: training seeds.
+        latents: sizes of RLA's z as tokens x channels; shares of the preset's if None.
+        overrides: of the preset's training, such as steps and batch_size.
+        encoder: of the frames; the preset's if None.
+        image_size: of the frames; the preset's if None.
+        cache: folder of token caches.
+        protocol: of the measurements.
+        unseen: recordings of a scene that no learner was trained on.
+        embodiment: recordings of another robot.
+    """
+
+    data: Path
+    out: Path
+    preset: str
+    models: tuple[str, ...]
+    seeds: int
+    latents: tuple[str, ...] | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    encoder: str | None = None
+    image_size: int | None = None
+    cache: Path | None = None
+    protocol: LatentProtocol = field(default_factory=LatentProtocol)
+    unseen: Path | None = None
+    embodiment: Path | None = None
+
+    @property
+    def frames(self) -> tuple[str, int]:
+        """Encoder and image size that all learners are measured in."""
+        recipe = preset(self.preset)
+        return self.encoder or recipe.encoder, self.image_size or recipe.image_size
+
+    def learners(self) -> dict[str, tuple[str, str | None]]:
+        """Name of a row -> what is trained, and the size of its z where that is a choice.
+
+        Raises:
+            ForeactError: an unknown learner.
+        """
+        unknown = [name for name in self.models if name not in LATENT_ACTIONS]
+        if unknown or not self.models:
+            raise ForeactError(
+                f"unknown learner {unknown[0] if unknown else ''!r}: choose among {', '.join(LATENT_ACTIONS)}"
+            )
+        found: dict[str, tuple[str, str | None]] = {}
+        for model in self.models:
+            if model == "rla":
+                sizes = self.latents or latent_sizes(preset(self.preset))
+                found |= {f"rla-{size}": ("rla", size) for size in sizes}
+            else:
+                found[model] = (model, None)
+        return found
+
+
+def latent_sizes(recipe: Preset) -> tuple[str, ...]:
+    """Sizes |z| of RLA from a thirty-second of the preset's to the whole, as tokens x channels."""
+    whole = recipe.latent_tokens * recipe.latent_channels
+    sizes = []
+    for share in _SHARES:
+        tokens = max(1, round(share * recipe.latent_tokens))
+        sizes.append(f"{tokens}x{max(1, round(share * whole) // tokens)}")
+    return tuple(dict.fromkeys(sizes))
+
+
+def run(study: LatentStudy, *, bar: Bar) -> dict[str, Any]:
+    """Train and measure what is not there yet, put the seeds together and write `out/results.json`.
+
+    Raises:
+        ForeactError: an unknown learner, no seeds, too short episodes, or runs and results of other settings in `out`.
+    """
+    learners = study.learners()
+    if study.seeds < 1:
+        raise ForeactError("--seeds must be at least 1")
+    grounds = Grounds.open(study, bar)
+    diverged: dict[str, list[int]] = {}
+    found = [_measured(grounds, study.out / _REFERENCES, (), functools.partial(_references, grounds))]
+    sizes: dict[str, int] = {}
+    for seed, name in itertools.product(range(study.seeds), learners):
+        try:
+            trained = train_learner(study, name, seed, bar)
+        except DivergedError:
+            diverged.setdefault(name, []).append(seed)
+            continue
+        model = load_model(trained)
+        sizes[name] = latent_size(model)
+        found.append(_measured(grounds, trained, (seed,), functools.partial(measure, name, model, grounds, bar)))
+    values = stack(found)
+    results = {
+        "schema": 1,
+        "study": "latent_actions",
+        "dataset": grounds.about["dataset"],
+        "split_hash": grounds.recordings.split.hash,
+        "encoder": grounds.recordings.cache.spec.fingerprint,
+        "preset": study.preset,
+        "steps": study.overrides.get("steps", preset(study.preset).train_rla.steps),
+        "protocol": grounds.about["protocol"],
+        "sizes": sizes,
+        "seeds": list(range(study.seeds)),
+        "diverged": diverged,
+        "rows": rows(values),
+        "verdicts": [dataclasses.asdict(v) for v in verdicts(values, sizes)],
+    }
+    save_study(study.out, results)
+    return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounds:
+    """What every learner is measured on.
+
+    Attributes:
+        recordings: the dataset, its split and the tokens that all are measured in.
+        mixed: held-out pairs with h in 1..15.
+        fixed, training: held-out and training pairs with one gap.
+        trajectories: held-out starts whose horizon is a whole rollout.
+        steps: strides of a rollout.
+        elsewhere: further datasets by subset: pairs with h in 1..15, pairs with the gap.
+        readers: of the agent's motion, by subset; fitted on other pairs than transfer starts from.
+        about: the dataset and the protocol, for the results file.
+    """
+
+    recordings: Recordings
+    mixed: Scene
+    fixed: Scene
+    training: Scene
+    trajectories: Scene
+    steps: int
+    elsewhere: Mapping[str, tuple[Scene, Scene]]
+    readers: Mapping[str, AgentReader | None]
+    about: dict[str, Any]
+
+    @classmethod
+    def open(cls, study: LatentStudy, bar: Bar) -> Grounds:
+        """Read the datasets and draw the pairs.
+
+        Raises:
+            ForeactError: a dataset cannot be read or its episodes are shorter than the gap.
+        """
+        protocol = study.protocol
+
+        def read(folder: Path) -> Recordings:
+            name, size = study.frames
+            return open_recordings(
+                folder, camera=None, encoder=name, image_size=size, cache=study.cache, frames=True, bar=bar
+            )
+
+        def draw(source: Recordings, episodes: tuple[int, ...], count: int, strides: int | None) -> Scene:
+            gap = round(protocol.seconds * source.dataset.fps)
+            horizon = None if strides is None else strides * max(1, gap)
+            held_out = HeldOut.draw(source.cache, episodes, count=count, horizon=horizon, seed=protocol.seed)
+            if not len(held_out.pairs.start):
+                raise ForeactError(
+                    f"{source.dataset.root} has no episode of more than {horizon} frames to measure in: "
+                    "choose a shorter gap with --seconds"
+                )
+            return Scene(held_out)
+
+        recordings = read(study.data)
+        held_out, count = recordings.split.validation, protocol.pairs
+        steps = _strides(recordings, protocol)
+        others = {"unseen": study.unseen, "embodiment": study.embodiment}
+        elsewhere, fingerprints = {}, {}
+        for subset, folder in others.items():
+            if folder is not None:
+                other = read(folder)
+                all_of_it = (*other.split.train, *other.split.validation)
+                elsewhere[subset] = (draw(other, all_of_it, count, None), draw(other, all_of_it, count, 1))
+                fingerprints[subset] = other.dataset.fingerprint()
+        dataset = {
+            "name": study.data.name,
+            "fingerprint": recordings.dataset.fingerprint(),
+            "training_episodes": len(recordings.split.train),
+            "held_out_episodes": len(held_out),
+            **fingerprints,
+        }
+        training = draw(recordings, recordings.split.train, 2 * count, 1)
+        fitted = {"held_out": training, **{subset: mixed for subset, (mixed, _) in elsewhere.items()}}
+        return cls(
+            recordings=recordings,
+            mixed=draw(recordings, held_out, count, None),
+            fixed=draw(recordings, held_out, count, 1),
+            training=training,
+            readers={subset: AgentReader.fit(scene) for subset, scene in fitted.items()},
+            trajectories=draw(recordings, held_out, count, steps),
+            steps=steps,
+            elsewhere=elsewhere,
+            about={"dataset": dataset, "protocol": {**dataclasses.asdict(protocol), "strides": steps}},
+        )
+
+
+def _strides(recordings: Recordings, protocol: LatentProtocol) -> int:
+    """Strides of a rollout: as many as asked for, as far as most held-out episodes are that long."""
+    lengths = [recordings.dataset.episodes[e].length for e in recordings.split.validation]
+    fit = (np.median(lengths) - 1) // max(1, round(protocol.seconds * recordings.dataset.fps))
+    return int(np.clip(fit, 1, protocol.steps))
+
+
+def measure(name: str, model: Any, grounds: Grounds, bar: Bar) -> list[Tally]:
+    """All measurements of a trained learner."""
+    tally = Tally(model=name)
+    learner = Learner.load(model, model.config.tokens, grounds.recordings.cache.encoder)
+    parts = 4 + len(grounds.elsewhere)
+    with bar(f"measure {name}", "parts") as on_progress:
+        training, fixed = grounds.training, grounds.fixed
+        fitted = infer(model, training.tokens(learner.own, 0.0), training.tokens(learner.own, 1.0))
+        mean_z = fitted.mean(dim=0)
+        z = latents(learner, fixed, mean_z)
+        reconstruct(learner, grounds.mixed, latents(learner, grounds.mixed, mean_z), tally, "held_out")
+        on_progress(1, parts)
+        between(learner, fixed, z, NoiseToLatent.fit(fitted), tally)
+        probe(fitted, training, z, fixed, tally)
+        on_progress(2, parts)
+        roll_out(learner, grounds.trajectories, grounds.steps, mean_z, tally)
+        on_progress(3, parts)
+        partner = np.argsort(other_episode(fixed.episodes))
+        transfer(learner, fixed, z, fixed, partner, grounds.readers["held_out"], tally, "held_out")
+        on_progress(4, parts)
+        for done, (subset, (mixed, goal)) in enumerate(grounds.elsewhere.items()):
+            reconstruct(learner, mixed, latents(learner, mixed, mean_z), tally, subset)
+            partner = np.resize(np.arange(len(goal.episodes)), len(fixed.episodes))
+            transfer(learner, fixed, z, goal, partner, grounds.readers[subset], tally, subset)
+            on_progress(5 + done, parts)
+    return [tally]
+
+
+def _references(grounds: Grounds) -> list[Tally]:
+    """What is compared with, without any learner."""
+    seen = Tally(model="true_tokens")
+    for subset, scene in {"held_out": grounds.fixed, **{k: v[1] for k, v in grounds.elsewhere.items()}}.items():
+        transfer_of_truth(scene, grounds.readers[subset], seen, subset)
+    return [*probe_frames(grounds.training, grounds.fixed), seen]
+
+
+def _measured(grounds: Grounds, folder: Path, seeds: tuple[int, ...], make: Callable[[], list[Tally]]) -> Results:
+    """What is measured in `folder`, made only where it is missing or was made on other grounds."""
+    path = folder / "results.json"
+    about: dict[str, Any] = {
+        "split_hash": grounds.recordings.split.hash,
+        "encoder": grounds.recordings.cache.spec.fingerprint,
+        **grounds.about,
+    }
+    if path.exists():
+        done = Results.load(path)
+        if all(getattr(done, key) == value for key, value in about.items()):
+            return done
+    values: list[EpisodeValues] = [v for tally in make() for v in tally.values]
+    results = Results(seeds=seeds, rows=(), episodes=tuple(values), **about)
+    results.save(path)
+    return results
+
+
+def latent_size(model: Any) -> int:
+    """|z|, in numbers."""
+    config = model.config
+    if hasattr(config, "latent_channels"):
+        return int(getattr(config, "latent_tokens", 1) * config.latent_channels)
+    return int(config.tokens.channels)
+
+
+def train_learner(study: LatentStudy, learner: str, seed: int, bar: Bar) -> Path:
+    """Train a learner, or go on where that was stopped; all on the pairs of the preset's RLA."""
+    model, latent = study.learners()[learner]
+    run = study.out / f"seed{seed}" / learner
+    request = TrainRequest(
+        model=model, data=study.data, out=run, preset=study.preset, rla=None, camera=None,
+        encoder=None if model == "adaworld" else study.frames[0], image_size=study.frames[1],
+        variant="paper", latent=latent,
+        overrides={**study.overrides, "seed": seed}, cache=study.cache, no_cache=False,
+        sampling=preset(study.preset).rla_pairs,
+    )  # fmt: skip
+    run_training(request, bar)
+    return run

@@ -1,0 +1,205 @@
+"""What the measurements of latent-action learners say: rows with intervals, a verdict per claim, a table.
+
+Ratios (skill, R^2) have their denominator beside them as `metric/reference`, which is the same for all learners, so that two of
+them can be compared pair by pair.
+
+Shape legend: S training seeds, n held-out episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from foreact.evaluation.intervals import Bootstrap, Interval
+from foreact.evaluation.latents import TRUE
+from foreact.studies.scores import Key
+from foreact.studies.verdicts import Verdict, below
+
+Values = Mapping[Key, np.ndarray]
+
+REFERENCES = {
+    "current_frame": "current frame alone",
+    "token_change": "change of the tokens itself",
+    "true_tokens": "true tokens",
+}
+NAMES = {"univla": "UniVLA", "adaworld": "AdaWorld", "lawm": "LaWM", "dino-cls": "DINO-CLS", **REFERENCES}
+_SUBSETS = {
+    "held_out": "the trained scene",
+    "unseen": "an unseen scene",
+    "embodiment": "another embodiment",
+}
+_TARGETS = {"actions": "actions", "agent": "the agent's motion", "object": "the object's motion"}
+
+
+def label(learner: str) -> str:
+    """How a learner is called in tables and claims."""
+    return f"RLA {learner.removeprefix('rla-')}" if learner.startswith("rla-") else NAMES.get(learner, learner)
+
+
+def rows(values: Values) -> list[dict[str, Any]]:
+    """Mean and interval over seeds and episodes of every measurement."""
+    return [
+        {
+            "model": model, "metric": metric, "subset": subset, "chunk": chunk, "seeds": len(found),
+            **vars(_interval(values, (model, metric, subset, chunk))),
+        }
+        for (model, metric, subset, chunk), found in values.items()
+        if not metric.endswith("/reference")
+    ]  # fmt: skip
+
+
+def verdicts(values: Values, sizes: Mapping[str, int]) -> list[Verdict]:
+    """The papers' claims, each paired by training seed and episode.
+
+    Args:
+        values: see `studies.scores.stack`.
+        sizes: |z| of every learner.
+    """
+    learners = list(sizes)
+    latents = sorted((n for n in learners if n.startswith("rla-")), key=lambda n: sizes[n])
+    told = [*_reconstruction(values, learners, latents, sizes), *_topology(values, learners, latents)]
+    told += [*_generalisation(values, learners), *_probes(values, learners, latents)]
+    return [*told, *_rollouts(values, learners), *_transfers(values, learners)]
+
+
+def _reconstruction(values: Values, learners: list[str], latents: list[str], sizes: Mapping[str, int]) -> list[Verdict]:
+    own, told = f"skill_{TRUE}", []
+    for name in learners:
+        told += _better(
+            values, f"{label(name)} reconstructs better with its own z than with another episode's", name, own,
+            (name, "skill_shuffled"),
+        )  # fmt: skip
+        told += _better(values, f"{label(name)}'s z survives a moved camera (above the copy)", name, "skill_shifted")
+    for rla in dict.fromkeys([*latents[:1], *latents[-1:]]):
+        for rival in (n for n in learners if n not in latents):
+            claim = f"RLA with |z| = {sizes[rla]} reconstructs better than {label(rival)} with {sizes[rival]}"
+            told += _better(values, claim, rla, own, (rival, own))
+    return told
+
+
+def _topology(values: Values, learners: list[str], latents: list[str]) -> list[Verdict]:
+    told = []
+    for name in [*latents[-1:], *(n for n in learners if n not in latents)]:
+        claim = f"{label(name)}: half-way from noise to z lies nearer to the frame in between than"
+        for rival, words in (("line", "interpolated tokens"), ("shuffled", "with another episode's z")):
+            told += _better(values, f"{claim} {words}", name, f"between_0.5_{TRUE}", (name, f"between_0.5_{rival}"))
+    return told
+
+
+def _generalisation(values: Values, learners: list[str]) -> list[Verdict]:
+    told = []
+    for subset in ("unseen", "embodiment"):
+        for name in learners:
+            claim = f"{label(name)} reconstructs {_SUBSETS[subset]} better than a copy of the current frame"
+            told += _better(values, claim, name, f"skill_{TRUE}", subset=subset)
+    return told
+
+
+def _probes(values: Values, learners: list[str], latents: list[str]) -> list[Verdict]:
+    told = []
+    for target, words in _TARGETS.items():
+        metric = f"r2_{target}_{TRUE}"
+        for name in learners:
+            claim = f"{label(name)}'s z tells {words} better than the current frame alone"
+            told += _better(values, claim, name, metric, ("current_frame", metric))
+        for rla in latents[-1:]:
+            for rival in (n for n in learners if n not in latents):
+                claim = f"{label(rla)}'s z tells {words} better than {label(rival)}'s"
+                told += _better(values, claim, rla, metric, (rival, metric))
+    return told
+
+
+def _rollouts(values: Values, learners: list[str]) -> list[Verdict]:
+    last = max((chunk for _, metric, _, chunk in values if metric.startswith("motion_cosine_")), default=0)
+    told = []
+    for name in learners:
+        own = f"motion_cosine_truth_{TRUE}"
+        for rival, words in (
+            ("motion_cosine_start", "nearer to the truth than to its start"),
+            ("motion_cosine_copy", "nearer to the truth than a copy"),
+            ("motion_cosine_truth_shuffled", "nearer to the truth than with another episode's z"),
+        ):
+            claim = f"{label(name)} rolled out {last} strides stays {words}, where it moves"
+            told += _better(values, claim, name, own, (name, rival), chunk=last)
+    return told
+
+
+def _transfers(values: Values, learners: list[str]) -> list[Verdict]:
+    told = []
+    for subset, words in _SUBSETS.items():
+        where = "another start in the trained scene" if subset == "held_out" else words
+        for name in learners:
+            claim = f"{label(name)}'s z moves the agent from {where} in the source's direction, more than another episode's z"
+            rival = (name, "transfer_read_shuffled")
+            told += _better(values, claim, name, f"transfer_read_{TRUE}", rival, subset=subset)
+    return told
+
+
+def _better(
+    values: Values, claim: str, model: str, metric: str, rival: tuple[str, str] | None = None, *,
+    subset: str = "held_out", chunk: int = 1,
+) -> list[Verdict]:  # fmt: skip
+    """Whether `metric` of `model` is larger than the rival's (model, metric), or than 0; nothing where one is missing."""
+    own = (model, metric, subset, chunk)
+    against = None if rival is None else (*rival, subset, chunk)
+    if own not in values or (against is not None and against not in values):
+        return []
+    return [below(claim, _interval(values, own, minus=against, sign=-1.0))]
+
+
+def _interval(values: Values, key: Key, *, minus: Key | None = None, sign: float = 1.0) -> Interval:
+    """Of a measurement, or of its difference from another over as many seeds as both have; what is not trained has all."""
+    own = values[key]
+    if minus is not None:
+        other = values[minus]
+        if minus[0] not in REFERENCES:
+            own, other = own[: len(other)], other[: len(own)]
+        own = own - other
+    model, metric, subset, chunk = key
+    reference = values.get((model, f"{metric}/reference", subset, chunk))
+    return Bootstrap().over_seeds(sign * own, None if reference is None else reference[: len(own)])
+
+
+_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("skill", f"skill_{TRUE}", "held_out"),
+    ("with another episode's z", "skill_shuffled", "held_out"),
+    ("with z of a moved camera", "skill_shifted", "held_out"),
+    ("half-way from noise", f"between_0.5_{TRUE}", "held_out"),
+    ("unseen scene", f"skill_{TRUE}", "unseen"),
+    ("other embodiment", f"skill_{TRUE}", "embodiment"),
+    ("R² actions", f"r2_actions_{TRUE}", "held_out"),
+    ("R² agent", f"r2_agent_{TRUE}", "held_out"),
+    ("R² object", f"r2_object_{TRUE}", "held_out"),
+    ("rollout: cosine with truth", f"motion_cosine_truth_{TRUE}", "held_out"),
+    ("with start", "motion_cosine_start", "held_out"),
+    ("copy with truth", "motion_cosine_copy", "held_out"),
+    ("transfer: direction read", f"transfer_read_{TRUE}", "held_out"),
+    ("with another episode's z ", "transfer_read_shuffled", "held_out"),
+    ("by heat map", f"transfer_heat_{TRUE}", "held_out"),
+    ("to the unseen scene, read", f"transfer_read_{TRUE}", "unseen"),
+    ("to the other embodiment, read", f"transfer_read_{TRUE}", "embodiment"),
+)
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The headline of a results file as a table in Markdown, one learner per row."""
+    last: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in results["rows"]:
+        key = (row["model"], row["metric"], row["subset"])
+        if key not in last or row["chunk"] > last[key]["chunk"]:
+            last[key] = row
+    columns = [c for c in _COLUMNS if any(key[1:] == c[1:] for key in last)]
+    lines = [["learner", "z", *(heading.strip() for heading, _, _ in columns)]]
+    for model in dict.fromkeys(model for model, *_ in last):
+        cells = [_cell(last.get((model, metric, subset))) for _, metric, subset in columns]
+        lines.append([label(model), str(results["sizes"].get(model, "")), *cells])
+    lines.insert(1, ["---"] * len(lines[0]))
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{len(results['seeds'])} training seeds, {results['steps']} steps, preset {results['preset']}\n\n{table}"
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    return "" if row is None else f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"

@@ -1,0 +1,42 @@
+"""What studies share: the values of several training seeds put together, and the file they end in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foreact.errors import ForeactError
+from foreact.evaluation.results import EpisodeValues, Results
+from foreact.pretrained import write_atomically
+from foreact.progress import OnProgress
+
+Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
+Key = tuple[str, str, str, int]
+"""Model, metric, subset, chunk."""
+
+
+def stack(results: Sequence[Results]) -> dict[Key, np.ndarray]:
+    """The values (S, n) of every model and metric over training seeds and episodes.
+
+    Raises:
+        ForeactError: the results belong to other splits or episodes.
+    """
+    if len({r.split_hash for r in results}) > 1:
+        raise ForeactError("the seeds' results belong to different splits: evaluate them on one dataset")
+    found: dict[Key, list[EpisodeValues]] = {}
+    seen: dict[tuple[str, str, int], tuple[int, ...]] = {}
+    for v in (v for result in results for v in result.episodes):
+        if seen.setdefault((v.metric, v.subset, v.chunk), v.episodes) != v.episodes:
+            raise ForeactError("the seeds were evaluated on different episodes: evaluate them with one protocol")
+        found.setdefault((v.model, v.metric, v.subset, v.chunk), []).append(v)
+    return {key: np.array([v.values for v in values]) for key, values in found.items()}
+
+
+def save_study(out: Path, results: Mapping[str, Any]) -> None:
+    """Write a study's `results.json`, atomically."""
+    write_atomically(out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
