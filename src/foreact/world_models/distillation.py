@@ -3,7 +3,8 @@ arXiv:2101.02388, applied to each of n segments of the flow).
 
     z_0 = eps;   z_{(k+1)/n} = the teacher's ODE from z_{k/n};   v_student(z_{k/n}, k/n) -> n (z_{(k+1)/n} - z_{k/n})
 
-Only the flow network is trained. The condition network runs once per pair without a gradient, so a step is cheap.
+Only the flow network is trained, with one noise per pair: the teacher's steps are most of the cost, about that of an
+ordinary training step.
 
 Shape legend: B batch, Q latent tokens, Z latent channels; n student steps.
 """
@@ -49,11 +50,10 @@ def distillation_loss(
         batch: pairs with actions; their futures are not looked at.
         generator: source of the noise.
     """
-    steps, draws = student.config.steps, student.config.draws
+    steps = student.config.steps
     with torch.no_grad():
         condition = teacher.condition_tokens(batch.tokens_t, batch.require_actions(), batch.lengths)
-        condition = condition.repeat_interleave(draws, dim=0)
-        noise = batch.noise(draws, *teacher.latent_mean.shape, generator=generator).flatten(0, 1)
+        noise = batch.noise(*teacher.latent_mean.shape, generator=generator)
         points = _trajectory(teacher, noise, condition, steps)
     context = student.flow.prepare(condition)
     losses = []
