@@ -2,7 +2,8 @@
 
 import pytest
 
-from foreact.evaluation.cost import preset_cost, total_flops
+from foreact.encoders.meta import meta_encoder
+from foreact.evaluation.cost import preset_cost, system_cost, total_flops
 from foreact.presets import PRESETS
 
 
@@ -40,7 +41,10 @@ def test_papers_rivals(costs):
 
 
 def test_released_variant_with_cached_keys_and_values():
-    costs = preset_cost(PRESETS["paper"](), variant="released")
+    preset = PRESETS["paper"]()
+    _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
+    rla = preset.rla(tokens, variant="released")
+    costs = system_cost(tokens, {"rla_wm": preset.rla_wm(rla, 8, variant="released")}, None)
     assert costs["rla_wm"]["flow"]["flops"] / 1e12 == pytest.approx(0.26, rel=0.03)
     condition_and_flow = costs["rla_wm"]["condition"]["params"] + costs["rla_wm"]["flow_step"]["params"]
     assert condition_and_flow == pytest.approx(345e6, rel=0.02)

@@ -14,7 +14,9 @@ from foreact.data.lerobot import LeRobotDataset
 from foreact.data.token_cache import TokenCache
 from foreact.encoders.pixels import PixelEncoder
 from foreact.evaluation.rollouts import Protocol, Window
+from foreact.evaluation.session import common_tokens
 from foreact.evaluation.stage import EvaluationConfig, Stage
+from foreact.pretrained import load_model
 
 PROTOCOL = Protocol(steps=14, chunk=7, samples=2)
 
@@ -72,7 +74,8 @@ def video_run(place, tiny_dataset):
 def test_it_is_trained_and_evaluated_beside_a_model_of_features(place, tiny_dataset, video_run, tmp_path):
     root, _ = place
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--out", str(tmp_path / "r.json")]
-    main(["evaluate", str(video_run), str(root / "runs/dino-wm"), *where, "--starts", "1", "--samples", "2"])
+    where += ["--image-decoder", str(root / "runs/image-decoder"), "--starts", "1", "--samples", "2"]
+    main(["evaluate", str(video_run), str(root / "runs/dino-wm"), *where])
     results = json.loads((tmp_path / "r.json").read_text())
     rows = {(r["model"], r["metric"]) for r in results["rows"]}
     for model in ("video_diffusion", "dino_wm", "persistence"):
@@ -88,11 +91,12 @@ def test_it_is_trained_and_evaluated_beside_a_model_of_features(place, tiny_data
     assert "video_diffusion" in {t["model"] for t in results["timings"]}
 
 
-def test_alone_it_is_judged_in_pixels(place, tiny_dataset, video_run, tmp_path):
-    where = ["--data", str(tiny_dataset), "--cache", str(place[0] / "cache"), "--out", str(tmp_path / "r.json")]
-    main(["evaluate", str(video_run), *where, "--starts", "1", "--samples", "2"])
-    results = json.loads((tmp_path / "r.json").read_text())
-    assert results["encoder"] == "pixels/16/32"
+def test_features_are_common_before_pixels_are(place, video_run):
+    video, features = load_model(video_run), load_model(place[0] / "runs/dino-wm")
+    decoder = load_model(place[0] / "runs/image-decoder")
+    assert common_tokens({"video": video, "dino_wm": features}, None) == features.config.tokens
+    assert common_tokens({"video": video}, decoder) == decoder.config.tokens
+    assert common_tokens({"video": video}, None).fingerprint == "pixels/16/32"
 
 
 def test_it_draws_what_it_imagines_without_an_image_decoder(video_run):

@@ -50,7 +50,7 @@ def evaluate_runs(
         raise ForeactError("evaluation needs at least one world model: name a run of rla-wm, dino-wm or another")
     oracle = _choose(loaded, RLA, rla, runs, "rla")
     decoder = _choose(loaded, UNetDecoder, image_decoder, runs, "image_decoder")
-    tokens = _common_tokens(models, decoder)
+    tokens = common_tokens(models, decoder)
     recordings = open_recordings(
         data, camera=camera, encoder=tokens.encoder, image_size=tokens.image_size, cache=cache, bar=bar
     )
@@ -122,7 +122,7 @@ def study_claims(
     earlier.with_claims({"figures": figures}).save(results)
 
 
-def _common_tokens(models: Mapping[str, PretrainedWorldModel], decoder: UNetDecoder | None) -> TokenSpec:
+def common_tokens(models: Mapping[str, PretrainedWorldModel], decoder: UNetDecoder | None) -> TokenSpec:
     """The tokens in which all are judged: those of the first model of features, else the image decoder's, else pixels."""
     found = [m.config.tokens for m in models.values()]
     found = [t for t in found if not are_pixels(t)] + ([decoder.config.tokens] if decoder else []) + found
