@@ -17,7 +17,7 @@ MERGED = dataclasses.replace(PAPER, rla=dataclasses.replace(PAPER.rla, tokens=EV
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_bf16_predicts_what_float32_predicts_but_for_rounding(config):
-    model, arguments = lively(config), inputs()
+    model, arguments = lively(config), inputs(config=config)
     plain = model.predict(*arguments, seeded())
     fast = FastWorldModel(model).predict(*arguments, seeded())
     assert fast.dtype == torch.float32
