@@ -12,6 +12,7 @@ from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.evaluation.claims import HeldOut, NoiseToLatent
 from foreact.evaluation.latent_motion import (
     AgentReader,
+    Components,
     Ridge,
     agent_places,
     centre,
@@ -168,6 +169,12 @@ def test_probes_read_what_z_says_and_controls_say_less(cache, scene):
     tally = Tally(model="x")
     probe(torch.from_numpy(fitted["agent"])[:, None] / 100, training, {"true": z, "shuffled": z.flip(0)}, scene, tally)
     r2 = means(tally)
+    frame = Tally(model="x")
+    fitted_z = torch.from_numpy(fitted["agent"])[:, None] / 100
+    beside = Components.of_frame(training, scene)
+    probe(fitted_z, training, {"true": z, "shuffled": z.flip(0)}, scene, frame, beside=beside)
+    assert r2.items() <= means(frame).items()
+    assert means(frame)["r2_agent_beside_true"] > 0.9 > means(frame)["r2_agent_beside_shuffled"]
     assert r2["r2_agent_true"] > 0.99
     assert r2["r2_agent_shuffled"] < 0.5
     assert r2["r2_object_true"] < 0.9
@@ -176,7 +183,8 @@ def test_probes_read_what_z_says_and_controls_say_less(cache, scene):
 def test_rollouts_feed_predictions_back_and_a_perfect_learner_stays_on_the_truth(learner, cache):
     scene = Scene(HeldOut.draw(cache, (0, 2, 3, 5), count=40, horizon=3 * H, seed=0))
     tally = Tally(model="x")
-    roll_out(learner, scene, 3, torch.zeros(36, 60), tally)
+    usual = scene.base(0.0).mean(dim=0)
+    roll_out(learner, scene, 3, torch.zeros(36, 60), usual, tally)
     assert {v.chunk for v in tally.values} == {1, 2, 3}
     cosine = means(tally)
     assert cosine["cosine_truth_true"] == pytest.approx(1, abs=1e-3)

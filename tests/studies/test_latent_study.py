@@ -51,12 +51,12 @@ def test_verdicts_follow_the_numbers():
         results.append(
             measured(
                 "rla-1x4", seed, skill_true=0.5, skill_shuffled=0.1, skill_shifted=-0.2, skill_true__unseen=-1,
-                r2_actions_true=0.3, between_half_true=0.2, between_half_line=0.2,
+                r2_actions_beside_true=0.3, between_half_true=0.2, between_half_line=0.2,
             )
         )  # fmt: skip
         results.append(
             measured(
-                "lawm", seed, skill_true=0.7, skill_shuffled=0.7, skill_true__unseen=0.2, r2_actions_true=0.6,
+                "lawm", seed, skill_true=0.7, skill_shuffled=0.7, skill_true__unseen=0.2, r2_actions_beside_true=0.6,
                 motion_cosine_truth_true=0.8, motion_cosine_start=0.5, motion_cosine_copy=0.9,
                 transfer_read_true=0.4, transfer_read_shuffled=0.1,
             )
@@ -72,8 +72,8 @@ def test_verdicts_follow_the_numbers():
     )
     assert found["RLA 1x4 reconstructs an unseen scene better than a copy of the current frame"] == "does not hold"
     assert found["LaWM reconstructs an unseen scene better than a copy of the current frame"] == "holds"
-    assert found["RLA 1x4's z tells actions better than the current frame alone"] == "does not hold"
-    assert found["LaWM's z tells actions better than the current frame alone"] == "holds"
+    assert found["RLA 1x4's z adds to what the current frame tells of actions"] == "does not hold"
+    assert found["LaWM's z adds to what the current frame tells of actions"] == "holds"
     assert found["LaWM rolled out 1 strides stays nearer to the truth than to its start, where it moves"] == "holds"
     assert found["LaWM rolled out 1 strides stays nearer to the truth than a copy, where it moves"] == "does not hold"
     moved = [verdict for claim, verdict in found.items() if "moves the agent" in claim]

@@ -15,6 +15,7 @@ Shape legend: P pairs, N patch tokens, C channels, K steps, D dimensions of a ta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -87,32 +88,67 @@ class Ridge:
         return (features_PF - self._mean) / self._scale
 
 
-def probe(z_training: Tensor, training: Scene, z: Mapping[str, Tensor], held_out: Scene, tally: Tally) -> None:
-    """R^2 of linear probes that are fitted on z of training pairs and read z of held-out pairs, or what replaces it."""
-    wanted = targets(held_out)
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """The first principal components of the tokens of training and held-out pairs, (P, F) each, fitted on the former."""
+
+    training: Tensor
+    held_out: Tensor
+
+    @classmethod
+    def of_frame(cls, training: Scene, held_out: Scene) -> Components:
+        """Of the current frame."""
+        return cls._fit(training.base(0.0), held_out.base(0.0))
+
+    @classmethod
+    def of_change(cls, training: Scene, held_out: Scene) -> Components:
+        """Of the difference of both frames."""
+        return cls._fit(*(scene.base(1.0) - scene.base(0.0) for scene in (training, held_out)))
+
+    @classmethod
+    def _fit(cls, training: Tensor, held_out: Tensor) -> Components:
+        mean = training.flatten(1).mean(dim=0)
+        centred = training.flatten(1) - mean
+        axes = torch.linalg.svd(centred, full_matrices=False).Vh[:_COMPONENTS].T
+        return cls(training=centred @ axes, held_out=(held_out.flatten(1) - mean) @ axes)
+
+
+def probe(
+    z_training: Tensor,
+    training: Scene,
+    z: Mapping[str, Tensor],
+    held_out: Scene,
+    tally: Tally,
+    *,
+    beside: Components | None = None,
+) -> None:
+    """R^2 of linear probes that are fitted on z of training pairs and read z of held-out pairs, or what replaces it.
+
+    With `beside`, also of probes that see the current frame beside z: what z adds to what the frame tells.
+    """
+    wanted, known = targets(held_out), {"": (_flat(z_training), {c: _flat(latent) for c, latent in z.items()})}
+    if beside is not None:
+        frame, held = _flat(beside.training), _flat(beside.held_out)
+        plain, read = known[""]
+        known["beside_"] = np.hstack([plain, frame]), {c: np.hstack([latent, held]) for c, latent in read.items()}
     for name, truth in targets(training).items():
-        ridge = Ridge(_flat(z_training), truth)
-        for control, latent in z.items():
-            error, spread = ridge.errors(_flat(latent), wanted[name])
-            tally.add(f"r2_{name}_{control}", spread - error, held_out.episodes, reference=spread)
+        for prefix, (fitted, read) in known.items():
+            ridge = Ridge(fitted, truth)
+            for control, features in read.items():
+                error, spread = ridge.errors(features, wanted[name])
+                tally.add(f"r2_{name}_{prefix}{control}", spread - error, held_out.episodes, reference=spread)
 
 
 def probe_frames(training: Scene, held_out: Scene) -> list[Tally]:
     """The same probes without any z: from the current frame alone, and from the change of the tokens itself."""
-    tallies = []
-    for name, shares in {"current_frame": (0.0,), "token_change": (0.0, 1.0)}.items():
-        fitted, held = (_change(scene, shares) for scene in (training, held_out))
-        mean = fitted.mean(dim=0)
-        axes = torch.linalg.svd(fitted - mean, full_matrices=False).Vh[:_COMPONENTS]
-        tally = Tally(model=name)
-        probe((fitted - mean) @ axes.T, training, {TRUE: (held - mean) @ axes.T}, held_out, tally)
-        tallies.append(tally)
+    seen = {
+        "current_frame": Components.of_frame(training, held_out),
+        "token_change": Components.of_change(training, held_out),
+    }
+    tallies = [Tally(model=name) for name in seen]
+    for tally, found in zip(tallies, seen.values(), strict=True):
+        probe(found.training, training, {TRUE: found.held_out}, held_out, tally)
     return tallies
-
-
-def _change(scene: Scene, shares: tuple[float, ...]) -> Tensor:
-    first, last = scene.base(shares[0]), scene.base(shares[-1])
-    return (first if len(shares) == 1 else last - first).flatten(1)
 
 
 def _flat(z: Tensor) -> np.ndarray:
@@ -122,17 +158,26 @@ def _flat(z: Tensor) -> np.ndarray:
 # Open-loop rollouts
 
 
-def roll_out(learner: Learner, scene: Scene, steps: int, mean_z: Tensor, tally: Tally) -> None:
-    """Cosine of u^_k with u_k, of u^_k with u_0 and of u_k with u_0, over all patches and over those that move most.
+def roll_out(learner: Learner, scene: Scene, steps: int, mean_z: Tensor, usual: Tensor, tally: Tally) -> None:
+    """Cosine of u^_k with u_k, of u^_k with u_0 and of u_k with u_0: `cosine` over all patches, `motion_cosine` over those that
+    move most and of what differs from the usual picture, since most of a token is the same in every frame.
 
     Args:
         learner: decodes z.
         scene: pairs whose horizon is the whole trajectory, of `steps` equal strides.
         steps: K.
         mean_z: (Q, Z) of training pairs.
+        usual: tokens (N, C) of the scene's mean picture.
         tally: gets the values, with k as the chunk.
     """
     first = scene.base(0.0)
+
+    def add(name: str, tokens: Tensor, others: Tensor, moving: Tensor, step: int) -> None:
+        cosine = F.cosine_similarity(tokens, others, dim=2).mean(dim=1)
+        there = (F.cosine_similarity(tokens - usual, others - usual, dim=2) * moving).sum(dim=1) / moving.sum(dim=1)
+        for metric, values in (("cosine", cosine), ("motion_cosine", there)):
+            tally.add(f"{metric}_{name}", values.numpy(), scene.episodes, chunk=step)
+
     rolled: dict[str, Tensor] = {}
     for k in range(steps):
         z = latents(learner, scene, mean_z, start=k / steps, end=(k + 1) / steps)
@@ -142,10 +187,10 @@ def roll_out(learner: Learner, scene: Scene, steps: int, mean_z: Tensor, tally: 
             tokens = rolled.get(control, scene.tokens(learner.own, 0.0))
             rolled[control] = learner.decode(tokens, latent)
             predicted = learner.to_base(rolled[control])
-            _add_cosines(tally, f"truth_{control}", predicted, truth, moving, scene, k + 1)
+            add(f"truth_{control}", predicted, truth, moving, k + 1)
             if control == TRUE:
-                _add_cosines(tally, "start", predicted, first, moving, scene, k + 1)
-        _add_cosines(tally, "copy", first, truth, moving, scene, k + 1)
+                add("start", predicted, first, moving, k + 1)
+        add("copy", first, truth, moving, k + 1)
 
 
 def most_changed(first: Tensor, last: Tensor) -> Tensor:
@@ -153,15 +198,6 @@ def most_changed(first: Tensor, last: Tensor) -> Tensor:
     count = max(1, round(_MOTION_SHARE * first.shape[1]))
     change = (last - first).norm(dim=2)
     return torch.zeros_like(change, dtype=torch.bool).scatter(1, change.topk(count, dim=1).indices, True)
-
-
-def _add_cosines(
-    tally: Tally, name: str, tokens: Tensor, others: Tensor, moving: Tensor, scene: Scene, step: int
-) -> None:
-    cosine = F.cosine_similarity(tokens, others, dim=2)
-    tally.add(f"cosine_{name}", cosine.mean(dim=1).numpy(), scene.episodes, chunk=step)
-    there = (cosine * moving).sum(dim=1) / moving.sum(dim=1)
-    tally.add(f"motion_cosine_{name}", there.numpy(), scene.episodes, chunk=step)
 
 
 # Transfer

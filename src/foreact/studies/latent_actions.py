@@ -19,7 +19,15 @@ import numpy as np
 
 from foreact.errors import DivergedError, ForeactError
 from foreact.evaluation.claims import HeldOut, NoiseToLatent, infer
-from foreact.evaluation.latent_motion import AgentReader, probe, probe_frames, roll_out, transfer, transfer_of_truth
+from foreact.evaluation.latent_motion import (
+    AgentReader,
+    Components,
+    probe,
+    probe_frames,
+    roll_out,
+    transfer,
+    transfer_of_truth,
+)
 from foreact.evaluation.latents import Learner, Scene, Tally, between, latents, other_episode, reconstruct
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.presets import Preset, preset
@@ -175,6 +183,7 @@ class Grounds:
         trajectories: held-out starts whose horizon is a whole rollout.
         steps: strides of a rollout.
         elsewhere: further datasets by subset: pairs with h in 1..15, pairs with the gap.
+        frame: what the current frame tells, beside z.
         readers: of the agent's motion, by subset; fitted on other pairs than transfer starts from.
         about: the dataset and the protocol, for the results file.
     """
@@ -186,6 +195,7 @@ class Grounds:
     trajectories: Scene
     steps: int
     elsewhere: Mapping[str, tuple[Scene, Scene]]
+    frame: Components
     readers: Mapping[str, AgentReader | None]
     about: dict[str, Any]
 
@@ -234,12 +244,14 @@ class Grounds:
             **fingerprints,
         }
         training = draw(recordings, recordings.split.train, 2 * count, 1)
+        fixed = draw(recordings, held_out, count, 1)
         fitted = {"held_out": training, **{subset: mixed for subset, (mixed, _) in elsewhere.items()}}
         return cls(
             recordings=recordings,
             mixed=draw(recordings, held_out, count, None),
-            fixed=draw(recordings, held_out, count, 1),
+            fixed=fixed,
             training=training,
+            frame=Components.of_frame(training, fixed),
             readers={subset: AgentReader.fit(scene) for subset, scene in fitted.items()},
             trajectories=draw(recordings, held_out, count, steps),
             steps=steps,
@@ -268,9 +280,9 @@ def measure(name: str, model: Any, grounds: Grounds, bar: Bar) -> list[Tally]:
         reconstruct(learner, grounds.mixed, latents(learner, grounds.mixed, mean_z), tally, "held_out")
         on_progress(1, parts)
         between(learner, fixed, z, NoiseToLatent.fit(fitted), tally)
-        probe(fitted, training, z, fixed, tally)
+        probe(fitted, training, z, fixed, tally, beside=grounds.frame)
         on_progress(2, parts)
-        roll_out(learner, grounds.trajectories, grounds.steps, mean_z, tally)
+        roll_out(learner, grounds.trajectories, grounds.steps, mean_z, training.base(0.0).mean(dim=0), tally)
         on_progress(3, parts)
         partner = np.argsort(other_episode(fixed.episodes))
         transfer(learner, fixed, z, fixed, partner, grounds.readers["held_out"], tally, "held_out")

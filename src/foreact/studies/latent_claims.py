@@ -103,8 +103,8 @@ def _probes(values: Values, learners: list[str], latents: list[str]) -> list[Ver
     for target, words in _TARGETS.items():
         metric = f"r2_{target}_{TRUE}"
         for name in learners:
-            claim = f"{label(name)}'s z tells {words} better than the current frame alone"
-            told += _better(values, claim, name, metric, ("current_frame", metric))
+            claim = f"{label(name)}'s z adds to what the current frame tells of {words}"
+            told += _better(values, claim, name, f"r2_{target}_beside_{TRUE}", ("current_frame", metric))
         for rla in latents[-1:]:
             for rival in (n for n in learners if n not in latents):
                 claim = f"{label(rla)}'s z tells {words} better than {label(rival)}'s"
@@ -171,6 +171,7 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("unseen scene", f"skill_{TRUE}", "unseen"),
     ("other embodiment", f"skill_{TRUE}", "embodiment"),
     ("R² actions", f"r2_actions_{TRUE}", "held_out"),
+    ("R² actions, with the current frame", f"r2_actions_beside_{TRUE}", "held_out"),
     ("R² agent", f"r2_agent_{TRUE}", "held_out"),
     ("R² object", f"r2_object_{TRUE}", "held_out"),
     ("rollout: cosine with truth", f"motion_cosine_truth_{TRUE}", "held_out"),
