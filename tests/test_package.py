@@ -35,7 +35,7 @@ FLOORS = (
     {"cli"},
 )
 FOUNDATION = {"", "__version__", "errors", "registry", "pretrained", "contracts", "progress"}
-SAME_ROOM = {"presets": "training", "load": "imagine", "__main__": "cli", "verbs": "cli"}
+SAME_ROOM = {"presets": "training", "train_command": "training", "load": "imagine", "__main__": "cli", "verbs": "cli"}
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 

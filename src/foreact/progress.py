@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -26,6 +26,10 @@ class OnProgress(Protocol):
     def __call__(self, done: int, total: int, values: dict[str, float] | None = None) -> None:
         """Report progress."""
         ...
+
+
+Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
+"""(title, unit) -> a context that gives a progress callback: `bar`, or a silent one in tests."""
 
 
 class _Rate(ProgressColumn):

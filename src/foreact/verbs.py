@@ -113,7 +113,7 @@ def train(
         no_cache: encode frames while training instead of once beforehand.
     """
     asked = dict(locals())
-    from foreact.training.session import TrainRequest, run_training
+    from foreact.train_command import TrainRequest, run_training
 
     run_training(TrainRequest.of(asked), bar)
     print(f"{out}: {model} trained")

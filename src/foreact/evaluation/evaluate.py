@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -34,10 +34,8 @@ from foreact.evaluation.stage import ORACLE, TRUE_TOKENS, EvaluationConfig, Stag
 from foreact.evaluation.state_probe import StateProbe, fit_probe
 from foreact.evaluation.timing import time_models
 from foreact.pretrained import TokenSpec
-from foreact.progress import OnProgress
+from foreact.progress import Bar, OnProgress
 from foreact.training.machine import machine, versions
-
-Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 READABLE = 0.5
 """A pose counts as readable if the probe's error on true tokens is at most this share of a blind guess's error."""

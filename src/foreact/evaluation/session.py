@@ -20,8 +20,9 @@ from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.stage import EvaluationConfig
 from foreact.latent_actions.rla import RLA
 from foreact.pretrained import TokenSpec, find_beside, load_model
+from foreact.progress import Bar
+from foreact.training.opening import open_recordings
 from foreact.training.recordings import Recordings
-from foreact.training.session import Bar, open_recordings
 from foreact.world_models.base import PretrainedWorldModel
 
 _TOPOLOGY_HORIZON = 12

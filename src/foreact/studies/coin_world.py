@@ -23,8 +23,9 @@ from foreact.errors import DivergedError, ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, tiny
 from foreact.pretrained import PretrainedModel, TokenSpec, load_model
+from foreact.progress import Bar
 from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts, views
-from foreact.studies.scores import Bar, save_study
+from foreact.studies.scores import save_study
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.fm_wm import FMWMConfig

@@ -9,8 +9,8 @@ from typing import Any
 from rich import print as show
 
 from foreact.errors import ForeactError
+from foreact.progress import Bar
 from foreact.studies import coin_scores, coin_world, latent_actions, latent_claims, samplers, world_models
-from foreact.studies.scores import Bar
 
 
 @dataclass(frozen=True, kw_only=True)

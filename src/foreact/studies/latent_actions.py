@@ -32,10 +32,12 @@ from foreact.evaluation.latents import Learner, Scene, Tally, between, latents, 
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.presets import Preset, preset
 from foreact.pretrained import load_model
+from foreact.progress import Bar
 from foreact.studies.latent_claims import rows, verdicts
-from foreact.studies.scores import Bar, save_study, stack
+from foreact.studies.scores import save_study, stack
+from foreact.train_command import LATENT_ACTIONS, TrainRequest, run_training
+from foreact.training.opening import open_recordings
 from foreact.training.recordings import Recordings
-from foreact.training.session import LATENT_ACTIONS, TrainRequest, open_recordings, run_training
 
 _SHARES = (1 / 32, 1 / 8, 1 / 2, 1)  # of the preset's |z|: 64 to 2048 in the paper
 _REFERENCES = "references"

@@ -28,10 +28,11 @@ from foreact.evaluation.rollouts import Protocol, Window, imagine, moving_window
 from foreact.evaluation.scoring import score_tokens
 from foreact.nn.flow import Solver
 from foreact.pretrained import load_model
-from foreact.studies.scores import Bar, save_study
+from foreact.progress import Bar
+from foreact.studies.scores import save_study
 from foreact.studies.verdicts import below
+from foreact.training.opening import open_recordings
 from foreact.training.recordings import Recordings
-from foreact.training.session import open_recordings
 from foreact.world_models.rla_wm import RLAWorldModel
 
 Sampler = tuple[Solver, int]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import numpy as np
 from foreact.errors import ForeactError
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.pretrained import write_atomically
-from foreact.progress import OnProgress
 
-Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 Key = tuple[str, str, str, int]
 """Model, metric, subset, chunk."""
 

@@ -24,9 +24,10 @@ from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.session import evaluate_runs
-from foreact.studies.scores import Bar, save_study, stack
+from foreact.progress import Bar
+from foreact.studies.scores import save_study, stack
 from foreact.studies.verdicts import Verdict, below
-from foreact.training.session import WORLD_MODELS, TrainRequest, run_training
+from foreact.train_command import WORLD_MODELS, TrainRequest, run_training
 
 Values = dict[str, dict[str, np.ndarray]]
 """model -> metric -> (S, n) values of episodes."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +13,14 @@ from accelerate import PartialState
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.pairs import PairSampling
 from foreact.data.splits import split_episodes
-from foreact.data.token_cache import LiveTokens, TokenCache
 from foreact.encoders.class_token import PREFIX
-from foreact.encoders.loading import load_encoder
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, preset
 from foreact.pretrained import ModelConfig, find_beside
-from foreact.progress import OnProgress
+from foreact.progress import Bar
 from foreact.training.loop import Task, TrainConfig, train
+from foreact.training.opening import open_recordings
 from foreact.training.recipes import (
     LatentActions,
     distillation_task,
@@ -43,7 +39,6 @@ from foreact.world_models.video_diffusion import VideoModelConfig
 
 WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "rae", "video-diffusion")
 LATENT_ACTIONS = ("rla", "univla", "adaworld", "lawm", "dino-cls")
-Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,50 +137,6 @@ def _train_encoder(request: TrainRequest, config: TrainConfig, bar: Bar) -> None
     )
     with bar("train encoder", "steps") as on_progress:
         train(task, config, request.out, on_step=on_progress)
-
-
-def open_recordings(
-    data: Path,
-    *,
-    camera: str | None,
-    encoder: str,
-    image_size: int,
-    cache: Path | None,
-    live: bool = False,
-    frames: bool = False,
-    bar: Bar,
-) -> Recordings:
-    """Read a dataset, split it and make its tokens available.
-
-    Args:
-        data: a LeRobot dataset.
-        camera: which one; the first if None.
-        encoder: name, Hub id or folder.
-        image_size: side of the frames that the encoder sees.
-        cache: folder of caches; see `cache_root`.
-        live: encode when asked instead of caching.
-        frames: also cache the resized frames.
-        bar: shows the encoding's progress.
-    """
-    dataset = LeRobotDataset(data, camera=camera)
-    split = split_episodes(dataset)
-    model = load_encoder(encoder, image_size=image_size)
-    if isinstance(model, torch.nn.Module):
-        model.to(PartialState().device)
-    if live:
-        return Recordings(dataset=dataset, split=split, cache=LiveTokens(dataset, model))
-    with PartialState().main_process_first(), bar("encode frames", "frames") as on_progress:
-        tokens = TokenCache.open(dataset, model, cache_root(cache), frames=frames, on_progress=on_progress)
-    return Recordings(dataset=dataset, split=split, cache=tokens)
-
-
-def cache_root(chosen: Path | None) -> Path:
-    """The folder of caches: the chosen one, else $FOREACT_CACHE, else `foreact` in the user's cache folder."""
-    if chosen is not None:
-        return chosen
-    if "FOREACT_CACHE" in os.environ:
-        return Path(os.environ["FOREACT_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foreact"
 
 
 def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
