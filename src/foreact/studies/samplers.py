@@ -1,7 +1,7 @@
 """How many steps, which solver: one or more trained RLA-WMs sampled in many ways, on the same windows with the same noise.
 
 Every row is compared, paired by episode, with 30 Euler steps of the first run (RLA-WM, section A.2). Runs that differ in how
-they were built (merged condition tokens, say) are rows of the same table.
+they were built (merged condition tokens, say) are rows of the same table. All predict in bf16.
 
 Shape legend: K samples per window, S chunks.
 """
@@ -20,6 +20,7 @@ import torch
 from accelerate import PartialState
 from rich.table import Table
 
+from foreact.contracts import WorldModel
 from foreact.errors import ForeactError
 from foreact.evaluation.cost import system_cost, total_flops
 from foreact.evaluation.intervals import Bootstrap, Interval
@@ -33,6 +34,7 @@ from foreact.studies.scores import save_study
 from foreact.studies.verdicts import below
 from foreact.training.opening import open_recordings
 from foreact.training.recordings import Recordings
+from foreact.world_models.fast import FastWorldModel
 from foreact.world_models.rla_wm import RLAWorldModel
 
 Sampler = tuple[Solver, int]
@@ -60,7 +62,7 @@ class SamplerStudy:
     runs: tuple[Path, ...]
     data: Path
     out: Path
-    protocol: Protocol = field(default_factory=lambda: Protocol(starts_per_episode=2))
+    protocol: Protocol = field(default_factory=lambda: Protocol(starts_per_episode=1))
     cache: Path | None = None
 
 
@@ -84,7 +86,12 @@ def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
     )
     for name, model in models.items():
         model.config.tokens.require(recordings.cache.spec, model=name, source=str(study.data))
-    ways = {(name, sampler): sampled(model, sampler) for name, model in models.items() for sampler in SAMPLERS}
+    device = PartialState().device
+    ways = {
+        (name, sampler): FastWorldModel(sampled(model.to(device), sampler))
+        for name, model in models.items()
+        for sampler in SAMPLERS
+    }
     windows = _windows(recordings, study.protocol)
     with bar("sample", "windows") as on_progress:
         scores = {way: [] for way in ways}  # type: dict[tuple[str, Sampler], list[dict[str, float]]]
@@ -190,12 +197,12 @@ def _windows(recordings: Recordings, protocol: Protocol) -> Sequence[Window]:
 
 
 @torch.no_grad()
-def _score(model: RLAWorldModel, recordings: Recordings, window: Window, protocol: Protocol) -> dict[str, float]:
+def _score(model: WorldModel, recordings: Recordings, window: Window, protocol: Protocol) -> dict[str, float]:
     """Metrics of one window after the last chunk."""
     device = PartialState().device
     truth = torch.from_numpy(_tokens(recordings, window, (0, *protocol.boundaries))).to(device)
     actions = recordings.dataset.actions(window.episode)[window.start : window.start + protocol.steps]
-    samples = imagine(model.to(device), truth[0], actions, window, protocol)
+    samples = imagine(model, truth[0], actions, window, protocol)
     scores = score_tokens(samples[:, -1:], truth[[0, -1]], 0.0)
     scores.setdefault("token_l1_of_mean", scores["token_l1"])  # one sample is its own mean
     return {metric: float(scores[metric][0]) for metric in METRICS}
