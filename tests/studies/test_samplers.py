@@ -49,8 +49,8 @@ def test_the_command_measures_and_tells(place, tiny_dataset, tmp_path, capsys, m
         torch.nn.init.normal_(parameter, std=0.1)  # three steps of training have not made z matter
     model.save_pretrained(tmp_path / "lively")
     command = ["benchmark", "samplers", "--data", str(tiny_dataset), "--cache", str(root / "cache")]
-    main([*command, "--runs", str(tmp_path / "lively"), "--out", str(tmp_path)])
-    results = json.loads((tmp_path / "results.json").read_text())
+    main([*command, "--runs", str(tmp_path / "lively"), "--out", str(tmp_path / "new" / "out")])
+    results = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
     cost = {(r["solver"], r["steps"]): r["flops"] for r in results["rows"]}
     assert cost["euler", 1] < cost["midpoint", 1] < cost["euler", 30]
     values = {(r["solver"], r["steps"]): r["mean"] for r in results["rows"] if r["metric"] == "token_energy_score"}

@@ -36,4 +36,5 @@ def stack(results: Sequence[Results]) -> dict[Key, np.ndarray]:
 
 def save_study(out: Path, results: Mapping[str, Any]) -> None:
     """Write a study's `results.json`, atomically."""
+    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
