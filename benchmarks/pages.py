@@ -1,4 +1,4 @@
-"""docs/evidence.md and docs/performance.md, made from the result files of benchmarks/results and from nothing else.
+"""docs/evidence.md, docs/performance.md and docs/figures, made from the result files of benchmarks/results and from nothing else.
 
 python benchmarks/pages.py            # write both pages
 python benchmarks/pages.py --check    # only say whether they are what the result files give (exit status 1 if not)
@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import figures
+
 from foreact.evaluation.figures import label
 from foreact.evaluation.metrics import describe
+from foreact.studies.latent_claims import markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,7 +50,7 @@ def evidence(results: dict[str, Result]) -> str:
         "",
     ]
     for name, result in results.items():
-        if "encoder" in result:
+        if _is_evaluation(result):
             lines += _evaluation(name, result)
     for name, result in results.items():
         if result.get("study") in STUDIES:
@@ -69,6 +72,12 @@ def performance(results: dict[str, Result]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def drawings(results: dict[str, Result]) -> dict[str, str]:
+    """The files of docs/figures and their text."""
+    drawn = {f"{name}.svg": _drawing(result) for name, result in results.items()}
+    return {name: text for name, text in drawn.items() if text}
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A Markdown table, and an empty line after it."""
     body = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *rows)]
@@ -79,10 +88,20 @@ def _made_by(page: str) -> str:
     return f"<!-- {page} is written by `python benchmarks/pages.py` from benchmarks/results/*.json; edit those or the script. -->"
 
 
+def _is_evaluation(result: Result) -> bool:
+    return "paired" in result
+
+
+def _drawing(result: Result) -> str | None:
+    if _is_evaluation(result) or result.get("study") == "world_models":
+        return figures.drift(result)
+    return figures.latents(result) if result.get("study") == "latent_actions" else None
+
+
 def _evaluation(name: str, result: Result) -> list[str]:
     data, protocol = result["dataset"], result["protocol"]
     last = max(row["chunk"] for row in result["rows"])
-    subset = "moving" if any(row["subset"] == "moving" for row in result["rows"]) else "all"
+    subset = figures.subset(result)
     rows = [r for r in result["rows"] if r["chunk"] == last and r["subset"] == subset]
     metrics = [m for m in SKILL if any(r["metric"] == m for r in rows)]
     metrics += sorted({r["metric"] for r in rows if r["metric"].endswith(POSES)})
@@ -101,6 +120,7 @@ def _evaluation(name: str, result: Result) -> list[str]:
             for model in dict.fromkeys(r["model"] for r in rows)
         ),
     )
+    lines += _figure(name, _drawing(result))
     pairs = [
         p for p in result["paired"]
         if p["chunk"] == last and p["subset"] == subset and p["metric"] in metrics
@@ -117,8 +137,6 @@ def _evaluation(name: str, result: Result) -> list[str]:
 
 def _study(name: str, result: Result) -> list[str]:
     title, about = STUDIES[result["study"]]
-    rows = result["rows"]
-    metrics = list(dict.fromkeys(r["metric"] for r in rows))
     diverged = [f"{label(m)}: training seeds {s} diverged." for m, s in result["diverged"].items()]
     kept = [
         f"{k.replace('_', ' ')} {result[k]}"
@@ -134,16 +152,34 @@ def _study(name: str, result: Result) -> list[str]:
         *diverged,
         "",
     ]
-    lines += table(
-        ["", *(describe(m).label for m in metrics)],
-        (
-            [label(model), *(_cell(rows, model, m) for m in metrics)]
-            for model in dict.fromkeys(r["model"] for r in rows)
-        ),
-    )
+    if result["study"] == "latent_actions":
+        lines += [*markdown(result).splitlines()[2:], ""]
+    else:
+        rows = [r for r in result["rows"] if r.get("chunk") == result.get("chunk")]
+        metrics = list(dict.fromkeys(r["metric"] for r in rows))
+        lines += table(
+            ["", *(describe(m).label for m in metrics)],
+            (
+                [label(model), *(_cell(rows, model, m) for m in metrics)]
+                for model in dict.fromkeys(r["model"] for r in rows)
+            ),
+        )
+    lines += _figure(name, _drawing(result))
+    if "timings" in result:
+        lines += table(
+            ["ms per chunk", "median", "10 to 90 %"],
+            (
+                [f"{label(t['model'])}, batch {t['batch']}", f"{t['median']:.1f}", f"{t['low']:.1f} to {t['high']:.1f}"]
+                for t in result["timings"]
+            ),
+        )
     return lines + table(
         ["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])
     )
+
+
+def _figure(name: str, drawn: str | None) -> list[str]:
+    return [f"![{name}](figures/{name}.svg)", ""] if drawn else []
 
 
 def _cell(rows: Sequence[Result], model: str, metric: str) -> str:
@@ -294,16 +330,19 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     results = load()
+    files = {"evidence.md": evidence(results), "performance.md": performance(results)}
+    files |= {f"figures/{name}": text for name, text in drawings(results).items()}
     stale = 0
-    for page, text in (("evidence.md", evidence(results)), ("performance.md", performance(results))):
-        path = ROOT / "docs" / page
+    for name, text in files.items():
+        path = ROOT / "docs" / name
         if options.check:
             current = path.exists() and path.read_text() == text
             stale += not current
-            print(f"docs/{page}: {'up to date' if current else 'stale, run python benchmarks/pages.py'}")
+            print(f"docs/{name}: {'up to date' if current else 'stale, run python benchmarks/pages.py'}")
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-            print(f"docs/{page} written from {len(results)} result files")
+            print(f"docs/{name} written")
     return 1 if stale else 0
 
 

@@ -113,3 +113,53 @@ def test_the_pages_are_what_the_result_files_give(capsys, monkeypatch):
     for path in pages.RESULTS.glob("*.json"):
         assert "/tmp" not in path.read_text(), path.name
         assert json.loads(path.read_text())
+
+
+def interval(mean, **about):
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, **about}
+
+
+def arena_result():
+    names, metrics = {"rla_wm": 0.2, "dino_wm": 0.4, "persistence": 0.6}, ("token_l1", "ssim")
+    rows = [interval(v * c, model=m, metric=k, chunk=c) for m, v in names.items() for k in metrics for c in (1, 2)]
+    return {
+        "study": "world_models", "subset": "moving", "chunk": 2, "boundaries": [10, 20], "rows": rows, "seeds": [0, 1, 2],
+        "diverged": {"dino_wm": [1]}, "preset": "tiny", "timings": [{"model": "rla_wm", "batch": 1, "median": 3.21, "low": 3.0, "high": 4.0}],
+        "verdicts": [{"claim": "it is better", "verdict": "holds", "numbers": "-0.2 [-0.3, -0.1]"}],
+    }  # fmt: skip
+
+
+def latent_result():
+    sizes = {"rla-4x16": 64, "rla-32x64": 2048, "univla": 32}
+    rows = [interval(0.5, model=m, metric="skill_true", subset="held_out", chunk=1) for m in sizes]
+    rows += [
+        interval(a / 2, model="rla-32x64", metric=f"between_{a:g}_{name}", subset="held_out", chunk=1)
+        for a in (0.25, 0.75) for name in ("true", "line", "shuffled")
+    ]  # fmt: skip
+    about = {"study": "latent_actions", "encoder": "tiny@0", "preset": "tiny", "steps": 3, "seeds": [0], "diverged": {}}
+    return {**about, "sizes": sizes, "rows": rows, "verdicts": []}
+
+
+def test_the_evidence_page_shows_tables_drawings_timings_and_verdicts_of_studies():
+    import pages
+
+    results = {"some_arena": arena_result(), "some_latents": latent_result()}
+    page, drawn = pages.evidence(results), pages.drawings(results)
+    assert "| RLA-WM | 0.4000 [0.3000, 0.5000] |" in page  # after the last chunk, not the first
+    assert "DINO-WM: training seeds [1] diverged." in page
+    assert "| RLA-WM, batch 1 | 3.2 | 3.0 to 4.0 |" in page
+    assert "| it is better | *holds* | -0.2 [-0.3, -0.1] |" in page
+    assert "| RLA 32x64 | 2048 | 0.50 [0.40, 0.60] |" in page
+    assert {f"![{name}](figures/{name}.svg)" in page for name in results} == {True}
+    assert set(drawn) == {"some_arena.svg", "some_latents.svg"}
+    assert drawn == pages.drawings(results)  # the same text each time, or the check of the pages means nothing
+    for text, shown in (("some_arena.svg", ("token L1", "SSIM", "persistence")), ("some_latents.svg", ("UniVLA", "numbers in z", "tokens interpolated"))):  # fmt: skip
+        assert all(f">{words}<" in drawn[text] for words in shown)
+
+
+def test_what_has_one_chunk_alone_is_not_drawn():
+    import figures
+
+    alone = arena_result()
+    alone |= {"boundaries": [10], "chunk": 1, "rows": [row for row in alone["rows"] if row["chunk"] == 1]}
+    assert figures.drift(alone) is None

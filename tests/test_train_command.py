@@ -32,7 +32,10 @@ def test_runs_leave_a_model_a_log_and_the_split(place):
             p.name for p in run.iterdir()
         }
         hashes.add(json.loads((run / "run.json").read_text())["split_hash"])
-        assert read_log(run)[-1]["step"] == 3
+        last = read_log(run)[-1]
+        assert last["step"] == 3
+        assert np.isfinite(last["held_out_loss"])
+        assert last["held_out_loss"] != last["loss"]
     assert len(hashes) == 1
 
 

@@ -28,6 +28,8 @@ class OnProgress(Protocol):
         ...
 
 
+_SHOWN = ("loss", "held_out_loss", "skill", "data_wait")
+
 Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
 """(title, unit) -> a context that gives a progress callback: `bar`, or a silent one in tests."""
 
@@ -60,7 +62,7 @@ def bar(title: str, unit: str) -> Iterator[OnProgress]:
         task = progress.add_task(title, total=None, unit=unit, values="", visible=False)
 
         def on_progress(done: int, total: int, values: dict[str, float] | None = None) -> None:
-            shown = "  ".join(f"{k} {v:.3g}" for k, v in (values or {}).items() if k in ("loss", "skill", "data_wait"))
+            shown = "  ".join(f"{k} {v:.3g}" for k, v in (values or {}).items() if k in _SHOWN)
             progress.update(task, completed=done, total=total, values=shown, visible=True)
 
         yield on_progress

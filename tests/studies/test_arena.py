@@ -36,9 +36,9 @@ def seed_results(seed, *, better=0.3, split="abc", episodes=EPISODES):
 
 
 def test_seeds_are_put_together_and_verdicts_follow_the_intervals():
-    values = world_models.gather([seed_results(seed) for seed in range(3)], "moving")
+    values = world_models.gather([seed_results(seed) for seed in range(3)], "moving", 3)
     assert values["rla_wm"]["token_l1"].shape == (3, 40)
-    rows = {(r["model"], r["metric"]): r for r in world_models.rows(values)}
+    rows = {(r["model"], r["metric"]): r for r in world_models.rows(values, 3)}
     mean, still = values["rla_wm"]["token_l1"].mean(), values["persistence"]["token_l1"].mean()
     assert rows["rla_wm", "token_l1"]["mean"] == pytest.approx(mean)
     assert rows["rla_wm", "token_l1_skill"]["mean"] == pytest.approx(1 - mean / still)
@@ -46,15 +46,15 @@ def test_seeds_are_put_together_and_verdicts_follow_the_intervals():
     assert rows["rla_wm", "token_l1"]["seeds"] == 3
     told = {v.claim.split(" in ")[0].split("than ")[1]: v.verdict for v in world_models.verdicts(values)}
     assert told == {"DINO-WM": "holds", "FM-WM": "undecided", "persistence": "holds"}
-    worse = world_models.gather([seed_results(seed, better=-0.3) for seed in range(3)], "moving")
+    worse = world_models.gather([seed_results(seed, better=-0.3) for seed in range(3)], "moving", 3)
     assert {v.verdict for v in world_models.verdicts(worse) if "DINO-WM" in v.claim} == {"does not hold"}
 
 
 def test_other_splits_and_episodes_do_not_mix():
     with pytest.raises(ForeactError, match="different splits"):
-        world_models.gather([seed_results(0), seed_results(1, split="xyz")], "moving")
+        world_models.gather([seed_results(0), seed_results(1, split="xyz")], "moving", 3)
     with pytest.raises(ForeactError, match="different episodes"):
-        world_models.gather([seed_results(0), seed_results(1, episodes=EPISODES[1:])], "moving")
+        world_models.gather([seed_results(0), seed_results(1, episodes=EPISODES[1:])], "moving", 3)
 
 
 def test_values_of_episodes_survive_the_file(tmp_path):

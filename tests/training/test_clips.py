@@ -34,3 +34,14 @@ def test_clips_hold_every_stride_th_frame_and_end_with_the_pairs_second_one(tiny
     assert torch.equal(part.clip, batch.clip[32:])
     plain = PairBatches(recordings, sampling, batch_size=4, seed=0, horizon=horizon)
     assert plain(0, 0, 1).clip is None
+
+
+def test_held_out_batches_come_from_held_out_episodes_alone(tiny_dataset):
+    dataset = LeRobotDataset(tiny_dataset)
+    recordings = Recordings(dataset=dataset, split=split_episodes(dataset), cache=SimpleNamespace(gather=named))
+    for shown, episodes in (
+        (recordings, recordings.split.train),
+        (recordings.held_out, recordings.split.validation),
+    ):
+        batch = PairBatches(shown, PairSampling(moving=0.0), batch_size=64, seed=0, horizon=15)(0, 0, 1)
+        assert set(batch.tokens_t[:, 0, 0].int().tolist()) == set(episodes)

@@ -173,6 +173,25 @@ def test_log_has_rates(uninterrupted):
     assert loop.TrainConfig(steps=1, batch_size=1).clip == 1.0
 
 
+def test_held_out_losses_are_those_of_the_averaged_weights_and_leave_training_alone(uninterrupted, tmp_path):
+    task = replace(toy.toy_task(tmp_path), held_out=lambda k, rank, world: toy.batches(10**6 + k, rank, world))
+    modes = []
+    watched = replace(task, loss=lambda m, b, g: modes.append(m.training) or m.loss(b, g))
+    train(watched, toy.CONFIG, tmp_path)
+    expected, trained = weights(uninterrupted), weights(tmp_path)
+    assert all(torch.equal(expected[k], trained[k]) for k in expected)
+    log = read_log(tmp_path)
+    assert [line["step"] for line in log if "held_out_loss" in line] == [*range(7, 60, 7), 60]
+    model = toy.Toy()
+    model.load_state_dict(trained)
+    with torch.no_grad():
+        losses = [
+            model.loss(toy.batches(10**6 + k, 0, 1), torch.Generator().manual_seed(k))["loss"].item()
+            for k in range(modes.count(False) // 9)
+        ]
+    assert log[-1]["held_out_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
 def test_sharded_launches_are_refused_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Accelerator, "distributed_type", property(lambda self: DistributedType.FSDP))
     with pytest.raises(ForeactError, match="FSDP is not supported"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,12 @@ COLOURS = {
 }
 _MORE_COLOURS = ("#7c2d12", "#1e3a8a")
 _LEFT_OUT = ("oracle", "true_tokens", *(f"rla_wm #{k}" for k in range(3, 99)))
+_REFERENCES = ("persistence", "oracle", "true_tokens")
 _INK = "#010203"  # stands for the page's text colour in drawings
+
+
+Curves = Mapping[str, Sequence[tuple[float, float, float | None, float | None]]]
+"""Per model points (x, mean, low, high)."""
 
 
 def film_strip(
@@ -104,21 +109,72 @@ def drift_curve(results: Results, metric: str, *, subset: str) -> str:
     Returns:
         An SVG element whose text has the colour of the page.
     """
+    steps = results.protocol.get("boundaries") or list(range(1, results.last_chunk + 1))
+    models = results.names()
+    curves: dict[str, list[tuple[float, float, float | None, float | None]]] = {}
+    for model in models:
+        rows = [(step, results.row(model, metric, chunk, subset)) for chunk, step in enumerate(steps, start=1)]
+        curves[model] = [(step, row.mean, row.low, row.high) for step, row in rows if row is not None]
+    colours = {model: colour(model, models) for model in models}
+    return drawing(
+        lambda axes: draw_curves(axes[0], curves, colours, title=describe(metric).label, x="steps", metric=metric)
+    )
+
+
+def drawing(draw: Callable[[Any], None], *, panels: int = 1) -> str:
+    """Panels side by side as an SVG element, the same text for the same drawing.
+
+    Args:
+        draw: fills the list of matplotlib axes that it is given.
+        panels: how many.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "foreact", "font.size": 9, "font.family": "sans-serif"}
     settings |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(3.5, 2.4), layout="constrained")
-        steps = results.protocol.get("boundaries") or list(range(1, results.last_chunk + 1))
-        _draw_drift(figure.subplots(), results, metric, subset, steps)
+        figure = Figure(figsize=(3.5 * panels, 2.4), layout="constrained")
+        draw(list(figure.subplots(1, panels, squeeze=False)[0]))
         content = io.StringIO()
         figure.savefig(
             content, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
-    drawing = content.getvalue()
-    return drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
+    found = content.getvalue()
+    return found[found.index("<svg") :].replace(_INK, "currentColor")
+
+
+def draw_curves(
+    axis: Any, curves: Curves, colours: Mapping[str, str], *, title: str, x: str, metric: str = "", named: bool = False
+) -> None:
+    """Curves with their bands on one axis.
+
+    Args:
+        axis: matplotlib's.
+        curves: per model the points.
+        colours: per model.
+        title: above the axis.
+        x: below it.
+        metric: where good values are 1, a line is drawn there.
+        named: add a legend.
+    """
+    for model, points in ((m, sorted(c)) for m, c in curves.items() if c):
+        style = "--" if model in _REFERENCES else "-"
+        at, means = [p[0] for p in points], [p[1] for p in points]
+        axis.plot(at, means, style, color=colours[model], marker="o", markersize=3, linewidth=1.6, label=label(model))
+        bands = [(at, low, high) for at, _, low, high in points if low is not None and high is not None]
+        if bands:
+            axis.fill_between(*zip(*bands), color=colours[model], alpha=0.15, linewidth=0)
+    axis.set_title(title, fontsize=9, loc="left")
+    if describe(metric).better == "one":
+        axis.axhline(1, color=_INK, linewidth=0.6, alpha=0.6)
+    axis.set_xticks(sorted({point[0] for points in curves.values() for point in points}))
+    axis.set_xlabel(x, fontsize=8)
+    axis.margins(x=0.08)
+    axis.grid(axis="y", linewidth=0.4, alpha=0.35)
+    axis.spines[["top", "right"]].set_visible(False)
+    if named:
+        axis.legend(fontsize=7, frameon=False)
 
 
 def write_picture(results: Results, path: str | Path, *, strips: int = 2) -> None:
@@ -156,30 +212,6 @@ def write_picture(results: Results, path: str | Path, *, strips: int = 2) -> Non
     content = io.BytesIO()
     figure.savefig(content, format="png", facecolor="white", metadata={"Software": None})
     write_atomically(Path(path), content.getvalue())
-
-
-def _draw_drift(axis: Any, results: Results, metric: str, subset: str, steps: Sequence[int]) -> None:
-    models = results.names()
-    for model in models:
-        rows = [results.row(model, metric, chunk + 1, subset) for chunk in range(len(steps))]
-        known = [(step, row) for step, row in zip(steps, rows) if row is not None]
-        if not known:
-            continue
-        shade = colour(model, models)
-        x, means = [step for step, _ in known], [row.mean for _, row in known]
-        style = "--" if model in ("persistence", "oracle", "true_tokens") else "-"
-        axis.plot(x, means, style, color=shade, marker="o", markersize=3, linewidth=1.6)
-        bands = [(step, row.low, row.high) for step, row in known if row.low is not None and row.high is not None]
-        if bands:
-            axis.fill_between(*zip(*bands), color=shade, alpha=0.15, linewidth=0)
-    axis.set_title(describe(metric).label, fontsize=9, loc="left")
-    if describe(metric).better == "one":
-        axis.axhline(1, color=_INK, linewidth=0.6, alpha=0.6)
-    axis.set_xticks(list(steps))
-    axis.set_xlabel("steps", fontsize=8)
-    axis.margins(x=0.08)
-    axis.grid(axis="y", linewidth=0.4, alpha=0.35)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _uint8(images: Tensor) -> np.ndarray:

@@ -78,7 +78,8 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
     diverged: dict[str, list[int]] = {}
     seeds = [_seed_results(arena, seed, decoder, diverged, bar) for seed in range(arena.seeds)]
     subset = "moving" if any(v.subset == "moving" for r in seeds for v in r.episodes) else "all"
-    values = gather(seeds, subset)
+    last = seeds[0].last_chunk
+    values = gather(seeds, subset, last)
     results = {
         "schema": 1,
         "study": "world_models",
@@ -87,10 +88,11 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
         "preset": arena.preset,
         "seeds": list(range(arena.seeds)),
         "subset": subset,
-        "chunk": seeds[0].last_chunk,
+        "chunk": last,
+        "boundaries": seeds[0].protocol["boundaries"],
         "diverged": diverged,
         "timings": [dataclasses.asdict(t) for t in seeds[0].timings],
-        "rows": rows(values),
+        "rows": [row for chunk in range(1, last + 1) for row in rows(gather(seeds, subset, chunk), chunk)],
         "verdicts": [dataclasses.asdict(v) for v in verdicts(values)],
     }
     save_study(arena.out, results)
@@ -132,20 +134,20 @@ def _train(arena: Arena, model: str, seed: int, run: Path, bar: Bar) -> None:
     run_training(request, bar)
 
 
-def gather(seeds: Sequence[Results], subset: str) -> Values:
-    """The values of episodes after the last chunk; persistence and the oracle are there once per seed like the others.
+def gather(seeds: Sequence[Results], subset: str, chunk: int) -> Values:
+    """The values of episodes after a chunk; persistence and the oracle are there once per seed like the others.
 
     Raises:
         ForeactError: the seeds were evaluated on other splits or episodes.
     """
     values: Values = {}
-    for (model, metric, found, chunk), array in stack(seeds).items():
-        if found == subset and chunk == seeds[0].last_chunk:
+    for (model, metric, found, after), array in stack(seeds).items():
+        if (found, after) == (subset, chunk):
             values.setdefault(model, {})[metric] = array
     return values
 
 
-def rows(values: Values) -> list[dict[str, Any]]:
+def rows(values: Values, chunk: int) -> list[dict[str, Any]]:
     """Mean and interval over seeds and episodes of every model and metric, and the skill against persistence."""
     found = []
     for model, metrics in values.items():
@@ -154,9 +156,8 @@ def rows(values: Values) -> list[dict[str, Any]]:
             reference = np.broadcast_to(values["persistence"]["token_l1"][:1], metrics["token_l1"].shape)
             intervals["token_l1_skill"] = Bootstrap().over_seeds(reference - metrics["token_l1"], reference)
         for metric, interval in intervals.items():
-            found.append(
-                {"model": model, "metric": metric, "seeds": len(next(iter(metrics.values()))), **vars(interval)}
-            )
+            about = {"model": model, "metric": metric, "chunk": chunk, "seeds": len(next(iter(metrics.values())))}
+            found.append({**about, **vars(interval)})
     return found
 
 
@@ -174,10 +175,10 @@ def verdicts(values: Values) -> list[Verdict]:
 
 def table(results: Mapping[str, Any]) -> Table:
     """The headline for the terminal."""
-    metrics = [m for m in dict.fromkeys(r["metric"] for r in results["rows"]) if m in (*_SHOWN, "token_l1_skill")]
-    metrics += [
-        m for m in dict.fromkeys(r["metric"] for r in results["rows"]) if m.endswith(("_error_px", "_error_mm"))
-    ]
+    found = [row for row in results["rows"] if row["chunk"] == results["chunk"]]
+    measured = list(dict.fromkeys(row["metric"] for row in found))
+    metrics = [m for m in measured if m in (*_SHOWN, "token_l1_skill")]
+    metrics += [m for m in measured if m.endswith(("_error_px", "_error_mm"))]
     shown = Table(
         title=f"{len(results['seeds'])} training seeds, preset {results['preset']}, subset {results['subset']}",
         caption="mean and 95 % interval over seeds and held-out episodes, after the last chunk",
@@ -185,8 +186,8 @@ def table(results: Mapping[str, Any]) -> Table:
     shown.add_column("")
     for metric in metrics:
         shown.add_column(describe(metric).label, justify="right")
-    for model in dict.fromkeys(r["model"] for r in results["rows"]):
-        cells = {r["metric"]: r for r in results["rows"] if r["model"] == model}
+    for model in dict.fromkeys(row["model"] for row in found):
+        cells = {row["metric"]: row for row in found if row["model"] == model}
         shown.add_row(label(model), *(_cell(cells.get(metric), describe(metric).digits) for metric in metrics))
     return shown
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
-import queue
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -29,8 +25,11 @@ from foreact.training.checkpoint import load_state, save_state
 from foreact.training.journal import Journal
 from foreact.training.machine import matmul_rate, step_flops, synchronise
 from foreact.training.optimizers import OptimizerName, build_optimizers
+from foreact.training.prefetch import Interrupt, prefetch
 
 _DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+
+_HELD_OUT_BATCHES = 8
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 
@@ -51,7 +50,7 @@ class TrainConfig:
         ema: decay of the weights' moving average, which is what is saved; early steps use less.
         precision: autocast to bf16, or none.
         seed: of initial weights, batches and noise.
-        save_every: steps between checkpoints.
+        save_every: steps between checkpoints, and between losses of the averaged weights on held-out data.
         log_every: steps between log lines.
         compile: compile the model with torch.compile (needs a C++ compiler on a CPU).
         checkpoint_activations: keep less for the backward pass and compute it again; see `training.activations`.
@@ -85,6 +84,7 @@ class Task:
         export: writes the model, which holds the averaged weights during the call.
         about: JSON data that must be unchanged for a resume.
         after_step: called with (step, steps) after each optimiser step.
+        held_out: like `batches`, from data that is never trained on; None where there is none.
     """
 
     model: nn.Module
@@ -93,6 +93,7 @@ class Task:
     export: Callable[[], None]
     about: dict[str, Any]
     after_step: Callable[[int, int], None] | None = None
+    held_out: Callable[[int, int, int], Any] | None = None
 
 
 class _Loss(nn.Module):
@@ -146,6 +147,7 @@ class _Run:
                 f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes"
             )
         self.model = task.model
+        self.loss = _Loss(task, self.accelerator.device, bf16=config.precision == "bf16")
         self.raw_optimizers = build_optimizers(
             self.model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -153,12 +155,11 @@ class _Run:
         self.step, self.average = load_state(run, self.model, self.raw_optimizers, self.about)
         if not self.average:
             self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        loss = _Loss(task, self.accelerator.device, bf16=config.precision == "bf16")
-        module, *self.optimizers = self.accelerator.prepare(loss, *self.raw_optimizers)
+        module, *self.optimizers = self.accelerator.prepare(self.loss, *self.raw_optimizers)
         self.module: Any = torch.compile(module) if config.compile else module
         self.average = {k: v.to(self.accelerator.device) for k, v in self.average.items()}
         self.generator = torch.Generator()
-        self.waited = 0.0
+        self.waited = self.apart = 0.0  # seconds for data, and for what is not training, since the last log line
 
     def train(self, on_step: OnStep | None) -> dict[str, float]:
         config = self.config
@@ -168,17 +169,20 @@ class _Run:
             if config.checkpoint_activations:
                 checkpoint_activations(self.model)
             journal = Journal(self.folder, first_step=self.step) if self.accelerator.is_main_process else None
-            prefetched = _prefetch(self._batch, self.step, config.steps)
+            prefetched = prefetch(self._batch, self.step, config.steps)
             try:
-                with _Interrupt() as interrupt:
+                with Interrupt() as interrupt:
                     for batch in self._timed(prefetched):
-                        logged = meter.after_step(self, self._advance(batch))
-                        values = logged or values
+                        logged = meter.after_step(self, self._advance(batch)) or {}
+                        due = self.step % config.save_every == 0 or self.step == config.steps
+                        if due and self.task.held_out:
+                            logged |= self._held_out_losses(self.task.held_out)
+                        values = values | logged
                         if logged and journal:
                             journal.write(self.step, logged)
                         if on_step:
                             on_step(self.step, config.steps, values)
-                        if interrupt.asked or self.step % config.save_every == 0 or self.step == config.steps:
+                        if interrupt.asked or due:
                             self._save()
                         if interrupt.asked:
                             raise KeyboardInterrupt
@@ -229,6 +233,25 @@ class _Run:
         for name in state.keys() - trained:
             self.average[name].copy_(state[name])
 
+    @torch.no_grad()
+    def _held_out_losses(self, batches: Callable[[int, int, int], Any]) -> dict[str, float]:
+        """Of the averaged weights, on the same data and noise each time: they tell when more training stops helping."""
+        start = time.perf_counter()
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        average = {f"model.{name}": value.clone() for name, value in self.average.items()}
+        found: list[dict[str, Tensor]] = []
+        for k in range(_HELD_OUT_BATCHES):
+            batch = _to_device(batches(k, rank, processes), self.accelerator.device)
+            noise = torch.Generator().manual_seed(k)
+            found.append(torch.func.functional_call(self.loss, average, (batch, noise)))
+        for module, mode in modes:
+            module.training = mode
+        means = {name: torch.stack([f[name] for f in found]).mean() for name in found[0]}
+        self.apart += time.perf_counter() - start
+        return {f"held_out_{name}": self.accelerator.reduce(v, "mean").item() for name, v in means.items()}
+
     def _meter(self) -> _Meter:
         sample = _to_device(self._batch(self.step), self.accelerator.device)
         scratch = copy.deepcopy(self.model)  # counting must leave no trace in the weights and buffers
@@ -265,7 +288,7 @@ class _Meter:
                 f"the loss is {means['loss']} at step {run.step} of {run.folder}: try a smaller learning rate"
             )
         synchronise(run.accelerator.device)
-        elapsed = time.perf_counter() - self.start
+        elapsed = time.perf_counter() - self.start - run.apart
         values = {
             **means,
             "learning_rate": learning_rate(config, run.step - 1),
@@ -273,7 +296,8 @@ class _Meter:
             "utilisation": self.flops * self.since / elapsed / self.peak,
             "data_wait": run.waited / elapsed,
         }
-        self.start, self.since, run.waited = time.perf_counter(), 0, 0.0
+        self.start, self.since = time.perf_counter(), 0
+        run.waited = run.apart = 0.0
         return values
 
 
@@ -293,60 +317,6 @@ def learning_rate(config: TrainConfig, step: int) -> float:
         return config.learning_rate
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def _prefetch(make: Callable[[int], Any], first: int, last: int, *, ahead: int = 3) -> Generator[Any, None, None]:
-    """Batches of steps first..last-1, made in a thread; an error there is raised here."""
-    ready: queue.Queue[Any] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
-
-    def put(item: Any) -> None:
-        while not stop.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for step in range(first, last):
-                if stop.is_set():
-                    return
-                put(make(step))
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
-
-
-class _Interrupt:
-    """Turns the first Ctrl-C into a wish that is granted between two steps; a second one stops at once."""
-
-    def __enter__(self) -> _Interrupt:
-        self.asked = False
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._previous = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *_: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._previous)
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.distillation import distillation_loss
 from foreact.world_models.rla_wm import RLAWorldModel
 
+Batches = Callable[[int, int, int], Any]
 LatentActions = RLA | UniVLA | AdaWorld | LaWM | DinoCLS
 
 _STATISTICS_PAIRS = 1024  # pairs that the statistics of tokens, changes and z are fitted on
@@ -49,14 +52,15 @@ def latent_action_task(
     """A latent-action learner on frame pairs; needs no actions. `views` are for LaWM, which infers z in another view."""
     tokens = model.config.tokens
     tokens.require(recordings.cache.spec, model=f"this {model.config.kind}", source=str(recordings.dataset.root))
-    batches = PairBatches(
-        recordings,
-        sampling,
+    draw = partial(
+        PairBatches,
+        sampling=sampling,
         batch_size=config.batch_size,
         seed=config.seed,
         states=isinstance(model, LaWM) and model.state_head is not None,
         views=views,
     )
+    batches = draw(recordings)
     if isinstance(model, DinoCLS):
         model.fit(*_some_pairs(batches))
     elif isinstance(model, RLA | UniVLA) and model.config.standardise:
@@ -64,7 +68,7 @@ def latent_action_task(
     elif isinstance(model, LaWM) and batches.states:
         model.fit_states(torch.from_numpy(np.concatenate(list(batches.states.values()))), ROBOT)
     about = {"sampling": _law(sampling)} | ({"views": dataclasses.asdict(views)} if views else {})
-    task = _task(model, recordings, batches, run, **about)
+    task = _task(model, recordings, batches, run, held_out=_held_out(draw, recordings), **about)
     return dataclasses.replace(task, after_step=model.after_step) if isinstance(model, UniVLA) else task
 
 
@@ -78,16 +82,17 @@ def world_model_task(
     """
     _require_fit(model, recordings)
     model.normalise.fit(*recordings.action_statistics())
-    batches = PairBatches(
-        recordings,
-        sampling,
+    draw = partial(
+        PairBatches,
+        sampling=sampling,
         batch_size=config.batch_size,
         seed=config.seed,
         horizon=model.config.horizon,
         clip_stride=model.clip_stride,
     )
+    batches = draw(recordings)
     model.fit(*_some_pairs(batches))
-    return _task(model, recordings, batches, run, sampling=_law(sampling))
+    return _task(model, recordings, batches, run, held_out=_held_out(draw, recordings), sampling=_law(sampling))
 
 
 def distillation_task(
@@ -104,11 +109,15 @@ def distillation_task(
         ForeactError: as `world_model_task`.
     """
     _require_fit(student, recordings)
-    batches = PairBatches(
-        recordings, sampling, batch_size=config.batch_size, seed=config.seed, horizon=student.config.horizon
+    draw = partial(
+        PairBatches,
+        sampling=sampling,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        horizon=student.config.horizon,
     )
     described = {"sampling": dataclasses.asdict(sampling), "teacher": state_hash(teacher)}
-    task = _task(student, recordings, batches, run, **described)
+    task = _task(student, recordings, draw(recordings), run, held_out=_held_out(draw, recordings), **described)
     return dataclasses.replace(task, loss=lambda model, batch, noise: distillation_loss(model, teacher, batch, noise))
 
 
@@ -118,12 +127,14 @@ def image_decoder_task(model: UNetDecoder, recordings: Recordings, config: Train
     size = recordings.cache.image_size
     if model.config.image_size != (size, size):
         raise ForeactError(f"the image decoder draws {model.config.image_size} pixels, the frames have {(size, size)}")
-    batches = FrameBatches(recordings, batch_size=config.batch_size, seed=config.seed)
+    draw = partial(FrameBatches, batch_size=config.batch_size, seed=config.seed)
+    batches = draw(recordings)
     if model.config.standardise:
         draws = range(2**31, 2**31 + _STATISTICS_PAIRS // config.batch_size + 1)
         tokens = torch.cat([batches(step, 0, 1)[0] for step in draws])
         model.scale.fit(tokens, tokens)
-    return dataclasses.replace(_task(model, recordings, batches, run), loss=lambda m, batch, generator: m.loss(*batch))
+    task = _task(model, recordings, batches, run, held_out=draw(recordings.held_out))
+    return dataclasses.replace(task, loss=lambda m, batch, generator: m.loss(*batch))
 
 
 def encoder_task(
@@ -141,7 +152,15 @@ def encoder_task(
     )
 
 
-def _task(model: PretrainedModel, recordings: Recordings, batches: Any, run: Path, **about: Any) -> Task:
+def _task(
+    model: PretrainedModel,
+    recordings: Recordings,
+    batches: Batches,
+    run: Path,
+    *,
+    held_out: Batches | None,
+    **about: Any,
+) -> Task:
     def export() -> None:
         recordings.split.save(run / "split.json")
         origin = {"data": str(recordings.dataset.root), "split_hash": recordings.split.hash}
@@ -152,7 +171,15 @@ def _task(model: PretrainedModel, recordings: Recordings, batches: Any, run: Pat
         return module.loss(batch, generator)
 
     described = {"kind": model.config.kind, "model": model.config.to_dict(), "split": recordings.split.hash, **about}
-    return Task(model=model, loss=loss, batches=batches, export=export, about=described)
+    return Task(model=model, loss=loss, batches=batches, export=export, about=described, held_out=held_out)
+
+
+def _held_out(draw: Callable[[Recordings], PairBatches], recordings: Recordings) -> PairBatches | None:
+    """Pairs of the held-out episodes, drawn like those of training; None where these few give no pair, as without actions."""
+    try:
+        return draw(recordings.held_out)
+    except ForeactError:
+        return None
 
 
 def _require_fit(model: PretrainedWorldModel, recordings: Recordings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -56,6 +56,12 @@ class Recordings:
     def moving(self) -> dict[int, np.ndarray]:
         """Masks (T,) of start frames near movement: of objects where poses are recorded, else of tokens."""
         return dict(zip(self.split.train, moving_starts([self._change(e) for e in self.split.train]), strict=True))
+
+    @cached_property
+    def held_out(self) -> Recordings:
+        """The same recordings with the held-out episodes in the place of the training ones."""
+        split = replace(self.split, train=self.split.validation, validation=self.split.train)
+        return replace(self, split=split)
 
     def require_actions(self) -> dict[int, np.ndarray]:
         """The actions.
