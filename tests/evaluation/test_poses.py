@@ -34,6 +34,7 @@ def maniskill(**changes) -> SimpleNamespace:
         "camera": "observation.images.front",
         "image_shape": (256, 256),
         "features": features,
+        "episodes": [SimpleNamespace(task="pull the cube"), SimpleNamespace(task="pull the cube with the tool")],
         "column": lambda key, episode: columns[key],
     }
     return SimpleNamespace(**{**base, **changes})
@@ -47,6 +48,21 @@ def test_pusht_columns_are_found(tiny_dataset):
     assert np.array_equal(targets[0].read(dataset, 2), block[:, :2].astype(np.float64))
     assert np.array_equal(targets[1].read(dataset, 2), block[:, 2:].astype(np.float64))
     assert all("512" in t.about for t in targets if t.unit == "px")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "period"),
+    [
+        (["pull the cube"], np.pi / 2),
+        (["push the T-shaped block onto the target"], 2 * np.pi),
+        (["roll the ball onto the target"], None),
+        (["pull the cube", "roll the ball"], None),
+        ([""], None),
+    ],
+)
+def test_a_turn_is_asked_for_where_the_tasks_name_an_object_of_known_symmetry(tasks, period):
+    dataset = maniskill(episodes=[SimpleNamespace(task=task) for task in tasks])
+    assert [t.period for t in find_poses(dataset) if t.unit == "deg"] == ([period] if period else [])
 
 
 def test_named_columns_are_added_and_bad_ones_refused(tiny_dataset):

@@ -21,6 +21,8 @@ Unit = Literal["px", "deg", "mm", ""]
 
 OBJECT_POSE = "observation.object_pose"
 TOOL_POSE = "observation.tcp_pose"
+SYMMETRIES = {"cube": np.pi / 2, "T-shaped block": 2 * np.pi}
+"""What tasks call their object: after how many radians it looks the same."""
 POSE = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 PUSHT_BLOCK = "observation.environment_state"
 
@@ -180,13 +182,7 @@ def _pusht(dataset: LeRobotDataset) -> list[PoseTarget]:
 def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
     if _names(dataset, OBJECT_POSE) != POSE:
         return []
-    turn = PoseTarget(
-        name="block",
-        unit="deg",
-        read=lambda data, episode: yaw(data.column(OBJECT_POSE, episode)[:, 3:]),
-        period=np.pi / 2,
-        about="block: turn about the vertical; cubes look alike every 90 degrees",
-    )
+    turn = _turn(dataset)
     height, width = dataset.image_shape
     hand_in_space = _hand(dataset)
     if hand_in_space is None or not (dataset.camera.endswith("front") and height == width):
@@ -196,7 +192,7 @@ def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
             read=lambda data, episode: 1000 * data.column(OBJECT_POSE, episode)[:, :3],
             about=f"block: column {OBJECT_POSE}, in space",
         )
-        return [position, turn]
+        return [position, *turn]
     camera = CAMERAS["maniskill-front-lower"]
 
     def block(data: LeRobotDataset, episode: int) -> np.ndarray:
@@ -208,9 +204,19 @@ def _object_pose(dataset: LeRobotDataset) -> list[PoseTarget]:
     picture = f"pixels of the {width} x {height} picture, projected through the camera maniskill-front-lower"
     return [
         PoseTarget(name="block", unit="px", read=block, about=f"block: object pose in {picture}", side=height),
-        turn,
+        *turn,
         PoseTarget(name="agent", unit="px", read=hand, about=f"agent: fingertips in {picture}", side=height),
     ]
+
+
+def _turn(dataset: LeRobotDataset) -> list[PoseTarget]:
+    """The object's turn, where every task names an object whose symmetry is known: nobody sees a ball's."""
+    tasks, read = {episode.task for episode in dataset.episodes}, _reader(OBJECT_POSE, slice(3, 7))
+    for word, period in SYMMETRIES.items():
+        if tasks and all(word in task for task in tasks):
+            about = f"block: turn about the vertical; a {word} looks alike every {np.degrees(period):.0f} degrees"
+            return [PoseTarget(name="block", unit="deg", read=lambda d, e: yaw(read(d, e)), period=period, about=about)]
+    return []
 
 
 def _hand(dataset: LeRobotDataset) -> Callable[[LeRobotDataset, int], np.ndarray] | None:
