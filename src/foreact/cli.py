@@ -40,12 +40,19 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.extras.subcommand_cli_from_dict(verbs, prog="foreact", args=arguments, description=__doc__)
+            return tyro.extras.subcommand_cli_from_dict(
+                verbs,
+                prog="foreact",
+                args=arguments,
+                description=__doc__,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            )
     except SystemExit as ended:
         if ended.code in (0, None):
             raise
         words = re.sub(r"[│╭╮╰╯─]+", " ", said.getvalue()).split()
         message = re.split(" For full helptext| Perhaps you meant", " ".join(words))[0]
+        message = re.sub(r" \(applied to [^)]*\)| Arguments are applied to[^.]*\.", "", message)
         verb = [a for a in arguments[:1] if a in VERBS]
         raise ForeactError(f"{message} (see {' '.join(['foreact', *verb, '--help'])})") from None
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from tyro.conf import subcommand
 
 from foreact.progress import bar
+from foreact.studies.requests import (
+    ArenaRequest,
+    CoinWorldRequest,
+    LatentActionsRequest,
+    PresetName,
+    SamplersRequest,
+)
 
-PresetName = Literal["tiny", "small", "paper"]
 ManiSkillTask = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
 ManiSkillRobot = Literal["panda", "xarm6_robotiq", "ur_10e"]
 LatentAction = Literal["rla", "univla", "adaworld", "lawm", "dino-cls"]
@@ -291,51 +298,19 @@ def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture
 
 
 def benchmark(
-    study: tyro.conf.Positional[Literal["coin-world", "world-models", "latent-actions", "samplers"]],
-    out: Path,
-    seeds: int = 3,
-    models: tuple[str, ...] | None = None,
-    runs: tuple[Path, ...] = (),
-    data: Path | None = None,
-    preset: PresetName = "tiny",
-    image_size: int | None = None,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    cache: Path | None = None,
-    encoder: str | None = None,
-    latents: tuple[str, ...] | None = None,
-    unseen: Path | None = None,
-    embodiment: Path | None = None,
-    pairs: int = 512,
-    seconds: float = 1.2,
+    study: Annotated[CoinWorldRequest, subcommand("coin-world")]
+    | Annotated[ArenaRequest, subcommand("world-models")]
+    | Annotated[LatentActionsRequest, subcommand("latent-actions")]
+    | Annotated[SamplersRequest, subcommand("samplers")],
 ) -> None:
     """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
 
     Args:
-        study: world-models and latent-actions compare them on a dataset; coin-world in a small scene whose right answers are
-            known; samplers compares solvers and steps of trained rla-wm.
-        out: folder of the runs and of results.json.
-        seeds: training seeds per model.
-        models: which ones, by their names in foreact train; all by default. The coin world has fm-wm-trap besides.
-        runs: samplers: folders of trained rla-wm; the first with 30 Euler steps is what the others are compared with.
-        data: a LeRobot dataset; not for coin-world, like all that follow but steps.
-        preset: sizes and recipes.
-        image_size: of the frames; the preset's by default.
-        steps: optimiser steps of each model; the preset's by default, in the coin world 1000.
-        batch_size: the preset's by default.
-        cache: folder of token caches.
-        encoder: latent-actions: gives the tokens that learners are trained and measured on; the preset's by default.
-        latents: latent-actions: sizes of rla's z as tokens x channels; from 1/32 of the preset's to all of it by default.
-        unseen: latent-actions: recordings of a scene that no learner is trained on.
-        embodiment: latent-actions: recordings of another robot.
-        pairs: latent-actions: held-out pairs.
-        seconds: latent-actions: gap of the pairs for probes, rollouts and transfer.
+        study: which comparison.
     """
-    asked = dict(locals())
-    from foreact.studies.command import StudyRequest, run_study
+    from foreact.studies.command import run_study
 
-    overrides = {name: value for name in ("steps", "batch_size") if (value := asked.pop(name)) is not None}
-    run_study(StudyRequest(**asked, overrides=overrides), bar)
+    run_study(study, bar)
 
 
 def cost(preset: PresetName = "paper", json: bool = False, variant: Literal["paper", "released"] = "paper") -> None:

@@ -110,7 +110,7 @@ def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ([], "needs recordings"),
+        ([], "--data"),
         (["--data", "nowhere", "--models", "gan"], "unknown model 'gan'"),
         (["--data", "nowhere", "--seeds", "0"], "at least 1"),
         (["--data", "nowhere"], "no such dataset"),

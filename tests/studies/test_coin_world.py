@@ -99,7 +99,12 @@ def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(["--models", "gan"], "unknown model 'gan'"), (["--seeds", "0"], "at least 1"), (["--steps", "0"], "at least 1")],
+    [
+        (["--data", "x"], "Unrecognized"),
+        (["--models", "gan"], "unknown model 'gan'"),
+        (["--seeds", "0"], "at least 1"),
+        (["--steps", "0"], "at least 1"),
+    ],
 )
 def test_bad_requests_end_with_one_line(tmp_path, capsys, change, message):
     with pytest.raises(SystemExit) as ended:

@@ -164,4 +164,4 @@ def test_other_settings_and_bad_requests_end_with_one_line(command, tmp_path, ca
     )
     with pytest.raises(SystemExit):
         main(["benchmark", "latent-actions", "--out", str(tmp_path)])
-    assert "latent-actions needs recordings" in capsys.readouterr().err
+    assert "--data" in capsys.readouterr().err

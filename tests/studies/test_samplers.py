@@ -59,7 +59,7 @@ def test_the_command_measures_and_tells(place, tiny_dataset, tmp_path, capsys, m
 
 
 @pytest.mark.parametrize(
-    ("runs", "message"), [([], "needs a trained rla-wm"), (["dino-wm"], "dino-wm holds a dino_wm"), (["none"], "none")]
+    ("runs", "message"), [([], "--runs"), (["dino-wm"], "dino-wm holds a dino_wm"), (["none"], "none")]
 )
 def test_what_cannot_be_sampled_is_one_line(place, tiny_dataset, tmp_path, capsys, runs, message):
     root, _ = place
