@@ -179,6 +179,9 @@ def _study(name: str, result: Result) -> list[str]:
 
 
 def _figure(name: str, drawn: str | None) -> list[str]:
+    """What is drawn from the result file, or the picture that lies beside it."""
+    if (RESULTS / f"{name}.png").exists():
+        return [f"![{name}](../{RESULTS.relative_to(ROOT)}/{name}.png)", ""]
     return [f"![{name}](figures/{name}.svg)", ""] if drawn else []
 
 

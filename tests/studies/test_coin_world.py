@@ -71,6 +71,7 @@ def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, ca
     monkeypatch.setattr(coin_scores, "HELD_OUT", 16)
     command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "2", "--steps", "3", "--models", "dino-wm"]
     main(command)
+    assert (tmp_path / "futures.png").read_bytes()[1:4] == b"PNG"
     first = json.loads((tmp_path / "results.json").read_text())
     assert {row["model"] for row in first["rows"]} == {"persistence", "dino_wm"}
     assert {row["seeds"] for row in first["rows"]} == {2}

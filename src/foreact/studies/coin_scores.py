@@ -39,10 +39,15 @@ METRICS = {
 }
 
 
+def held_out_pairs(count: int) -> coin.CoinPairs:
+    """Pairs that no training draws."""
+    return coin.draw_pairs(count, np.random.default_rng(_SEED))
+
+
 @torch.no_grad()
 def score(model: PretrainedWorldModel | None) -> Scores:
     """Score a model's futures of the held-out pairs; persistence where there is no model."""
-    pairs = coin.draw_pairs(HELD_OUT, np.random.default_rng(_SEED))
+    pairs = held_out_pairs(HELD_OUT)
     truth = torch.from_numpy(coin.to_tokens(pairs.after))
     frames = pairs.before[None] if model is None else futures(model, pairs.before, pairs.actions)
     futures_KnNC = torch.from_numpy(coin.to_tokens(frames.reshape(-1, *frames.shape[2:]))).unflatten(
@@ -66,6 +71,7 @@ def score(model: PretrainedWorldModel | None) -> Scores:
     }
 
 
+@torch.no_grad()
 def futures(model: PretrainedWorldModel, before: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """K futures of every pair as frames (K, n, 32, 32, 3); one where the model is deterministic."""
     padded = torch.zeros(len(before), model.config.horizon, 2)

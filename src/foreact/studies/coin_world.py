@@ -24,6 +24,7 @@ from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, tiny
 from foreact.pretrained import PretrainedModel, TokenSpec, load_model
 from foreact.progress import Bar
+from foreact.studies.coin_picture import write_futures
 from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts, views
 from foreact.studies.scores import save_study
 from foreact.training.loop import Task, TrainConfig, train
@@ -41,7 +42,8 @@ _FIT_PAIRS, _RAE_STEPS = 1024, 25
 
 
 def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar) -> dict[str, Any]:
-    """Train every model with every seed, or go on where that was stopped, score them and write `out/results.json`.
+    """Train every model with every seed, or go on where that was stopped, score them, write `out/results.json` and draw
+    `out/futures.png`.
 
     Raises:
         ForeactError: an unknown model, no seeds or steps, or runs of other settings in `out`.
@@ -53,6 +55,7 @@ def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar)
         raise ForeactError(f"unknown model {unknown[0]!r}: choose among {', '.join(WORLD_MODELS)}")
     scores: dict[str, list[Scores]] = {"persistence": [score(None)] * seeds}
     diverged: dict[str, list[int]] = {}
+    shown: dict[str, PretrainedWorldModel] = {}
     for name in (m.replace("-", "_") for m in models):
         for seed in range(seeds):
             try:
@@ -61,6 +64,7 @@ def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar)
                 diverged.setdefault(name, []).append(seed)
                 continue
             scores.setdefault(name, []).append(score(model))
+            shown.setdefault(name, model)
     results = {
         "schema": 1,
         "study": "coin_world",
@@ -73,6 +77,7 @@ def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar)
         "verdicts": [dataclasses.asdict(v) for v in verdicts(scores)],
     }
     save_study(out, results)
+    write_futures(shown, out / "futures.png")
     return results
 
 

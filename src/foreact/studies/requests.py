@@ -1,0 +1,105 @@
+"""What each study of `foreact benchmark` can be asked; light to import, so that help comes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PresetName = Literal["tiny", "small", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoinWorldRequest:
+    """Every world model in a small scene whose right answers are known: what regression must erase, a sampler must draw.
+
+    Attributes:
+        out: folder of the runs and of results.json.
+        seeds: training seeds per model.
+        steps: optimiser steps of each model.
+        models: which ones, by their names in foreact train, and fm-wm-trap; all by default.
+    """
+
+    out: Path
+    seeds: int = 3
+    steps: int = 1000
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedStudyRequest:
+    """What studies share that train models on recordings.
+
+    Attributes:
+        data: a LeRobot dataset.
+        out: folder of the runs and of results.json.
+        seeds: training seeds per model.
+        models: which ones, by their names in foreact train; all by default.
+        preset: sizes and recipes.
+        image_size: of the frames; the preset's by default.
+        steps: optimiser steps of each model; the preset's by default.
+        batch_size: the preset's by default.
+        cache: folder of token caches.
+    """
+
+    data: Path
+    out: Path
+    seeds: int = 3
+    models: tuple[str, ...] | None = None
+    preset: PresetName = "tiny"
+    image_size: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    cache: Path | None = None
+
+    @property
+    def overrides(self) -> dict[str, int]:
+        """Of the preset's training, what was asked for."""
+        asked = {"steps": self.steps, "batch_size": self.batch_size}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArenaRequest(TrainedStudyRequest):
+    """Every world model on one dataset: the same data, tokens, steps, batch, width and depth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentActionsRequest(TrainedStudyRequest):
+    """Every latent-action learner on one dataset, with controls: what z says and what it does not.
+
+    Attributes:
+        encoder: gives the tokens that learners are trained and measured on; the preset's by default.
+        latents: sizes of rla's z as tokens x channels; from 1/32 of the preset's to all of it by default.
+        unseen: recordings of a scene that no learner is trained on.
+        embodiment: recordings of another robot.
+        pairs: held-out pairs.
+        seconds: gap of the pairs for probes, rollouts and transfer.
+    """
+
+    encoder: str | None = None
+    latents: tuple[str, ...] | None = None
+    unseen: Path | None = None
+    embodiment: Path | None = None
+    pairs: int = 512
+    seconds: float = 1.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplersRequest:
+    """Solvers and numbers of steps for trained rla-wm.
+
+    Attributes:
+        runs: folders of trained rla-wm; the first with 30 Euler steps is what the others are compared with.
+        data: the LeRobot dataset that they were trained on.
+        out: folder of results.json.
+        cache: folder of token caches.
+    """
+
+    runs: tuple[Path, ...]
+    data: Path
+    out: Path
+    cache: Path | None = None
+
+
+StudyRequest = CoinWorldRequest | ArenaRequest | LatentActionsRequest | SamplersRequest
