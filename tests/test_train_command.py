@@ -216,14 +216,18 @@ def test_rivals_of_rla_train_on_actionless_videos_and_carry_their_tokens(place, 
     assert read_log(run)[-1]["step"] == 2
 
 
-def test_merged_condition_tokens_can_be_chosen_and_must_fit(place, tmp_path, capsys):
+def test_merged_patches_can_be_chosen_and_must_fit(place, tmp_path, capsys):
     root, arguments = place
     command = ["train", "rla-wm", *arguments, "--rla", str(root / "runs" / "rla"), "--out", str(tmp_path / "wm")]
     main([*command, "--merge", "2", "--steps", "1"])
     assert load_model(tmp_path / "wm").config.condition_merge == 2
     other = [*command[:-1], str(tmp_path / "other"), "--merge", "3"]
     assert "--merge 3 does not fit 8 x 8 patches" in error_of(capsys, other)
-    assert "--merge is a choice of rla-wm" in error_of(capsys, [*other, "--variant", "released"])
+    assert "--merge is a choice of rla and rla-wm" in error_of(capsys, [*other, "--variant", "released"])
+    decoder = ["train", "rla", *arguments, "--steps", "1", "--out"]
+    main([*decoder, str(tmp_path / "rla"), "--merge", "2"])
+    assert load_model(tmp_path / "rla").config.decoder_merge == 2
+    assert "--merge 3 does not fit" in error_of(capsys, [*decoder, str(tmp_path / "other"), "--merge", "3"])
 
 
 def test_a_student_with_fewer_steps_is_made_of_a_trained_world_model(place, tmp_path, capsys):

@@ -40,6 +40,7 @@ class Preset:
         rla_depth: blocks in each of RLA's encoder and decoder.
         condition_depth: blocks of RLA-WM's condition network.
         condition_merge: side of the squares of patches that become one token of RLA-WM's condition network (1 in the paper).
+        decoder_merge: the same, of RLA's decoder.
         flow_depth: blocks of its flow network.
         latent_tokens: Q.
         latent_channels: Z.
@@ -92,6 +93,7 @@ class Preset:
     mean_weight: float
     horizon: int = 15
     condition_merge: int = 1
+    decoder_merge: int = 1
     decoder_channels: tuple[int, ...]
     decoder_blocks: int
     pairs: PairSampling
@@ -123,6 +125,7 @@ class Preset:
             position_scale=self.position_scale if variant == "paper" else 0.0,
             residual_output=self.residual_output,
             standardise=self.standardise,
+            decoder_merge=self.decoder_merge,
         )
 
     def frames_of(self, model: str) -> tuple[str, int]:

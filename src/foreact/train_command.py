@@ -17,7 +17,7 @@ from foreact.encoders.class_token import PREFIX
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, preset
-from foreact.pretrained import ModelConfig, find_beside
+from foreact.pretrained import ModelConfig, TokenSpec, find_beside
 from foreact.progress import Bar
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.training.opening import open_recordings
@@ -178,12 +178,18 @@ def _with_choices(recipe: Preset, request: TrainRequest) -> Preset:
     """The preset with what was asked of one model alone; refuses what means nothing to the requested one."""
     if request.latent is not None:
         recipe = _with_latent(recipe, request)
-    if request.merge != 1 and (request.model != "rla-wm" or request.variant != "paper" or request.merge < 1):
-        raise ForeactError("--merge is a choice of rla-wm in the paper's variant: the side of the squares, at least 1")
+    if request.merge != 1 and (
+        request.model not in ("rla", "rla-wm") or request.variant != "paper" or request.merge < 1
+    ):
+        raise ForeactError(
+            "--merge is a choice of rla and rla-wm in the paper's variant: the side of the squares, at least 1"
+        )
     if request.flow_steps is not None and (request.model != "rla-wm" or request.flow_steps < 1):
         raise ForeactError("--flow-steps is a choice of rla-wm, at least 1")
     if request.pretrained is not None and request.model != "video-diffusion":
         raise ForeactError(f"--pretrained is a choice of video-diffusion; {request.model} is trained from scratch")
+    if request.model == "rla":
+        return replace(recipe, decoder_merge=request.merge)
     return replace(recipe, condition_merge=request.merge, flow_steps=request.flow_steps or recipe.flow_steps)
 
 
@@ -212,6 +218,7 @@ def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings
     if request.model in LATENT_ACTIONS:
         named = request.model
         if named == "rla":
+            _require_squares(tokens, request.merge)
             model: LatentActions = recipe.rla(tokens, variant=request.variant).build()
         else:
             model = recipe.latent_action(named, tokens, state_dim=recordings.state_dim).build()
@@ -226,10 +233,14 @@ def _task(request: TrainRequest, recipe: Preset, config: TrainConfig, recordings
         rival = recipe.baseline(request.model.replace("-", "_"), tokens, action_dim)
         baseline = rival.build() if request.pretrained is None else _start_from(request.pretrained, rival)
         return world_model_task(baseline, recordings, law, config, request.out)
-    if any(side % request.merge for side in tokens.grid):
-        raise ForeactError(
-            f"--merge {request.merge} does not fit {tokens.grid[0]} x {tokens.grid[1]} patches: take a divisor, or another --image-size"
-        )
+    _require_squares(tokens, request.merge)
     world_model = recipe.rla_wm(rla.config, action_dim, variant=request.variant).build()
     world_model.rla.load_state_dict(rla.state_dict())
     return world_model_task(world_model, recordings, law, config, request.out)
+
+
+def _require_squares(tokens: TokenSpec, merge: int) -> None:
+    if any(side % merge for side in tokens.grid):
+        raise ForeactError(
+            f"--merge {merge} does not fit {tokens.grid[0]} x {tokens.grid[1]} patches: take a divisor, or another --image-size"
+        )

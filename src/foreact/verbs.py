@@ -102,7 +102,8 @@ def train(
         image_size: side of the square frames that the encoder sees; the preset's by default.
         variant: networks of rla and rla-wm as the paper or as its released code has them.
         latent: tokens x channels of z, for rla, such as 8x16; the preset's by default.
-        merge: side of the squares of patches that rla-wm's condition network reads as one; 2 makes it four times cheaper.
+        merge: side of the squares of patches that rla-wm's condition network, or rla's decoder, reads as one; 2 makes it four
+            times cheaper.
         teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
         flow_steps: Euler steps of rla-wm's sampler; the preset's by default.
         pretrained: for video-diffusion: diffusers folder or Hub id of Stable Video Diffusion to start from.

@@ -82,3 +82,20 @@ def test_paper_sizes():
     assert isinstance(model, RLA)
     assert sum(p.numel() for p in model.encoder.parameters()) == pytest.approx(152e6, rel=0.01)
     assert sum(p.numel() for p in model.decoder.parameters()) == pytest.approx(153e6, rel=0.01)
+
+
+def test_a_merging_decoder_draws_each_patch_in_its_own_place():
+    grid = TokenSpec(grid=(4, 6), channels=7, fingerprint="test@0", encoder="tiny", image_size=96)
+    model = trained_looking(dataclasses.replace(CONFIG, tokens=grid, decoder_merge=2))
+    assert len(model.decoder.project(torch.randn(1, 24, 7))[0]) == 6
+    for block in model.decoder.blocks:
+        block.attention.forward = lambda x: torch.zeros_like(x)  # squares do not see each other
+    s_t, z = torch.randn(1, 24, 7), torch.randn(1, 13, 17)
+    plain = model.decode(s_t, z)
+    for patch in (0, 8, 23):
+        changed = s_t.clone()
+        changed[:, patch] += 1
+        moved = (model.decode(changed, z) - plain).abs().sum(dim=-1)[0] > 1e-6
+        row, column = patch // 6 // 2, patch % 6 // 2
+        own = [6 * r + c for r in (2 * row, 2 * row + 1) for c in (2 * column, 2 * column + 1)]
+        assert moved.nonzero()[:, 0].tolist() == own

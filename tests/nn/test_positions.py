@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.nn.positions import TimeEmbedding, sincos_2d
+from foreact.nn.positions import TimeEmbedding, merge_patches, sincos_2d, split_patches
 
 
 def test_sincos_equals_its_numpy_twin():
@@ -32,3 +32,14 @@ def test_time_embedding_tells_times_apart():
     out = TimeEmbedding(13)(torch.tensor([0.0, 0.1, 1.0]))
     assert out.shape == (3, 13)
     assert torch.cdist(out, out).add(torch.eye(3) * 9).min() > 1e-3
+
+
+def test_merged_patches_are_neighbours_and_split_into_what_they_were():
+    tokens = torch.arange(24.0).view(1, 24, 1)  # 4 rows of 6 patches
+    merged = merge_patches(tokens, (4, 6), 2)
+    assert merged.shape == (1, 6, 4)
+    assert merged[0, 0].tolist() == [0, 1, 6, 7]
+    assert merged[0, 4].tolist() == [14, 15, 20, 21]
+    tokens = torch.randn(3, 24, 5)
+    assert torch.equal(split_patches(merge_patches(tokens, (4, 6), 2), (4, 6), 2), tokens)
+    assert torch.equal(merge_patches(tokens, (4, 6), 1), tokens)

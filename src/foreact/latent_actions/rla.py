@@ -41,6 +41,8 @@ class RLAConfig(ModelConfig):
         position_scale: amplitude of the 2-D position codes on patch tokens (0 in the released code).
         residual_output: predict s_{t+h} - s_t instead of s_{t+h}.
         standardise: fit statistics of tokens and changes before training.
+        decoder_merge: side of the squares of patches that are one token inside the decoder: 2 quarters the cost of a decoded
+            future. Not in the paper.
     """
 
     kind: ClassVar[str] = "rla"
@@ -54,6 +56,7 @@ class RLAConfig(ModelConfig):
     position_scale: float = 1.0
     residual_output: bool = False
     standardise: bool = False
+    decoder_merge: int = 1
 
     def build(self) -> RLA:
         """An RLA autoencoder with fresh weights."""
@@ -78,6 +81,7 @@ class RLA(PretrainedModel):
             heads=config.heads,
             depth=config.depth,
             position_scale=config.position_scale,
+            merge=config.decoder_merge,
         )
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.nn.attention import Block, initialise, learned_tokens, zero
-from foreact.nn.positions import PatchEmbedding
+from foreact.nn.positions import PatchEmbedding, split_patches
 
 
 class LatentDecoder(nn.Module):
@@ -23,6 +23,7 @@ class LatentDecoder(nn.Module):
         heads: attention heads.
         depth: blocks.
         position_scale: amplitude of the position codes on patch tokens.
+        merge: side of the squares of patches that go through the blocks as one token and come out as patches again.
     """
 
     def __init__(
@@ -35,14 +36,15 @@ class LatentDecoder(nn.Module):
         heads: int,
         depth: int,
         position_scale: float,
+        merge: int = 1,
     ) -> None:
         super().__init__()
-        self.project = PatchEmbedding(grid, channels, dim, position_scale)
+        self.project = PatchEmbedding(grid, channels, dim, position_scale, merge=merge)
         self.project_z = nn.Linear(latent[1], dim)
         self.slots = learned_tokens(latent[0], dim)
         self.blocks = nn.ModuleList([Block(dim, heads) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim)
-        self.out = nn.Linear(dim, channels)
+        self.out = nn.Linear(dim, merge * merge * channels)
         initialise(self)
         zero(self.out)
 
@@ -51,4 +53,5 @@ class LatentDecoder(nn.Module):
         x_BSD = torch.cat([self.project_z(z_BQZ) + self.slots, self.project(tokens_BNC)], dim=1)
         for block in self.blocks:
             x_BSD = block(x_BSD)
-        return self.out(self.norm(x_BSD[:, len(self.slots) :]))
+        out_BMC = self.out(self.norm(x_BSD[:, len(self.slots) :]))
+        return split_patches(out_BMC, self.project.grid, self.project.merge)

@@ -44,6 +44,18 @@ class TimeEmbedding(nn.Module):
         return self.mlp(torch.cat([torch.cos(angles), torch.sin(angles)], dim=1))
 
 
+def merge_patches(tokens_BNC: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+    """Patches of a grid (rows, columns) -> squares of them, row by row: (B, N, C) -> (B, N / side^2, side^2 * C)."""
+    squares = tokens_BNC.unflatten(1, (grid[0] // side, side, grid[1] // side, side))
+    return squares.transpose(2, 3).flatten(3).flatten(1, 2)
+
+
+def split_patches(squares_BMC: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+    """Inverse of `merge_patches`."""
+    squares = squares_BMC.unflatten(2, (side, side, -1)).unflatten(1, (grid[0] // side, grid[1] // side))
+    return squares.transpose(2, 3).flatten(1, 4)
+
+
 class PatchEmbedding(nn.Module):
     """Patch tokens (B, N, C) -> (B, N / merge^2, D): a linear layer and, unless their scale is 0, fixed 2-D position codes.
 
@@ -82,7 +94,6 @@ class PatchEmbedding(nn.Module):
     def forward(self, tokens_BNC: Tensor) -> Tensor:
         """(B, N, C) -> (B, N / merge^2, D)."""
         if self.merge > 1:
-            squares = tokens_BNC.unflatten(1, (self.grid[0] // self.merge, self.merge, -1, self.merge))
-            tokens_BNC = squares.transpose(2, 3).flatten(3).flatten(1, 2)
+            tokens_BNC = merge_patches(tokens_BNC, self.grid, self.merge)
         x_BND = self.linear(tokens_BNC)
         return x_BND if self.codes is None else x_BND + self.codes
