@@ -128,6 +128,7 @@ def test_the_study_trains_measures_resumes_and_reports_divergence(
     assert {"current_frame", "token_change", "true_tokens"} <= {model for model, *_ in found}
     assert found["rla-2x3", "transfer_read_true", "unseen"]["n"] >= 1
     assert results["sizes"] == {"rla-2x3": 6, "dino-cls": 24}
+    assert (tmp_path / "seed0/rla-2x3/transfer.png").read_bytes()[1:4] == b"PNG"
 
     monkeypatch.setattr(latent_actions, "train_learner", trained)
     monkeypatch.setattr(latent_actions, "measure", only(latent_actions.measure, {("dino-cls", 0), ("dino-cls", 1)}))

@@ -28,12 +28,13 @@ from foreact.evaluation.latent_motion import (
     transfer,
     transfer_of_truth,
 )
-from foreact.evaluation.latents import Learner, Scene, Tally, between, latents, other_episode, reconstruct
+from foreact.evaluation.latent_picture import draw_transfer
+from foreact.evaluation.latents import TRUE, Learner, Scene, Tally, between, latents, other_episode, reconstruct
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.presets import Preset, preset
 from foreact.pretrained import load_model
 from foreact.progress import Bar
-from foreact.studies.latent_claims import rows, verdicts
+from foreact.studies.latent_claims import SUBSETS, rows, verdicts
 from foreact.studies.scores import save_study, stack
 from foreact.train_command import LATENT_ACTIONS, TrainRequest, run_training
 from foreact.training.opening import open_recordings
@@ -151,9 +152,8 @@ def run(study: LatentStudy, *, bar: Bar) -> dict[str, Any]:
         except DivergedError:
             diverged.setdefault(name, []).append(seed)
             continue
-        model = load_model(trained)
-        sizes[name] = latent_size(model)
-        found.append(_measured(grounds, trained, (seed,), functools.partial(measure, name, model, grounds, bar)))
+        sizes[name] = latent_size(load_model(trained))
+        found.append(_measured(grounds, trained, (seed,), functools.partial(measure, name, trained, grounds, bar)))
     values = stack(found)
     results = {
         "schema": 1,
@@ -269,9 +269,9 @@ def _strides(recordings: Recordings, protocol: LatentProtocol) -> int:
     return int(np.clip(fit, 1, protocol.steps))
 
 
-def measure(name: str, model: Any, grounds: Grounds, bar: Bar) -> list[Tally]:
-    """All measurements of a trained learner."""
-    tally = Tally(model=name)
+def measure(name: str, run: Path, grounds: Grounds, bar: Bar) -> list[Tally]:
+    """All measurements of a trained learner; leaves the picture `transfer.png` in its run."""
+    tally, model = Tally(model=name), load_model(run)
     learner = Learner.load(model, model.config.tokens, grounds.recordings.cache.encoder)
     parts = 4 + len(grounds.elsewhere)
     with bar(f"measure {name}", "parts") as on_progress:
@@ -288,12 +288,15 @@ def measure(name: str, model: Any, grounds: Grounds, bar: Bar) -> list[Tally]:
         on_progress(3, parts)
         partner = np.argsort(other_episode(fixed.episodes))
         transfer(learner, fixed, z, fixed, partner, grounds.readers["held_out"], tally, "held_out")
+        goals = {"another start": (fixed, partner)}
         on_progress(4, parts)
         for done, (subset, (mixed, goal)) in enumerate(grounds.elsewhere.items()):
             reconstruct(learner, mixed, latents(learner, mixed, mean_z), tally, subset)
             partner = np.resize(np.arange(len(goal.episodes)), len(fixed.episodes))
             transfer(learner, fixed, z, goal, partner, grounds.readers[subset], tally, subset)
+            goals[SUBSETS[subset]] = (goal, partner)
             on_progress(5 + done, parts)
+        draw_transfer(learner, fixed, z[TRUE], goals, run / "transfer.png")
     return [tally]
 
 

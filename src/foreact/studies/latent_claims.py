@@ -26,7 +26,7 @@ REFERENCES = {
     "true_tokens": "true tokens",
 }
 NAMES = {"univla": "UniVLA", "adaworld": "AdaWorld", "lawm": "LaWM", "dino-cls": "DINO-CLS", **REFERENCES}
-_SUBSETS = {
+SUBSETS = {
     "held_out": "the trained scene",
     "unseen": "an unseen scene",
     "embodiment": "another embodiment",
@@ -93,7 +93,7 @@ def _generalisation(values: Values, learners: list[str]) -> list[Verdict]:
     told = []
     for subset in ("unseen", "embodiment"):
         for name in learners:
-            claim = f"{label(name)} reconstructs {_SUBSETS[subset]} better than a copy of the current frame"
+            claim = f"{label(name)} reconstructs {SUBSETS[subset]} better than a copy of the current frame"
             told += _better(values, claim, name, f"skill_{TRUE}", subset=subset)
     return told
 
@@ -129,7 +129,7 @@ def _rollouts(values: Values, learners: list[str]) -> list[Verdict]:
 
 def _transfers(values: Values, learners: list[str]) -> list[Verdict]:
     told = []
-    for subset, words in _SUBSETS.items():
+    for subset, words in SUBSETS.items():
         where = "another start in the trained scene" if subset == "held_out" else words
         for name in learners:
             claim = f"{label(name)}'s z moves the agent from {where} in the source's direction, more than another episode's z"
