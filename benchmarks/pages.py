@@ -139,7 +139,7 @@ def _study(name: str, result: Result) -> list[str]:
     title, about = STUDIES[result["study"]]
     diverged = [f"{label(m)}: training seeds {s} diverged." for m, s in result["diverged"].items()]
     kept = [
-        f"{k.replace('_', ' ')} {result[k]}"
+        f"{k.replace('_', ' ')} {result[k]['name'] if k == 'dataset' else result[k]}"
         for k in ("dataset", "preset", "steps", "held_out", "split_hash", "subset")
         if k in result
     ]

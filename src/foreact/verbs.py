@@ -11,13 +11,7 @@ import tyro
 from tyro.conf import subcommand
 
 from foreact.progress import bar
-from foreact.studies.requests import (
-    ArenaRequest,
-    CoinWorldRequest,
-    LatentActionsRequest,
-    PresetName,
-    SamplersRequest,
-)
+from foreact.studies.settings import Arena, CoinWorld, LatentStudy, PresetName, SamplerStudy
 
 ManiSkillTask = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
 ManiSkillRobot = Literal["panda", "xarm6_robotiq", "ur_10e"]
@@ -299,10 +293,10 @@ def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture
 
 
 def benchmark(
-    study: Annotated[CoinWorldRequest, subcommand("coin-world")]
-    | Annotated[ArenaRequest, subcommand("world-models")]
-    | Annotated[LatentActionsRequest, subcommand("latent-actions")]
-    | Annotated[SamplersRequest, subcommand("samplers")],
+    study: Annotated[CoinWorld, subcommand("coin-world")]
+    | Annotated[Arena, subcommand("world-models")]
+    | Annotated[LatentStudy, subcommand("latent-actions")]
+    | Annotated[SamplerStudy, subcommand("samplers")],
 ) -> None:
     """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
 

@@ -10,9 +10,10 @@ from foreact.errors import DivergedError, ForeactError
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.presets import preset
 from foreact.studies import latent_actions
-from foreact.studies.latent_actions import LatentStudy, latent_sizes
+from foreact.studies.latent_actions import latent_sizes, learners_of
 from foreact.studies.latent_claims import markdown, rows, verdicts
 from foreact.studies.scores import stack
+from foreact.studies.settings import LatentStudy
 
 EPISODES = tuple(range(30))
 
@@ -20,10 +21,10 @@ EPISODES = tuple(range(30))
 def test_sizes_go_from_a_thirty_second_of_the_presets_to_all_of_it(tmp_path):
     assert latent_sizes(preset("paper")) == ("1x64", "4x64", "16x64", "32x64")
     assert latent_sizes(preset("tiny")) == ("1x4", "1x16", "4x16", "8x16")
-    study = LatentStudy(data=tmp_path, out=tmp_path, preset="tiny", models=("rla", "lawm"), seeds=1, latents=("2x3",))
-    assert study.learners() == {"rla-2x3": ("rla", "2x3"), "lawm": ("lawm", None)}
+    study = LatentStudy(data=tmp_path, out=tmp_path, models=("rla", "lawm"), latents=("2x3",))
+    assert learners_of(study) == {"rla-2x3": ("rla", "2x3"), "lawm": ("lawm", None)}
     with pytest.raises(ForeactError, match="unknown learner 'gan'"):
-        LatentStudy(data=tmp_path, out=tmp_path, preset="tiny", models=("gan",), seeds=1).learners()
+        learners_of(LatentStudy(data=tmp_path, out=tmp_path, models=("gan",)))
 
 
 def measured(model, seed, **numbers):

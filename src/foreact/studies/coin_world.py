@@ -27,6 +27,7 @@ from foreact.progress import Bar
 from foreact.studies.coin_picture import write_futures
 from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts, views
 from foreact.studies.scores import save_study
+from foreact.studies.settings import CoinWorld
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.fm_wm import FMWMConfig
@@ -41,13 +42,14 @@ WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "fm-wm-trap", "rae", "video-diffus
 _FIT_PAIRS, _RAE_STEPS = 1024, 25
 
 
-def run(out: Path, *, seeds: int, steps: int, models: tuple[str, ...], bar: Bar) -> dict[str, Any]:
+def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
     """Train every model with every seed, or go on where that was stopped, score them, write `out/results.json` and draw
     `out/futures.png`.
 
     Raises:
         ForeactError: an unknown model, no seeds or steps, or runs of other settings in `out`.
     """
+    out, seeds, steps, models = study.out, study.seeds, study.steps, study.models or WORLD_MODELS
     if seeds < 1 or steps < 1:
         raise ForeactError("--seeds and --steps must be at least 1")
     unknown = [name for name in models if name not in WORLD_MODELS]

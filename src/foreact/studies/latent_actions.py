@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from foreact.pretrained import load_model
 from foreact.progress import Bar
 from foreact.studies.latent_claims import SUBSETS, rows, verdicts
 from foreact.studies.scores import save_study, stack
+from foreact.studies.settings import LatentStudy
 from foreact.train_command import LATENT_ACTIONS, TrainRequest, run_training
 from foreact.training.opening import open_recordings
 from foreact.training.recordings import Recordings
@@ -62,65 +63,30 @@ class LatentProtocol:
     seed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class LatentStudy:
-    """What is compared.
+def frames_of(study: LatentStudy) -> tuple[str, int]:
+    """Encoder and image size that all learners are measured in."""
+    recipe = preset(study.preset)
+    return study.encoder or recipe.encoder, study.image_size or recipe.image_size
 
-    Attributes:
-        data: a LeRobot dataset.
-        out: folder of all runs and results.
-        preset: sizes and recipes.
-        models: learners by their names on the command line.
-        seeds: training seeds.
-        latents: sizes of RLA's z as tokens x channels; shares of the preset's if None.
-        overrides: of the preset's training, such as steps and batch_size.
-        encoder: of the frames; the preset's if None.
-        image_size: of the frames; the preset's if None.
-        cache: folder of token caches.
-        protocol: of the measurements.
-        unseen: recordings of a scene that no learner was trained on.
-        embodiment: recordings of another robot.
+
+def learners_of(study: LatentStudy) -> dict[str, tuple[str, str | None]]:
+    """Name of a row -> what is trained, and the size of its z where that is a choice.
+
+    Raises:
+        ForeactError: an unknown learner.
     """
-
-    data: Path
-    out: Path
-    preset: str
-    models: tuple[str, ...]
-    seeds: int
-    latents: tuple[str, ...] | None = None
-    overrides: dict[str, Any] = field(default_factory=dict)
-    encoder: str | None = None
-    image_size: int | None = None
-    cache: Path | None = None
-    protocol: LatentProtocol = field(default_factory=LatentProtocol)
-    unseen: Path | None = None
-    embodiment: Path | None = None
-
-    @property
-    def frames(self) -> tuple[str, int]:
-        """Encoder and image size that all learners are measured in."""
-        recipe = preset(self.preset)
-        return self.encoder or recipe.encoder, self.image_size or recipe.image_size
-
-    def learners(self) -> dict[str, tuple[str, str | None]]:
-        """Name of a row -> what is trained, and the size of its z where that is a choice.
-
-        Raises:
-            ForeactError: an unknown learner.
-        """
-        unknown = [name for name in self.models if name not in LATENT_ACTIONS]
-        if unknown or not self.models:
-            raise ForeactError(
-                f"unknown learner {unknown[0] if unknown else ''!r}: choose among {', '.join(LATENT_ACTIONS)}"
-            )
-        found: dict[str, tuple[str, str | None]] = {}
-        for model in self.models:
-            if model == "rla":
-                sizes = self.latents or latent_sizes(preset(self.preset))
-                found |= {f"rla-{size}": ("rla", size) for size in sizes}
-            else:
-                found[model] = (model, None)
-        return found
+    models = study.models or LATENT_ACTIONS
+    unknown = [name for name in models if name not in LATENT_ACTIONS]
+    if unknown:
+        raise ForeactError(f"unknown learner {unknown[0]!r}: choose among {', '.join(LATENT_ACTIONS)}")
+    found: dict[str, tuple[str, str | None]] = {}
+    for model in models:
+        if model == "rla":
+            sizes = study.latents or latent_sizes(preset(study.preset))
+            found |= {f"rla-{size}": ("rla", size) for size in sizes}
+        else:
+            found[model] = (model, None)
+    return found
 
 
 def latent_sizes(recipe: Preset) -> tuple[str, ...]:
@@ -139,7 +105,7 @@ def run(study: LatentStudy, *, bar: Bar) -> dict[str, Any]:
     Raises:
         ForeactError: an unknown learner, no seeds, too short episodes, or runs and results of other settings in `out`.
     """
-    learners = study.learners()
+    learners = learners_of(study)
     if study.seeds < 1:
         raise ForeactError("--seeds must be at least 1")
     grounds = Grounds.open(study, bar)
@@ -208,10 +174,10 @@ class Grounds:
         Raises:
             ForeactError: a dataset cannot be read or its episodes are shorter than the gap.
         """
-        protocol = study.protocol
+        protocol = LatentProtocol(pairs=study.pairs, seconds=study.seconds)
 
         def read(folder: Path) -> Recordings:
-            name, size = study.frames
+            name, size = frames_of(study)
             return open_recordings(
                 folder, camera=None, encoder=name, image_size=size, cache=study.cache, frames=True, bar=bar
             )
@@ -336,11 +302,11 @@ def latent_size(model: Any) -> int:
 
 def train_learner(study: LatentStudy, learner: str, seed: int, bar: Bar) -> Path:
     """Train a learner, or go on where that was stopped; all on the pairs of the preset's RLA."""
-    model, latent = study.learners()[learner]
+    model, latent = learners_of(study)[learner]
     run = study.out / f"seed{seed}" / learner
     request = TrainRequest(
         model=model, data=study.data, out=run, preset=study.preset, rla=None, camera=None,
-        encoder=None if model == "adaworld" else study.frames[0], image_size=study.frames[1],
+        encoder=None if model == "adaworld" else frames_of(study)[0], image_size=frames_of(study)[1],
         variant="paper", latent=latent,
         overrides={**study.overrides, "seed": seed}, cache=study.cache, no_cache=False,
         sampling=preset(study.preset).rla_pairs,

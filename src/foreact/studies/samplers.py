@@ -11,8 +11,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from foreact.nn.flow import Solver
 from foreact.pretrained import load_model
 from foreact.progress import Bar
 from foreact.studies.scores import save_study
+from foreact.studies.settings import SamplerStudy
 from foreact.studies.verdicts import below
 from foreact.training.opening import open_recordings
 from foreact.training.recordings import Recordings
@@ -44,26 +43,8 @@ SAMPLERS: tuple[Sampler, ...] = (
     *(("midpoint", steps) for steps in (1, 2, 4, 8)),
     *(("heun", steps) for steps in (1, 2, 4, 8)),
 )
+PROTOCOL = Protocol(starts_per_episode=1)
 METRICS = {"token_l1": "token L1", "token_l1_of_mean": "L1 of the samples' mean", "token_energy_score": "energy score"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplerStudy:
-    """What is compared.
-
-    Attributes:
-        runs: folders of trained RLA-WMs; the first is the reference's.
-        data: the LeRobot dataset that they were trained on.
-        out: folder of results.json.
-        protocol: of the evaluation; only windows in which something moves count.
-        cache: folder of token caches.
-    """
-
-    runs: tuple[Path, ...]
-    data: Path
-    out: Path
-    protocol: Protocol = field(default_factory=lambda: Protocol(starts_per_episode=1))
-    cache: Path | None = None
 
 
 def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
@@ -92,12 +73,12 @@ def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
         for name, model in models.items()
         for sampler in SAMPLERS
     }
-    windows = _windows(recordings, study.protocol)
+    windows = _windows(recordings, PROTOCOL)
     with bar("sample", "windows") as on_progress:
         scores = {way: [] for way in ways}  # type: dict[tuple[str, Sampler], list[dict[str, float]]]
         for index, window in enumerate(windows):
             for way, model in ways.items():
-                scores[way].append(_score(model, recordings, window, study.protocol))
+                scores[way].append(_score(model, recordings, window, PROTOCOL))
             on_progress(index + 1, len(windows))
     flops = {
         way: total_flops(system_cost(tokens, {"model": model.config}, None)["model"], drawn=False)
@@ -108,8 +89,8 @@ def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
         "study": "samplers",
         "dataset": recordings.dataset.root.name,
         "split_hash": recordings.split.hash,
-        "seeds": [study.protocol.seed],
-        "protocol": dataclasses.asdict(study.protocol),
+        "seeds": [PROTOCOL.seed],
+        "protocol": dataclasses.asdict(PROTOCOL),
         **compare(scores, np.array([w.episode for w in windows]), flops),
         "diverged": {},
     }

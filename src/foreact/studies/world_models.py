@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,42 +23,18 @@ from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.session import evaluate_runs
+from foreact.presets import preset
 from foreact.progress import Bar
 from foreact.studies.scores import save_study, stack
+from foreact.studies.settings import Arena
 from foreact.studies.verdicts import Verdict, below
 from foreact.train_command import WORLD_MODELS, TrainRequest, run_training
 
 Values = dict[str, dict[str, np.ndarray]]
 """model -> metric -> (S, n) values of episodes."""
 
+PROTOCOL = Protocol()
 _SHOWN = ("token_l1", "token_energy_score", "ssim")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arena:
-    """What is compared.
-
-    Attributes:
-        data: a LeRobot dataset.
-        out: folder of all runs and results.
-        preset: sizes and recipes.
-        models: world models by their names on the command line.
-        seeds: training seeds.
-        overrides: of the preset's training, such as steps and batch_size.
-        image_size: of the frames; the preset's if None.
-        protocol: of the evaluation.
-        cache: folder of token caches.
-    """
-
-    data: Path
-    out: Path
-    preset: str
-    models: tuple[str, ...]
-    seeds: int
-    overrides: dict[str, Any] = field(default_factory=dict)
-    image_size: int | None = None
-    protocol: Protocol = field(default_factory=Protocol)
-    cache: Path | None = None
 
 
 def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
@@ -68,9 +43,10 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
     Raises:
         ForeactError: an unknown model, no seeds, or runs and results of other settings in `out`.
     """
-    unknown = [name for name in arena.models if name not in WORLD_MODELS]
-    if unknown or not arena.models:
-        raise ForeactError(f"unknown model {unknown[0] if unknown else ''!r}: choose among {', '.join(WORLD_MODELS)}")
+    models = arena.models or WORLD_MODELS
+    unknown = [name for name in models if name not in WORLD_MODELS]
+    if unknown:
+        raise ForeactError(f"unknown model {unknown[0]!r}: choose among {', '.join(WORLD_MODELS)}")
     if arena.seeds < 1:
         raise ForeactError("--seeds must be at least 1")
     decoder = arena.out / "image-decoder"
@@ -86,6 +62,7 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
         "dataset": seeds[0].dataset,
         "split_hash": seeds[0].split_hash,
         "preset": arena.preset,
+        "steps": arena.steps or preset(arena.preset).train_world_model.steps,
         "seeds": list(range(arena.seeds)),
         "subset": subset,
         "chunk": last,
@@ -103,10 +80,10 @@ def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, li
     """One seed's evaluation, done again only where a model is missing in it."""
     folder = arena.out / f"seed{seed}"
     runs = []
-    if "rla-wm" in arena.models:
-        _train(arena, "rla", seed, folder / "rla", bar)
-    for name in arena.models:
+    for name in arena.models or WORLD_MODELS:
         try:
+            if name == "rla-wm":
+                _train(arena, "rla", seed, folder / "rla", bar)
             _train(arena, name, seed, folder / name, bar)
             runs.append(folder / name)
         except DivergedError:
@@ -114,11 +91,11 @@ def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, li
     path = folder / "results.json"
     if path.exists():
         done = Results.load(path)
-        same = all(done.protocol.get(k) == v for k, v in dataclasses.asdict(arena.protocol).items())
+        same = all(done.protocol.get(k) == v for k, v in dataclasses.asdict(PROTOCOL).items())
         if same and {r.name.replace("-", "_") for r in runs} <= set(done.names()):
             return done
     results = evaluate_runs(
-        runs, arena.data, protocol=arena.protocol, rla=None, image_decoder=decoder, camera=None, cache=arena.cache,
+        runs, arena.data, protocol=PROTOCOL, rla=None, image_decoder=decoder, camera=None, cache=arena.cache,
         keep_episodes=True, bar=bar,
     )  # fmt: skip
     results.save(path)

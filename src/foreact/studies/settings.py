@@ -10,7 +10,7 @@ PresetName = Literal["tiny", "small", "paper"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoinWorldRequest:
+class CoinWorld:
     """Every world model in a small scene whose right answers are known: what regression must erase, a sampler must draw.
 
     Attributes:
@@ -27,8 +27,8 @@ class CoinWorldRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedStudyRequest:
-    """What studies share that train models on recordings.
+class Comparison:
+    """What studies have in common that train models on recordings.
 
     Attributes:
         data: a LeRobot dataset.
@@ -60,12 +60,12 @@ class TrainedStudyRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArenaRequest(TrainedStudyRequest):
+class Arena(Comparison):
     """Every world model on one dataset: the same data, tokens, steps, batch, width and depth."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentActionsRequest(TrainedStudyRequest):
+class LatentStudy(Comparison):
     """Every latent-action learner on one dataset, with controls: what z says and what it does not.
 
     Attributes:
@@ -86,7 +86,7 @@ class LatentActionsRequest(TrainedStudyRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplersRequest:
+class SamplerStudy:
     """Solvers and numbers of steps for trained rla-wm.
 
     Attributes:
@@ -102,4 +102,4 @@ class SamplersRequest:
     cache: Path | None = None
 
 
-StudyRequest = CoinWorldRequest | ArenaRequest | LatentActionsRequest | SamplersRequest
+Study = CoinWorld | Arena | LatentStudy | SamplerStudy
