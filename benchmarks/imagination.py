@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from foreact.training.machine import matmul_rate, peak_memory, synchronise
 from foreact.world_models.fast import FastWorldModel
 
 ACTION_DIM = 8
+_FEWEST_CALLS = 5
 RELEASED, REGRESSION = "released code, 30 steps", "DINO-WM"
 FASTEST = "RLA-WM, merged 2 x 2 in the decoder, too, 1 midpoint step"
 
@@ -67,7 +68,7 @@ def measure(call: Callable[[], Any], batch: int, device: torch.device, *, second
         call()
     memory = peak_memory(call, device)
     times: list[float] = []
-    while len(times) < 10 or (sum(times) < seconds and len(times) < 1000):
+    while len(times) < _FEWEST_CALLS or (sum(times) < seconds and len(times) < 1000):
         synchronise(device)
         begin = time.perf_counter()
         call()
@@ -85,11 +86,22 @@ def measure(call: Callable[[], Any], batch: int, device: torch.device, *, second
 
 
 def run(
-    preset: Preset, batches: tuple[int, ...], ways: list[tuple[str, bool]], device: torch.device, seconds: float
+    preset: Preset,
+    batches: tuple[int, ...],
+    ways: list[tuple[str, bool]],
+    device: torch.device,
+    seconds: float,
+    *,
+    chosen: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """One row per variant, way (precision, compiled) and batch size; what the memory is too small for is said and left out."""
+    """One row per variant, way (precision, compiled) and batch size; what the memory is too small for is said and left out.
+
+    `chosen` are variants beside (a) and (b), all of them if empty.
+    """
     _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
     configs = variants(preset, tokens)
+    if chosen:
+        configs = {name: config for name, config in configs.items() if name in {*chosen, RELEASED, REGRESSION}}
     flops = {name: total_flops(stages, drawn=False) for name, stages in system_cost(tokens, configs, None).items()}
     rows = []
     for precision, compiled in ways:
@@ -150,11 +162,17 @@ def show(rows: list[dict[str, Any]], preset: str) -> None:
     Console(width=150).print(table)
 
 
+def _names() -> set[str]:
+    preset = PRESETS["tiny"]()
+    return set(variants(preset, meta_encoder(preset.encoder, image_size=preset.image_size)[1]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
     parser.add_argument("--batch", type=int, default=64, help="the full batch")
     parser.add_argument("--compile", action="store_true", help="measure compiled models too")
+    parser.add_argument("--variants", nargs="+", default=(), help="by their names in the table; all by default")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
@@ -164,7 +182,10 @@ def main() -> None:
     results = {"benchmark": "imagination", **record.about(device)}
     ways = [("float32", False), ("bf16", False), *([("bf16", True)] if options.compile else [])]
     batches = tuple(sorted({1, options.batch}))
-    rows = run(PRESETS[options.preset](), batches, ways, device, options.seconds)
+    unknown = set(options.variants) - _names()
+    if unknown:
+        parser.error(f"unknown variant {sorted(unknown)[0]!r}: choose among {', '.join(sorted(_names()))}")
+    rows = run(PRESETS[options.preset](), batches, ways, device, options.seconds, chosen=options.variants)
     if not rows:
         parser.exit(2, f"not enough memory for any model of preset {options.preset}\n")
     show(rows, options.preset)

@@ -49,6 +49,10 @@ def test_imagination_compares_every_variant_with_the_released_code_and_regressio
     assert one["to_released"] == pytest.approx(one["rate"] / released["rate"])
     assert one["flops"] < by["RLA-WM, 1 step", 3]["flops"] < by["RLA-WM, 30 steps", 3]["flops"]
     assert one["p50_ms"] <= one["p95_ms"]
+    few = imagination.run(
+        nano(), (1,), [("float32", False)], torch.device("cpu"), seconds=0.0, chosen=[imagination.FASTEST]
+    )
+    assert [r["model"] for r in few] == [imagination.RELEASED, imagination.FASTEST, imagination.REGRESSION]
     assert one["memory"] > by["RLA-WM, merged 2 x 2, 1 step", 1]["memory"] > 0
 
 
