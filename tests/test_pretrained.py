@@ -53,6 +53,15 @@ def test_another_kind_is_refused(saved):
         RLA.from_pretrained(saved)
 
 
+def test_what_older_checkpoints_lack_has_the_value_that_they_were_built_with(tmp_path):
+    config = RLAConfig(tokens=TOKENS, dim=24, depth=1, heads=3, latent_tokens=2, latent_channels=3)
+    config.build().save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    del written["config"]["decoder_merge"]
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert RLA.from_pretrained(tmp_path).config == config
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -67,9 +67,15 @@ class TokenSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(ABC):
-    """Base of all model configs: plain, frozen, JSON-serialisable data that can build its model."""
+    """Base of all model configs: plain, frozen, JSON-serialisable data that can build its model.
+
+    Attributes:
+        kind: name in the registry.
+        added: fields that checkpoints of earlier versions lack; they were built with the defaults.
+    """
 
     kind: ClassVar[str]
+    added: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def build(self) -> PretrainedModel:
@@ -81,7 +87,7 @@ class ModelConfig(ABC):
 
     @classmethod
     def from_dict(cls: type[T], data: Any, *, where: str = "config") -> T:
-        """Inverse of `to_dict`, strict: unknown, missing or ill-typed keys raise `ForeactError` naming `where`."""
+        """Inverse of `to_dict`, strict: unknown or ill-typed keys, and missing ones unless `added`, raise `ForeactError` naming `where`."""
         return _decode(cls, data, where)
 
 
@@ -279,7 +285,9 @@ def _decode_dataclass(cls: type[T], value: Any, where: str) -> T:
     if not isinstance(value, dict):
         raise ForeactError(f"{where} must be an object for {cls.__name__}")
     hints = typing.get_type_hints(cls)
-    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    names = fields.keys()
+    value = {name: fields[name].default for name in getattr(cls, "added", ())} | value
     if value.keys() != names:
         raise ForeactError(
             f"{where} does not fit {cls.__name__}: missing keys {sorted(names - value.keys())}, unknown keys {sorted(value.keys() - names)}"

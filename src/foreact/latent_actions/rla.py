@@ -46,6 +46,7 @@ class RLAConfig(ModelConfig):
     """
 
     kind: ClassVar[str] = "rla"
+    added: ClassVar[tuple[str, ...]] = ("decoder_merge",)
 
     tokens: TokenSpec
     dim: int = 1024

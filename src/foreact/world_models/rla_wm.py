@@ -60,6 +60,7 @@ class RLAWorldModelConfig(ModelConfig):
     """
 
     kind: ClassVar[str] = "rla_wm"
+    added: ClassVar[tuple[str, ...]] = ("condition_merge",)
 
     rla: RLAConfig
     action_dim: int
