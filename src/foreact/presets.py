@@ -56,6 +56,7 @@ class Preset:
         spread_actions: whether the world models' action embedding is added to every token (not in the paper).
         standardise: whether tokens and changes are put in units of their spread (not in the paper).
         mean_weight: of RLA-WM's regression of z beside its flow (0 in the paper).
+        token_weight: of its regression of tokens in the condition network (0 in the paper).
         horizon: H, the longest action chunk.
         decoder_channels: stages of the image decoder.
         decoder_blocks: residual blocks in each.
@@ -91,6 +92,7 @@ class Preset:
     video_steps: int
     draws: int
     mean_weight: float
+    token_weight: float = 0.0
     horizon: int = 15
     condition_merge: int = 1
     decoder_merge: int = 1
@@ -184,6 +186,7 @@ class Preset:
             spread_actions=self.spread_actions,
             l1_weight=1.0 if released else 0.0,
             mean_weight=0.0 if released else self.mean_weight,
+            token_weight=0.0 if released else self.token_weight,
         )
 
     def baseline(self, name: str, tokens: TokenSpec, action_dim: int) -> Baseline:

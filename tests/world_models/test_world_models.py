@@ -26,6 +26,7 @@ PAPER = RLAWorldModelConfig(
 RELEASED = dataclasses.replace(PAPER, variant="released", slots=False, time_law="logit_normal", l1_weight=1.0)
 REGRESSION = DinoWMConfig(tokens=TOKENS, action_dim=A, horizon=H, dim=52, heads=13, depth=2)
 FAST = dataclasses.replace(PAPER, spread_actions=True, mean_weight=1.0, draws=2)
+TAUGHT = dataclasses.replace(FAST, token_weight=1.0)
 FAST_REGRESSION = dataclasses.replace(REGRESSION, spread_actions=True)
 TOKEN_FLOW = {"tokens": TOKENS, "action_dim": A, "horizon": H, "dim": 52, "heads": 13, "depth": 2, "steps": 3}
 PRESENT_FLOW, NOISE_FLOW = FMWMConfig(**TOKEN_FLOW), RAEConfig(**TOKEN_FLOW, head_dim=64)
@@ -34,7 +35,7 @@ VIDEO = VideoDiffusionConfig(
     tokens=PixelEncoder(32).spec, action_dim=A, horizon=H, stride=5, patch=8, widths=(16, 24), stages=1, steps=2
 )
 CONFIGS = {
-    "paper": PAPER, "released": RELEASED, "dino_wm": REGRESSION, "fast": FAST, "fast_dino_wm": FAST_REGRESSION,
+    "paper": PAPER, "released": RELEASED, "dino_wm": REGRESSION, "fast": FAST, "taught": TAUGHT, "fast_dino_wm": FAST_REGRESSION,
     "fm_wm": PRESENT_FLOW, "bridge": BRIDGE, "rae": NOISE_FLOW, "narrow_rae": dataclasses.replace(NOISE_FLOW, head_dim=0),
     "video_diffusion": VIDEO,
 }  # fmt: skip
@@ -121,6 +122,24 @@ def test_the_regression_beside_the_flow_learns_z_and_belongs_to_the_papers_varia
     assert model.loss(batch, seeded())["mean"] < 0.2 * first
     with pytest.raises(ValueError, match="paper's variant"):
         dataclasses.replace(RELEASED, mean_weight=1.0).build()
+
+
+def test_the_condition_networks_patches_learn_the_future_in_their_place():
+    even = dataclasses.replace(RLA, tokens=dataclasses.replace(TOKENS, grid=(4, 6)))
+    config = dataclasses.replace(TAUGHT, rla=even, token_weight=1e6, condition_merge=2)
+    model, generator = lively(config), seeded()
+    tokens = torch.randn(B, 24, 7, generator=generator)
+    future = tokens + torch.arange(24).view(1, 24, 1) / 10  # each patch has a change of its own
+    batch = Batch(tokens_t=tokens, tokens_th=future, lengths=inputs()[2], actions=inputs()[1])
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    first = model.loss(batch, seeded())["tokens"]
+    for step in range(100):
+        optimizer.zero_grad()
+        model.loss(batch, seeded(step))["loss"].backward()
+        optimizer.step()
+    assert model.loss(batch, seeded())["tokens"] < 0.1 * first
+    with pytest.raises(ValueError, match="paper's variant"):
+        dataclasses.replace(RELEASED, token_weight=1.0).build()
 
 
 def test_spread_actions_reach_every_patch_before_the_first_block():

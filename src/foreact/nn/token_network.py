@@ -61,6 +61,13 @@ class TokenNetwork(nn.Module):
         self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor, vector_BD: Tensor | None = None
     ) -> Tensor:
         """Tokens (B, N, C), standardised actions (B, H, A), their mask (B, H) -> features (B, Q, D) or (B, N, D)."""
+        queries_BQD, patches_BND = self.features(tokens_BNC, actions_BHA, mask_BH, vector_BD)
+        return patches_BND if self.queries is None else queries_BQD
+
+    def features(
+        self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor, vector_BD: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Features of the queries (B, Q, D), Q = 0 where there are none, and of the (merged) patches (B, N / merge^2, D)."""
         action_B1D = self.embed_actions(actions_BHA, mask_BH)[:, None]
         first = [] if self.queries is None else [self.queries.expand(len(tokens_BNC), -1, -1)]
         x_BSD = torch.cat([*first, self.project(tokens_BNC), action_B1D], dim=1)
@@ -68,5 +75,6 @@ class TokenNetwork(nn.Module):
             x_BSD = x_BSD + action_B1D
         for block in self.blocks:
             x_BSD = block(x_BSD) if vector_BD is None else block(x_BSD, vector_BD)
-        kept = tokens_BNC.shape[1] if self.queries is None else len(self.queries)
-        return self.norm(x_BSD[:, :kept])
+        count = 0 if self.queries is None else len(self.queries)
+        x_BSD = self.norm(x_BSD[:, :-1])
+        return x_BSD[:, :count], x_BSD[:, count:]

@@ -9,6 +9,7 @@ variants share this file's model; their condition and flow networks are in `rla_
 the paper's (default): [Q queries | s_t | action] -> self-attention -> Q condition tokens; flow over [condition | z_tau];
 the released code's: s_t through blocks modulated by a GRU of the actions; flow cross-attends to all N tokens.
 The paper does not say how tau enters; here it modulates the flow's blocks (adaLN-zero).
+Two regressions can teach the condition network beside the flow: of z from its condition tokens, of s_{t+h} from its patches.
 
 Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, H horizon, A action dimension.
 """
@@ -24,7 +25,9 @@ from torch.nn import functional as F
 
 from foreact.contracts import Batch
 from foreact.latent_actions.rla import RLAConfig
+from foreact.nn.attention import zero
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
+from foreact.nn.positions import split_patches
 from foreact.pretrained import ModelConfig, TokenSpec
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.rla_wm_networks import AdaptiveCondition, CrossFlow, JointFlow, QueryCondition, Sizes
@@ -55,12 +58,15 @@ class RLAWorldModelConfig(ModelConfig):
         l1_weight: weight of an L1 term beside the MSE on velocities (the released code: 1).
         mean_weight: weight of a linear regression of z from the condition tokens, which teaches the condition network
             faster than the flow's noisy gradients do; not in the papers, the paper's variant only.
+        token_weight: weight of a regression of s_{t+h} from the condition network's patch tokens, DINO-WM's loss: what each
+            patch will be is then known in its place, where the condition tokens find it. In training alone; not in the papers,
+            the paper's variant only.
         solver: ODE solver.
         steps: its steps.
     """
 
     kind: ClassVar[str] = "rla_wm"
-    added: ClassVar[tuple[str, ...]] = ("condition_merge",)
+    added: ClassVar[tuple[str, ...]] = ("condition_merge", "token_weight")
 
     rla: RLAConfig
     action_dim: int
@@ -77,6 +83,7 @@ class RLAWorldModelConfig(ModelConfig):
     draws: int = 1
     l1_weight: float = 0.0
     mean_weight: float = 0.0
+    token_weight: float = 0.0
     solver: Solver = "euler"
     steps: int = 30
 
@@ -121,11 +128,15 @@ class RLAWorldModel(PretrainedWorldModel):
         condition, flow = (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
         self.condition = condition(config.sizes(config.condition_depth))
         self.flow = flow(config.sizes(config.flow_depth))
-        if config.variant != "paper" and (config.mean_weight or config.condition_merge > 1):
+        if config.variant != "paper" and (config.mean_weight or config.token_weight or config.condition_merge > 1):
             raise ValueError(
                 "only the paper's variant has Q condition tokens, to regress z from or to read merged patches"
             )
         self.mean = nn.Linear(config.dim, config.rla.latent_channels) if config.mean_weight else None
+        squares = config.condition_merge**2 * config.tokens.channels
+        self.future = nn.Linear(config.dim, squares) if config.token_weight else None
+        if self.future is not None:
+            zero(self.future)
         shape = (config.rla.latent_tokens, config.rla.latent_channels)
         self.register_buffer("latent_mean", torch.zeros(shape))
         self.register_buffer("latent_std", torch.ones(shape))
@@ -197,7 +208,7 @@ class RLAWorldModel(PretrainedWorldModel):
         noise = batch.noise(draws, *z.shape[1:], generator=generator)
         times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
         point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
-        condition = self.condition_tokens(batch.tokens_t, batch.require_actions(), batch.lengths)
+        condition, tokens = self._condition(batch)
         context = self.flow.prepare(condition.repeat_interleave(draws, dim=0))
         predicted = self.flow(point, times.flatten(), context).float()
         mse = F.mse_loss(predicted, velocity)
@@ -206,7 +217,20 @@ class RLAWorldModel(PretrainedWorldModel):
         if self.mean is not None:
             mean = F.mse_loss(self.mean(condition).float(), z)
             loss, scalars = loss + self.config.mean_weight * mean, scalars | {"mean": mean.detach()}
+        if tokens is not None:
+            loss, scalars = loss + self.config.token_weight * tokens, scalars | {"tokens": tokens.detach()}
         return {"loss": loss, **scalars}
+
+    def _condition(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Condition tokens (B, Q or N, D), and the loss of the tokens that the network's patches regress, where they do."""
+        s_t, chunk = self.rla.scale.normalise(batch.tokens_t), self.chunk(batch.require_actions(), batch.lengths)
+        if self.future is None:
+            return self.condition(s_t, *chunk), None
+        assert isinstance(self.condition, QueryCondition)
+        condition_BQD, patches_BMD = self.condition.features(s_t, *chunk)
+        out_BNC = split_patches(self.future(patches_BMD).float(), self.config.tokens.grid, self.config.condition_merge)
+        future = self.rla.scale.restore(out_BNC, batch.tokens_t, residual=self.config.rla.residual_output)
+        return condition_BQD, self.rla.scale.loss(future, batch.tokens_th, batch.tokens_t)["loss"]
 
     def condition_tokens(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
         """Condition tokens (B, Q or N, D)."""
