@@ -320,7 +320,7 @@ def _scaling(name: str, result: Result) -> list[str]:
 
 def _tried(name: str, result: Result) -> list[str]:
     lines = [f"- {t['what']}: {t['outcome']}" for t in result["tried"]]
-    return [f"## Tried without gain ({name})", "", result["setting"], "", *lines, ""]
+    return [f"## Trials ({name})", "", result["setting"], "", *lines, ""]
 
 
 def load() -> dict[str, Result]:
