@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foreact.evaluation.figures import Curves, colour, draw_curves, drawing
+from foreact.evaluation.figures import Curves, Point, colour, draw_curves, drawing
 from foreact.evaluation.latents import TRUE
 from foreact.evaluation.metrics import describe
 from foreact.studies.latent_claims import label
@@ -73,9 +73,7 @@ def subset(result: Result) -> str:
     return "moving" if any(row["subset"] == "moving" for row in result["rows"]) else "all"
 
 
-def _between(
-    rows: Sequence[Mapping[str, Any]], model: str, name: str
-) -> list[tuple[float, float, float | None, float | None]]:
+def _between(rows: Sequence[Mapping[str, Any]], model: str, name: str) -> list[Point]:
     found = []
     for row in rows:
         kind, _, rest = row["metric"].partition("_")

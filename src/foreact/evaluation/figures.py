@@ -46,8 +46,10 @@ _REFERENCES = ("persistence", "oracle", "true_tokens")
 _INK = "#010203"  # stands for the page's text colour in drawings
 
 
-Curves = Mapping[str, Sequence[tuple[float, float, float | None, float | None]]]
-"""Per model points (x, mean, low, high)."""
+Point = tuple[float, float, float | None, float | None]
+"""x, mean, low, high."""
+Curves = Mapping[str, Sequence[Point]]
+"""Per model."""
 
 
 def film_strip(
@@ -111,7 +113,7 @@ def drift_curve(results: Results, metric: str, *, subset: str) -> str:
     """
     steps = results.protocol.get("boundaries") or list(range(1, results.last_chunk + 1))
     models = results.names()
-    curves: dict[str, list[tuple[float, float, float | None, float | None]]] = {}
+    curves: dict[str, list[Point]] = {}
     for model in models:
         rows = [(step, results.row(model, metric, chunk, subset)) for chunk, step in enumerate(steps, start=1)]
         curves[model] = [(step, row.mean, row.low, row.high) for step, row in rows if row is not None]
@@ -209,6 +211,11 @@ def write_picture(results: Results, path: str | Path, *, strips: int = 2) -> Non
         for time, frame in enumerate(strip.frames):
             text = f"+{frame - strip.start}" if time else "start"
             axes[time, 0].text(-0.08, 0.5, text, transform=axes[time, 0].transAxes, ha="right", va="center", fontsize=8)
+    save_png(figure, path)
+
+
+def save_png(figure: Any, path: str | Path) -> None:
+    """Write a matplotlib figure on white, atomically, the same bytes for the same drawing."""
     content = io.BytesIO()
     figure.savefig(content, format="png", facecolor="white", metadata={"Software": None})
     write_atomically(Path(path), content.getvalue())

@@ -5,7 +5,6 @@ Shape legend: P pairs, N patch tokens, C channels, S side of the frames in pixel
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foreact.evaluation.figures import save_png
 from foreact.evaluation.latents import Learner, Scene
-from foreact.pretrained import write_atomically
 
 _ROWS = 4
 
@@ -52,9 +51,7 @@ def draw_transfer(
             if heat is not None:
                 extent = (-0.5, frame.shape[1] - 0.5, frame.shape[0] - 0.5, -0.5)
                 axes[row, k].imshow(heat[row], cmap="inferno", alpha=0.55, extent=extent, interpolation="bilinear")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", facecolor="white", metadata={"Software": None})
-    write_atomically(path, content.getvalue())
+    save_png(figure, path)
 
 
 def _liveliest(scene: Scene) -> np.ndarray:

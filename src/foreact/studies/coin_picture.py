@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from foreact.evaluation.figures import label
-from foreact.pretrained import write_atomically
+from foreact.evaluation.figures import label, save_png
 from foreact.studies.coin_scores import futures, held_out_pairs
 from foreact.world_models.base import PretrainedWorldModel
 
@@ -33,6 +31,4 @@ def write_futures(models: Mapping[str, PretrainedWorldModel], path: Path) -> Non
         for row, frame in enumerate(frames):
             axes[row, k].imshow(frame.clip(0, 1), interpolation="nearest")
             axes[row, k].set_axis_off()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", facecolor="white", metadata={"Software": None})
-    write_atomically(path, content.getvalue())
+    save_png(figure, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich import print as show
@@ -10,6 +11,14 @@ from foreact.progress import Bar
 from foreact.studies import coin_scores, coin_world, latent_actions, latent_claims, samplers, world_models
 from foreact.studies.settings import Arena, CoinWorld, LatentStudy, SamplerStudy, Study
 
+_STUDIES: dict[type, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], Any]]] = {
+    CoinWorld: (coin_world.run, coin_scores.table),
+    SamplerStudy: (samplers.run, samplers.table),
+    LatentStudy: (latent_actions.run, latent_claims.markdown),
+    Arena: (world_models.run, world_models.table),
+}
+"""What runs a study, and what makes its results a table for the terminal."""
+
 
 def run_study(study: Study, bar: Bar) -> None:
     """Run the study, print its table and verdicts.
@@ -17,26 +26,12 @@ def run_study(study: Study, bar: Bar) -> None:
     Raises:
         ForeactError: bad input; see the studies.
     """
-    results, table = _run(study, bar)
+    run, tabulate = _STUDIES[type(study)]
+    results = run(study, bar=bar)
+    table = tabulate(results)
     (print if isinstance(table, str) else show)(table)
     for told in results["verdicts"]:
         print(f"{told['verdict']:14} {told['claim']}: {told['numbers']}")
     for model, seeds in results["diverged"].items():
         print(f"{'diverged':14} {model}: training seeds {seeds}")
     print(f"results: {study.out / 'results.json'}")
-
-
-def _run(study: Study, bar: Bar) -> tuple[dict[str, Any], Any]:
-    match study:
-        case CoinWorld():
-            results = coin_world.run(study, bar=bar)
-            return results, coin_scores.table(results)
-        case SamplerStudy():
-            results = samplers.run(study, bar=bar)
-            return results, samplers.table(results)
-        case LatentStudy():
-            results = latent_actions.run(study, bar=bar)
-            return results, latent_claims.markdown(results)
-        case Arena():
-            results = world_models.run(study, bar=bar)
-            return results, world_models.table(results)

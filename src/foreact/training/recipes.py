@@ -82,14 +82,7 @@ def world_model_task(
     """
     _require_fit(model, recordings)
     model.normalise.fit(*recordings.action_statistics())
-    draw = partial(
-        PairBatches,
-        sampling=sampling,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        horizon=model.config.horizon,
-        clip_stride=model.clip_stride,
-    )
+    draw = _chunks(model, sampling, config)
     batches = draw(recordings)
     model.fit(*_some_pairs(batches))
     return _task(model, recordings, batches, run, held_out=_held_out(draw, recordings), sampling=_law(sampling))
@@ -109,13 +102,7 @@ def distillation_task(
         ForeactError: as `world_model_task`.
     """
     _require_fit(student, recordings)
-    draw = partial(
-        PairBatches,
-        sampling=sampling,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        horizon=student.config.horizon,
-    )
+    draw = _chunks(student, sampling, config)
     described = {"sampling": dataclasses.asdict(sampling), "teacher": state_hash(teacher)}
     task = _task(student, recordings, draw(recordings), run, held_out=_held_out(draw, recordings), **described)
     return dataclasses.replace(task, loss=lambda model, batch, noise: distillation_loss(model, teacher, batch, noise))
@@ -172,6 +159,20 @@ def _task(
 
     described = {"kind": model.config.kind, "model": model.config.to_dict(), "split": recordings.split.hash, **about}
     return Task(model=model, loss=loss, batches=batches, export=export, about=described, held_out=held_out)
+
+
+def _chunks(
+    model: PretrainedWorldModel, sampling: PairSampling, config: TrainConfig
+) -> Callable[[Recordings], PairBatches]:
+    """Pairs with action chunks as a world model takes them."""
+    return partial(
+        PairBatches,
+        sampling=sampling,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        horizon=model.config.horizon,
+        clip_stride=model.clip_stride,
+    )
 
 
 def _held_out(draw: Callable[[Recordings], PairBatches], recordings: Recordings) -> PairBatches | None:

@@ -223,11 +223,12 @@ class RLAWorldModel(PretrainedWorldModel):
 
     def _condition(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Condition tokens (B, Q or N, D), and the loss of the tokens that the network's patches regress, where they do."""
-        s_t, chunk = self.rla.scale.normalise(batch.tokens_t), self.chunk(batch.require_actions(), batch.lengths)
+        tokens_t, actions = batch.tokens_t, batch.require_actions()
         if self.future is None:
-            return self.condition(s_t, *chunk), None
+            return self.condition_tokens(tokens_t, actions, batch.lengths), None
         assert isinstance(self.condition, QueryCondition)
-        condition_BQD, patches_BMD = self.condition.features(s_t, *chunk)
+        chunk = self.chunk(actions, batch.lengths)
+        condition_BQD, patches_BMD = self.condition.features(self.rla.scale.normalise(tokens_t), *chunk)
         out_BNC = split_patches(self.future(patches_BMD).float(), self.config.tokens.grid, self.config.condition_merge)
         future = self.rla.scale.restore(out_BNC, batch.tokens_t, residual=self.config.rla.residual_output)
         return condition_BQD, self.rla.scale.loss(future, batch.tokens_th, batch.tokens_t)["loss"]
