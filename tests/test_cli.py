@@ -87,6 +87,8 @@ def test_bad_runs_and_results(place, tiny_dataset, results, tmp_path, capsys):
     other = tmp_path / "other.json"
     other.write_text(results.read_text().replace('"schema": 1', '"schema": 7'))
     assert "another schema" in error_of(capsys, ["report", str(other)])
+    misspelt = error_of(capsys, ["benchmark", "coin-world", "--sedes", "3"])
+    assert misspelt.endswith("(see foreact benchmark coin-world --help)")
 
 
 def test_cost_as_json(capsys):

@@ -50,11 +50,13 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     except SystemExit as ended:
         if ended.code in (0, None):
             raise
-        words = re.sub(r"[│╭╮╰╯─]+", " ", said.getvalue()).split()
-        message = re.split(" For full helptext| Perhaps you meant", " ".join(words))[0]
+        words = " ".join(re.sub(r"[│╭╮╰╯─]+", " ", said.getvalue()).split())
+        message = re.split(" For full helptext| Perhaps you meant", words)[0]
         message = re.sub(r" \(applied to [^)]*\)| Arguments are applied to[^.]*\.", "", message)
+        named = re.search(r"run: (foreact [a-z-]+ .*--help)", words)
         verb = [a for a in arguments[:1] if a in VERBS]
-        raise ForeactError(f"{message} (see {' '.join(['foreact', *verb, '--help'])})") from None
+        shown = named[1] if named else " ".join(["foreact", *verb, "--help"])
+        raise ForeactError(f"{message} (see {shown})") from None
 
 
 def _deferred(verb: Callable[..., None]) -> Callable[..., Callable[[], None]]:
