@@ -100,6 +100,15 @@ def test_comparisons_name_both_models(results):
     assert results.comparison("dino_wm", "persistence", "ssim", 1, "moving") is not None
 
 
+def test_regression_is_dressed_in_its_own_errors(cache, split, models):
+    wide = dataclasses.replace(split, train=tuple(range(8, 20)), validation=tuple(range(8)))
+    results = evaluate(models, cache, wide, config=CONFIG)
+    assert results.row("dino_wm_dressed", "token_energy_score", CHUNKS).n == 8
+    assert results.row("dino_wm_dressed", "token_l1", CHUNKS) is None
+    assert results.row("rla_wm_dressed", "token_energy_score", CHUNKS) is None
+    assert results.comparison("rla_wm", "dino_wm_dressed", "token_energy_score", CHUNKS) is not None
+
+
 def test_results_carry_what_a_reader_needs(results, split):
     assert results.split_hash == split.hash
     assert results.seeds == (0,)

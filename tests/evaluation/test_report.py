@@ -216,6 +216,7 @@ def test_a_picture_for_a_readme(results, tmp_path):
 
 
 def test_names_and_colours():
+    assert label("dino_wm_dressed") == "DINO-WM, dressed"
     assert (label("rla_wm #3"), label("my_model")) == ("RLA-WM #3", "my model")
     names = ("a", "rla_wm", "b")
     assert len({colour(name, names) for name in names}) == 3

@@ -18,6 +18,7 @@ from foreact.data.token_cache import TokenCache
 from foreact.encoders.pixels import are_pixels
 from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
+from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.metrics import load_lpips
 from foreact.evaluation.poses import PoseTarget, find_poses
 from foreact.evaluation.results import Results
@@ -93,12 +94,13 @@ def evaluate(
     notes |= _drop_unreadable(board, probe, stage, windows)
     examples = {name: stage.example(windows[0], model) for name, model in models.items()}
     timings = time_models(models, decoder, examples, protocol, config.timing_batch)
+    dressed = [name for name in board.scores if name.endswith(SUFFIX)]
     subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
     return Results(
         split_hash=split.hash,
         seeds=(protocol.seed,),
         rows=board.rows(subsets, config.bootstrap),
-        paired=board.comparisons((*models, PERSISTENCE), subsets, config.bootstrap),
+        paired=board.comparisons((*models, *dressed, PERSISTENCE), subsets, config.bootstrap),
         dataset=_describe_dataset(dataset, split),
         encoder=cache.spec.fingerprint,
         protocol=_describe_protocol(config, windows, lengths, moving, rule),
@@ -125,7 +127,7 @@ def _check(
         raise ForeactError(
             f"the split {split.hash} belongs to another dataset than {cache.dataset.root}: make a split of this one"
         )
-    taken = {PERSISTENCE, ORACLE, TRUE_TOKENS} & models.keys()
+    taken = {PERSISTENCE, ORACLE, TRUE_TOKENS, *(name + SUFFIX for name in models)} & models.keys()
     if taken:
         raise ForeactError(
             f"a model cannot be called {sorted(taken)[0]}, which is a reference row: give it another name"

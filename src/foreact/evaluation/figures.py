@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from foreact.errors import ForeactError
+from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import FilmStrip, Results, StripRow
 from foreact.pretrained import write_atomically
@@ -33,6 +34,7 @@ NAMES = {
 COLOURS = {
     "rla_wm": "#0f766e",
     "dino_wm": "#b45309",
+    "dino_wm_dressed": "#d9a441",
     "fm_wm": "#0369a1",
     "rae": "#4d7c0f",
     "video_diffusion": "#a21caf",
@@ -95,8 +97,14 @@ def picture(uri: str) -> np.ndarray:
 def label(name: str) -> str:
     """A model's name, or that of one of its samples, for a reader."""
     model, _, sample = name.partition(" ")
-    shown = NAMES.get(model, model.replace("_", " "))
+    plain = model.removesuffix(SUFFIX)
+    shown = NAMES.get(plain, plain.replace("_", " ")) + (", dressed" if plain != model else "")
     return f"{shown} {sample}" if sample else shown
+
+
+def is_reference(name: str) -> bool:
+    """Whether a row is no model of its own."""
+    return name in _REFERENCES or name.endswith(SUFFIX)
 
 
 def colour(model: str, models: Sequence[str]) -> str:
@@ -161,7 +169,7 @@ def draw_curves(
         named: add a legend.
     """
     for model, points in ((m, sorted(c)) for m, c in curves.items() if c):
-        style = "--" if model in _REFERENCES else "-"
+        style = "--" if is_reference(model) else "-"
         at, means = [p[0] for p in points], [p[1] for p in points]
         axis.plot(at, means, style, color=colours[model], marker="o", markersize=3, linewidth=1.6, label=label(model))
         bands = [(at, low, high) for at, _, low, high in points if low is not None and high is not None]

@@ -13,12 +13,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
-from foreact.evaluation.figures import colour, drift_curve, label
+from foreact.evaluation.figures import colour, drift_curve, is_reference, label
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Comparison, Results, Row
 from foreact.pretrained import write_atomically
 
-REFERENCES = ("persistence", "oracle", "true_tokens")
 _BESIDE = ("oracle", "true_tokens")  # bounds, not competitors
 _OF_SAMPLES = ("_best_of_k", "_of_mean")
 
@@ -113,7 +112,7 @@ def winner(results: Results, metric: str, chunk: int, subset: str) -> str | None
 def verdict(results: Results) -> list[str]:
     """What the numbers say about each world model after the last chunk, in sentences."""
     chunk, subset = results.last_chunk, headline_subset(results)
-    models = [name for name in results.names() if name not in REFERENCES]
+    models = [name for name in results.names() if not is_reference(name)]
     sentences = []
     for model in models:
         row = results.row(model, "token_l1_skill", chunk, subset)

@@ -122,10 +122,15 @@ def chunked_actions(actions: np.ndarray, protocol: Protocol, horizon: int, batch
     return chunks
 
 
+def noise_seed(window: Window, seed: int) -> int:
+    """Of all that is drawn in a window."""
+    state = np.random.SeedSequence((seed, window.episode, window.start)).generate_state(1, np.uint64)[0]
+    return int(state) & (2**63 - 1)
+
+
 def noise_generator(window: Window, seed: int) -> torch.Generator:
     """The source of all noise of a window, on the CPU."""
-    state = np.random.SeedSequence((seed, window.episode, window.start)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) & (2**63 - 1))
+    return torch.Generator().manual_seed(noise_seed(window, seed))
 
 
 def imagine(

@@ -16,6 +16,7 @@ from foreact.data.token_cache import TokenCache, encode_frames
 from foreact.encoders.pixels import PixelEncoder, draw_pixels
 from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
+from foreact.evaluation.dressing import Dressing
 from foreact.evaluation.figures import film_strip
 from foreact.evaluation.intervals import Bootstrap
 from foreact.evaluation.poses import PoseTarget
@@ -79,12 +80,15 @@ class Stage:
     ) -> tuple[Scoreboard, tuple[FilmStrip, ...]]:
         """Scores of all windows, and film strips of those in `shown`."""
         board, strips = Scoreboard(), []
+        dressing = Dressing.collect(models, windows, self.config.protocol, self.error)
         for index, window in enumerate(windows):
             truth = self.truth(window, judge)
             scores: dict[str, Scores] = {}
             pictures: dict[str, Tensor | None] = {}
-            for name, (samples, own) in self.futures(models, rla, window, truth).items():
+            futures = self.futures(models, rla, window, truth)
+            for name, (samples, own) in futures.items():
                 scores[name], pictures[name] = judge.score(samples, truth, own)
+            scores |= dressing.scores({name: samples for name, (samples, _) in futures.items()}, truth, window)
             drawn = pictures[TRUE_TOKENS] = judge.draw(truth.tokens[None, 1:])
             scores[TRUE_TOKENS] = judge.score_images(drawn, truth) | judge.score_poses(truth.tokens[None, 1:], truth)
             board.add(window.episode, scores)
@@ -99,7 +103,7 @@ class Stage:
             truth,
             {name: images[: self.config.strip_samples] for name, images in pictures.items() if images is not None},
             episode=window.episode,
-            frames=tuple(window.start + step for step in (0, *self.config.protocol.boundaries)),
+            frames=tuple(self._times(window)),
             task=self.cache.dataset.episodes[window.episode].task,
             moving=moving,
         )
@@ -142,6 +146,10 @@ class Stage:
         shape = futures.shape[:2]
         return tokens.unflatten(0, shape), self._fitted(images).unflatten(0, shape)
 
+    def error(self, model: WorldModel, window: Window) -> Tensor:
+        """What happened minus what a deterministic model imagined, (S, N, C)."""
+        return self._true_tokens(window)[1:] - self.future(model, window)[0][0]
+
     def _fitted(self, images: Tensor) -> Tensor:
         """Pictures (B, height, width, 3) in the size of the true ones."""
         size = images.shape[1:3] if self.decoder is None else self.decoder.config.image_size
@@ -153,18 +161,21 @@ class Stage:
 
     def truth(self, window: Window, judge: Judge) -> Truth:
         """What happened in a window, at step 0 and at the end of each chunk."""
-        times = [window.start + step for step in (0, *self.config.protocol.boundaries)]
+        times = self._times(window)
         images = None
         if self.decoder is not None:
             size = self.decoder.config.image_size[0]
             read = [self.cache.dataset.frames(window.episode, start=t, count=1, size=size)[0] for t in times]
             images = torch.from_numpy(np.stack(read)).to(self.device).float() / 255
-        tokens = self._tokens([window.episode] * len(times), times)
-        return Truth(tokens=tokens, images=images, poses=self.poses(window, judge.probe.targets if judge.probe else ()))
+        return Truth(
+            tokens=self._true_tokens(window),
+            images=images,
+            poses=self.poses(window, judge.probe.targets if judge.probe else ()),
+        )
 
     def poses(self, window: Window, targets: Sequence[PoseTarget]) -> dict[str, np.ndarray]:
         """True poses at step 0 and at the end of each chunk: metric -> (S + 1, D)."""
-        times = [window.start + step for step in (0, *self.config.protocol.boundaries)]
+        times = self._times(window)
         return {t.metric: t.poses(self.cache.dataset, window.episode)[times] for t in targets}
 
     def example(self, window: Window, model: WorldModel) -> tuple[Tensor, np.ndarray]:
@@ -195,6 +206,14 @@ class Stage:
             (self._tokens([e, e], [t, t + chunk]).diff(dim=0).square().mean(dim=-1).sqrt()).mean() for e, t in chosen
         ]
         return float(torch.stack(changes).mean())
+
+    def _times(self, window: Window) -> list[int]:
+        """Frames of step 0 and of the ends of the chunks."""
+        return [window.start + step for step in (0, *self.config.protocol.boundaries)]
+
+    def _true_tokens(self, window: Window) -> Tensor:
+        times = self._times(window)
+        return self._tokens([window.episode] * len(times), times)
 
     def _tokens(self, episodes: Sequence[int], times: Sequence[int]) -> Tensor:
         tokens = self.cache.gather(np.asarray(episodes), np.asarray(times))
