@@ -75,8 +75,7 @@ def evaluate(
     _check(models, rla, decoder, cache, split, protocol)
     lengths = usable_lengths(dataset, split.validation, protocol)
     windows = select_windows(lengths, protocol)
-    device = next((p.device for m in models.values() if isinstance(m, nn.Module) for p in m.parameters()), None)
-    stage = Stage(cache=cache, config=config, device=device or torch.device("cpu"), decoder=decoder)
+    stage = Stage(cache=cache, config=config, device=_device(models), decoder=decoder)
     poses = find_poses(dataset, columns=config.pose_columns)
     moving, rule = moving_windows(dataset, windows, protocol, poses, stage.token_changes(windows))
     probe = None
@@ -94,13 +93,13 @@ def evaluate(
     notes |= _drop_unreadable(board, probe, stage, windows)
     examples = {name: stage.example(windows[0], model) for name, model in models.items()}
     timings = time_models(models, decoder, examples, protocol, config.timing_batch)
-    dressed = [name for name in board.scores if name.endswith(SUFFIX)]
+    compared = [name for name in board.scores if name not in (ORACLE, TRUE_TOKENS)]
     subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
     return Results(
         split_hash=split.hash,
         seeds=(protocol.seed,),
         rows=board.rows(subsets, config.bootstrap),
-        paired=board.comparisons((*models, *dressed, PERSISTENCE), subsets, config.bootstrap),
+        paired=board.comparisons(compared, subsets, config.bootstrap),
         dataset=_describe_dataset(dataset, split),
         encoder=cache.spec.fingerprint,
         protocol=_describe_protocol(config, windows, lengths, moving, rule),
@@ -139,6 +138,11 @@ def _check(
             part.config.tokens.require(cache.spec, model=name, source=str(cache.dataset.root))
     for name, model in models.items():
         check_model(name, model, cache.dataset, protocol)
+
+
+def _device(models: Mapping[str, WorldModel]) -> torch.device:
+    found = (p.device for m in models.values() if isinstance(m, nn.Module) for p in m.parameters())
+    return next(found, torch.device("cpu"))
 
 
 def _tokens(model: WorldModel) -> TokenSpec:
