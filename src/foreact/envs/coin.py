@@ -54,6 +54,14 @@ def draw_pairs(count: int, rng: np.random.Generator) -> CoinPairs:
     )
 
 
+def possible_futures(pairs: CoinPairs) -> Array:
+    """What could have come instead of `after`, all equally likely: (4, B, 32, 32, 3)."""
+    futures = np.repeat(pairs.after[None], len(JUMPS), axis=0)
+    for future, jump in zip(futures, JUMPS, strict=True):
+        future[..., 1] = draw(np.zeros((len(pairs.green), 2)), pairs.green + jump)[..., 1]
+    return futures
+
+
 def draw(red: NDArray[np.float64], green: NDArray[np.int64]) -> Array:
     """Frames (B, 32, 32, 3) of squares with their top left corners at (x, y) (B, 2), antialiased; blue stays empty."""
     frames = np.zeros((len(red), SIDE, SIDE, 3), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def write_futures(models: Mapping[str, PretrainedWorldModel], path: Path) -> Non
     columns: list[tuple[str, np.ndarray]] = [("start", pairs.before), ("what came", pairs.after)]
     for name, model in models.items():
         drawn = futures(model, pairs.before, pairs.actions)[:_DRAWS]
-        columns += [(label(name) if k == 0 else "", frames) for k, frames in enumerate(drawn)]
+        heading = textwrap.fill(label(name), 14 * len(drawn))
+        columns += [(heading if k == 0 else "", frames) for k, frames in enumerate(drawn)]
     figure = Figure(figsize=(0.95 * len(columns), 0.95 * _ROWS + 0.5), layout="constrained", dpi=120)
     axes: Any = figure.subplots(_ROWS, len(columns), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
     for k, (name, frames) in enumerate(columns):

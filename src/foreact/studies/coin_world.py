@@ -20,12 +20,24 @@ from foreact.contracts import Batch
 from foreact.encoders.pixels import PixelEncoder
 from foreact.envs import coin
 from foreact.errors import DivergedError, ForeactError
+from foreact.evaluation.dressing import SUFFIX
 from foreact.latent_actions.rla import RLA
 from foreact.presets import Preset, tiny
 from foreact.pretrained import PretrainedModel, TokenSpec, load_model
 from foreact.progress import Bar
 from foreact.studies.coin_picture import write_futures
-from foreact.studies.coin_scores import FUTURES, HELD_OUT, Scores, rows, score, verdicts, views
+from foreact.studies.coin_scores import (
+    FUTURES,
+    HELD_OUT,
+    Scores,
+    dress,
+    imagine,
+    references,
+    rows,
+    score,
+    verdicts,
+    views,
+)
 from foreact.studies.scores import save_study
 from foreact.studies.settings import CoinWorld
 from foreact.training.loop import Task, TrainConfig, train
@@ -55,7 +67,7 @@ def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
     unknown = [name for name in models if name not in WORLD_MODELS]
     if unknown:
         raise ForeactError(f"unknown model {unknown[0]!r}: choose among {', '.join(WORLD_MODELS)}")
-    scores: dict[str, list[Scores]] = {"persistence": [score(None)] * seeds}
+    scores: dict[str, list[Scores]] = {name: [score(frames)] * seeds for name, frames in references().items()}
     diverged: dict[str, list[int]] = {}
     shown: dict[str, PretrainedWorldModel] = {}
     for name in (m.replace("-", "_") for m in models):
@@ -65,7 +77,10 @@ def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
             except DivergedError:
                 diverged.setdefault(name, []).append(seed)
                 continue
-            scores.setdefault(name, []).append(score(model))
+            frames = imagine(model)
+            scores.setdefault(name, []).append(score(frames))
+            if not model.stochastic:
+                scores.setdefault(name + SUFFIX, []).append(score(dress(frames)))
             shown.setdefault(name, model)
     results = {
         "schema": 1,
