@@ -36,7 +36,7 @@ STUDIES = {
         "Every learner on one dataset, with controls: what z says and what it does not.",
     ),
 }
-SKILL = ("token_l1_skill", "token_energy_score", "token_l1_of_mean", "ssim")
+SKILL = ("token_l1_skill", "token_energy_score", "token_energy_score_local", "token_l1_of_mean", "ssim")
 POSES = ("_error_px", "_error_mm")
 
 
@@ -47,7 +47,8 @@ def evidence(results: dict[str, Result]) -> str:
         "Numbers are means with 95 % bootstrap intervals; over held-out episodes for one training seed, over training seeds and episodes "
         "where there are several. A verdict says what the interval says: *holds* and *does not hold* exclude the other, *undecided* does "
         "not. Persistence copies the first frame, the oracle decodes the true z. A *dressed* regression is its one answer with its own "
-        "errors of other held-out episodes added: a control of the energy score, which any spread of the right size improves.",
+        "errors of other held-out episodes added: a control of the energy score, which any spread of the right size improves. The energy "
+        "score of each token, averaged, sees whether samples spread where the truth is uncertain, but not how tokens hang together.",
         "",
     ]
     for name, result in results.items():

@@ -39,7 +39,7 @@ def test_errors_of_the_right_size_take_three_tenths_off_in_many_dimensions():
     for window in WINDOWS:
         plain, found = scores(dressing, window)
         assert found.keys() == {"dino_wm_dressed"}
-        assert found["dino_wm_dressed"].keys() == {"token_energy_score"}
+        assert found["dino_wm_dressed"].keys() == {"token_energy_score", "token_energy_score_local"}
         ratios.append(found["dino_wm_dressed"]["token_energy_score"] / plain)
     assert np.mean(ratios) == pytest.approx(2**-0.5, abs=0.02)  # sqrt(2) sigma - sigma / sqrt(2), instead of sigma
 

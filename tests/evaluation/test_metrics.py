@@ -82,6 +82,19 @@ def test_energy_score_agrees_with_numpy():
     assert metrics.energy_score(samples, target).numpy() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_local_energy_score_is_that_of_each_token_and_sees_where_samples_spread():
+    samples, target = noise(K, S, N, C), noise(S, N, C, seed=1)
+    each = [metrics.energy_score(samples[:, :, [n]], target[:, [n]]) for n in range(N)]
+    torch.testing.assert_close(metrics.local_energy_score(samples, target), torch.stack(each).mean(dim=0))
+    truth = torch.zeros(200, 2, C)
+    truth[:, 0] = noise(200, C)  # the first of two tokens is uncertain
+    right, wrong = torch.zeros(2, 4, 200, 2, C)
+    right[:, :, 0] = wrong[:, :, 1] = noise(4, 200, C, seed=2)
+    local, joint = metrics.local_energy_score, metrics.energy_score
+    assert local(right, truth).mean() < 0.6 * local(wrong, truth).mean()
+    assert joint(right, truth).mean() < joint(wrong, truth).mean()
+
+
 def test_energy_score_of_one_sample_is_its_distance():
     sample, target = noise(1, N, C), noise(N, C, seed=1)
     expected = (sample[0] - target).square().mean().sqrt()

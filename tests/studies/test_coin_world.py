@@ -49,6 +49,7 @@ def test_scores_tell_erased_mean_and_sampled_futures_apart():
     assert (erased.random_hit, mean.random_hit, sampled.random_hit) == (0, 0, 1)
     assert erased.token_l1 < min(mean.token_l1, sampled.token_l1)
     assert sampled.energy_score < dressed.energy_score < min(erased.energy_score, mean.energy_score)
+    assert sampled.energy_score_local < 0.6 * dressed.energy_score_local  # which tells more clearly
     assert dressed.random_hit < 0.05  # a better energy score than the mean's, though it never shows what can be
 
 
@@ -66,7 +67,7 @@ def test_verdicts_say_what_the_intervals_say():
     }
     told = {v.claim: v.verdict for v in coin_scores.verdicts(scores)}
     assert set(told.values()) == {"holds"}
-    assert len(told) == 5
+    assert len(told) == 7
     swapped = {"dino_wm": scores["rla_wm"], "rla_wm": scores["dino_wm"]}
     assert {v.verdict for v in coin_scores.verdicts(swapped)} == {"does not hold"}
 

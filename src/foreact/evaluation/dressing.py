@@ -16,15 +16,17 @@ import torch
 from torch import Tensor
 
 from foreact.contracts import WorldModel
-from foreact.evaluation.metrics import energy_score
 from foreact.evaluation.rollouts import Protocol, Window, noise_seed
-from foreact.evaluation.scoring import Scores, Truth
+from foreact.evaluation.scoring import Scores, Truth, score_tokens
 
 SUFFIX = "_dressed"
 """Of the row's name: `dino_wm_dressed`."""
 
 EPISODES = 64
 """Whose errors are kept, at most."""
+
+PROPER = ("token_energy_score", "token_energy_score_local")
+"""What a dressed regression is scored by."""
 
 Errors = Mapping[str, Mapping[int, Tensor]]
 """Model -> episode -> what happened minus what was imagined, (S, N, C)."""
@@ -62,13 +64,13 @@ class Dressing:
         return cls(errors=errors, protocol=protocol)
 
     def scores(self, futures: Mapping[str, Tensor], truth: Truth, window: Window) -> dict[str, Scores]:
-        """Row -> energy score of the model's one answer (1, S, N, C) with the errors of K other episodes, the same for all models."""
+        """Row -> energy scores of the model's one answer (1, S, N, C) with the errors of K other episodes, the same for all models."""
         found = {}
         for name, errors in self.errors.items():
             others = [episode for episode in errors if episode != window.episode]
             rng = np.random.default_rng(noise_seed(window, self.protocol.seed))
             drawn = rng.choice(others, size=self.protocol.samples, replace=False)
             samples = futures[name] + torch.stack([errors[int(episode)] for episode in drawn])
-            score = energy_score(samples, truth.tokens[1:])
-            found[name + SUFFIX] = {"token_energy_score": score.double().cpu().numpy()}
+            scores = score_tokens(samples, truth.tokens, 0.0)
+            found[name + SUFFIX] = {metric: scores[metric] for metric in PROPER}
         return found

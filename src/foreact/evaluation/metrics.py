@@ -47,6 +47,7 @@ METRICS = {
     "token_l1_best_of_k": Metric(label="token L1, best of K", better="lower", digits=4),
     "token_l1_of_mean": Metric(label="token L1 of the mean of K", better="lower", digits=4),
     "token_energy_score": Metric(label="energy score (tokens)", better="lower", digits=4),
+    "token_energy_score_local": Metric(label="energy score of each token", better="lower", digits=4),
     "sharpness": Metric(label="sharpness (motion energy / true)", better="one"),
     "sharpness_moving": Metric(label="sharpness where something moves", better="one"),
     "psnr": Metric(label="PSNR (dB)", better="higher", digits=2),
@@ -91,7 +92,8 @@ def energy_score(samples: Tensor, target: Tensor) -> Tensor:
 
         ES = mean_k d(x_k, y) - 1/2 mean_{k != j} d(x_k, x_j),    d(x, y) = |x - y|_2 / sqrt(N C)
 
-    The second mean leaves out k = j, so that the expectation does not depend on K; for a single sample it is the error.
+    The second mean leaves out k = j, so that the expectation does not depend on K; for a single sample it is the error. Over
+    so many dimensions any spread of the right size is rewarded, wherever it lies; `local_energy_score` sees where.
 
     Args:
         samples: (K, ..., N, C).
@@ -100,12 +102,14 @@ def energy_score(samples: Tensor, target: Tensor) -> Tensor:
     Returns:
         (...).
     """
-    count = len(samples)
-    error = _rms(samples - target).mean(dim=0)
-    if count == 1:
-        return error
-    pairs = [_rms(samples[k] - samples[j]) for k in range(count) for j in range(k + 1, count)]
-    return error - torch.stack(pairs).mean(dim=0) / 2
+    return _energy(samples, target, lambda difference: difference.square().mean(dim=(-2, -1)).sqrt())
+
+
+def local_energy_score(samples: Tensor, target: Tensor) -> Tensor:
+    """The energy score of each token by itself, d(x, y) = |x - y|_2 / sqrt(C), averaged over tokens: it sees whether samples
+    spread where the truth is uncertain, but not how tokens hang together. Arguments and result as of `energy_score`.
+    """
+    return _energy(samples, target, lambda difference: difference.square().mean(dim=-1).sqrt()).mean(dim=-1)
 
 
 def motion_energy(predicted: Tensor, target: Tensor, start: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -167,8 +171,13 @@ def load_lpips(device: torch.device) -> tuple[ImageMetric | None, str | None]:
     return lpips, None
 
 
-def _rms(difference: Tensor) -> Tensor:
-    return difference.square().mean(dim=(-2, -1)).sqrt()
+def _energy(samples: Tensor, target: Tensor, length: Callable[[Tensor], Tensor]) -> Tensor:
+    count = len(samples)
+    error = length(samples - target).mean(dim=0)
+    if count == 1:
+        return error
+    pairs = [length(samples[k] - samples[j]) for k in range(count) for j in range(k + 1, count)]
+    return error - torch.stack(pairs).mean(dim=0) / 2
 
 
 def _channels_first(images: Tensor) -> Tensor:

@@ -103,6 +103,7 @@ def score_tokens(samples: Tensor, truth: Tensor, motion_threshold: float) -> Sco
         "token_l1": error.mean(dim=0),
         "token_cosine": metrics.token_cosine(samples, target).mean(dim=0),
         "token_energy_score": metrics.energy_score(samples, target),
+        "token_energy_score_local": metrics.local_energy_score(samples, target),
     }
     if len(samples) > 1:
         scores["token_l1_best_of_k"] = error.min(dim=0).values

@@ -18,7 +18,7 @@ from foreact.envs import coin
 from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.figures import label
 from foreact.evaluation.intervals import Bootstrap, Interval
-from foreact.evaluation.metrics import energy_score
+from foreact.evaluation.metrics import energy_score, local_energy_score
 from foreact.pretrained import TokenSpec
 from foreact.studies.verdicts import Verdict, below, within
 from foreact.world_models.base import PretrainedWorldModel
@@ -35,6 +35,7 @@ Scores = dict[str, np.ndarray]
 METRICS = {
     "token_l1": "token L1",
     "energy_score": "energy score",
+    "energy_score_local": "energy score of each token",
     "driven_error": "driven object: squared error / persistence's",
     "random_sharpness": "random object: energy / true",
     "random_hit": "random object: futures that show it in a possible place",
@@ -81,6 +82,7 @@ def score(frames: np.ndarray) -> Scores:
     return {
         "token_l1": (futures_KnNC - truth).abs().mean(dim=(0, 2, 3)).numpy(),
         "energy_score": energy_score(futures_KnNC, truth).numpy(),
+        "energy_score_local": local_energy_score(futures_KnNC, truth).numpy(),
         "driven_error": squared(red - pairs.after[..., 0]).mean(axis=0),
         "driven_error/reference": squared(pairs.before[..., 0] - pairs.after[..., 0]),
         "random_sharpness": squared(green).mean(axis=0),
@@ -137,8 +139,9 @@ def verdicts(scores: Mapping[str, list[Scores]]) -> list[Verdict]:
         told.append(within(f"{label(name)} keeps the random object whole (sharpness 0.7 to 1.3)", sharp, 0.7, 1.3))
         for rival, words in (("dino_wm", "regression"), (f"dino_wm{SUFFIX}", "dressed regression")):
             if rival in scores:
-                lower = _difference(scores[name], scores[rival], "energy_score")
-                told.append(below(f"{label(name)} has a lower energy score than {words}", lower))
+                for metric in ("energy_score", "energy_score_local"):
+                    lower = _difference(scores[name], scores[rival], metric)
+                    told.append(below(f"{label(name)} has a lower {METRICS[metric]} than {words}", lower))
     if {"fm_wm", "fm_wm_trap"} <= scores.keys():
         worse = _difference(scores["fm_wm"], scores["fm_wm_trap"], "driven_error")
         told.append(below("FM-WM follows the actions better without seeing its source", worse))

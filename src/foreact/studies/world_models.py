@@ -34,7 +34,7 @@ Values = dict[str, dict[str, np.ndarray]]
 """model -> metric -> (S, n) values of episodes."""
 
 PROTOCOL = Protocol()
-_SHOWN = ("token_l1", "token_energy_score", "ssim")
+_SHOWN = ("token_l1", "token_energy_score", "token_energy_score_local", "ssim")
 
 
 def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
