@@ -18,6 +18,7 @@ import figures
 
 from foreact.evaluation.figures import label
 from foreact.evaluation.metrics import describe
+from foreact.studies.coin_scores import METRICS as COIN_METRICS
 from foreact.studies.latent_claims import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +161,7 @@ def _study(name: str, result: Result) -> list[str]:
         rows = [r for r in result["rows"] if r.get("chunk") == result.get("chunk")]
         metrics = list(dict.fromkeys(r["metric"] for r in rows))
         lines += table(
-            ["", *(describe(m).label for m in metrics)],
+            ["", *(COIN_METRICS.get(m) or describe(m).label for m in metrics)],
             (
                 [label(model), *(_cell(rows, model, m) for m in metrics)]
                 for model in dict.fromkeys(r["model"] for r in rows)
