@@ -160,6 +160,20 @@ def test_the_verdict_tells_better_from_not_told_apart(results):
     assert "token L1 not told apart (−0.2000 [−0.4000 to 0.1000])" in verdict(only_all)[-1]
 
 
+def test_samplers_are_held_against_dressed_regression(results):
+    keys = {"metric": "token_energy_score", "chunk": 2, "subset": "moving", "n": 5}
+    pair = Comparison(model="rla_wm", reference="dino_wm_dressed", mean=0.2, low=0.1, high=0.4, **keys)
+    dressed = dataclasses.replace(
+        results,
+        models={"rla_wm": {"stochastic": True}, "dino_wm": {"stochastic": False}},
+        rows=(*results.rows, Row(model="dino_wm_dressed", mean=0.3, low=0.2, high=0.4, **keys)),
+        paired=(*results.paired, pair),
+    )
+    told = "RLA-WM against DINO-WM, dressed: energy score (tokens) worse by 0.2000 [0.1000 to 0.4000]."
+    assert verdict(dressed) == [*verdict(results), told]
+    assert "DINO-WM, dressed" in render_report(dressed)
+
+
 def test_a_worse_model_is_called_worse(results):
     turned = [dataclasses.replace(p, mean=-p.mean, low=-p.high, high=-p.low) for p in pairs("moving", sure=True)]
     assert (

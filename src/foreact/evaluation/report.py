@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
+from foreact.evaluation.dressing import PROPER, SUFFIX
 from foreact.evaluation.figures import colour, drift_curve, is_reference, label
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Comparison, Results, Row
@@ -120,12 +121,15 @@ def verdict(results: Results) -> list[str]:
             side = "below" if row.mean >= 0 else "above"
             interval = "" if row.low is None or row.high is None else f" (skill {_span(row.low, row.high, 2)})"
             sentences.append(f"{label(model)}'s token error is {abs(row.mean):.0%} {side} persistence's{interval}.")
-    for first, second in pairwise(models):
-        told = [_told(results.comparison(first, second, m, chunk, subset)) for m in ("token_l1", "ssim")]
-        poses = [m for m in results.metrics() if m.endswith(("_error_px", "_error_mm"))][:1]
-        told += [_told(results.comparison(first, second, m, chunk, subset)) for m in poses]
-        if any(told):
-            sentences.append(f"{label(first)} against {label(second)}: {'; '.join(t for t in told if t)}.")
+    poses = [m for m in results.metrics() if m.endswith(("_error_px", "_error_mm"))][:1]
+    compared = [(pair, ("token_l1", "ssim", *poses)) for pair in pairwise(models)]
+    samplers = [name for name in models if results.models.get(name, {}).get("stochastic")]
+    dressed = [name for name in results.names() if name.endswith(SUFFIX)]
+    compared += [((sampler, row), PROPER) for sampler in samplers for row in dressed]
+    for (first, second), metrics in compared:
+        told = [t for m in metrics if (t := _told(results.comparison(first, second, m, chunk, subset)))]
+        if told:
+            sentences.append(f"{label(first)} against {label(second)}: {'; '.join(told)}.")
     return sentences
 
 
