@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ from foreact.studies.latent_claims import markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+CLAIMS = ROOT / "benchmarks" / "claims.json"
 Result = dict[str, Any]
 
 STUDIES = {
@@ -52,6 +54,7 @@ def evidence(results: dict[str, Result]) -> str:
         "score of each token, averaged, sees whether samples spread where the truth is uncertain, but not how tokens hang together.",
         "",
     ]
+    lines += ["## What the papers claim", "", *claims(results)]
     for name, result in results.items():
         if _is_evaluation(result):
             lines += _evaluation(name, result)
@@ -59,6 +62,24 @@ def evidence(results: dict[str, Result]) -> str:
         if result.get("study") in STUDIES:
             lines += _study(name, result)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def claims(results: dict[str, Result]) -> list[str]:
+    """The papers' claims with the verdicts of the studies that bear on them, counted."""
+    rows = []
+    for entry in json.loads(CLAIMS.read_text()):
+        told = [
+            verdict["verdict"]
+            for name, patterns in entry["results"].items()
+            for verdict in results.get(name, {}).get("verdicts", [])
+            if any(re.search(pattern, verdict["claim"]) for pattern in patterns)
+        ]
+        counted = ", ".join(
+            f"*{kind}* {told.count(kind)}" for kind in ("holds", "undecided", "does not hold") if kind in told
+        )
+        measured = ", ".join(name for name in entry["results"] if name in results)
+        rows.append([entry["claim"], entry["source"], counted or "not measured", measured, entry["reason"]])
+    return table(["claim", "source", "verdicts", "study", "why"], rows)
 
 
 def performance(results: dict[str, Result]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -160,6 +161,20 @@ def test_the_evidence_page_shows_tables_drawings_timings_and_verdicts_of_studies
     assert drawn == pages.drawings(results)  # the same text each time, or the check of the pages means nothing
     for text, shown in (("some_arena.svg", ("token L1", "SSIM", "persistence")), ("some_latents.svg", ("UniVLA", "numbers in z", "tokens interpolated"))):  # fmt: skip
         assert all(f">{words}<" in drawn[text] for words in shown)
+
+
+def test_each_claim_is_answered_by_the_studies_that_it_names():
+    import pages
+
+    for entry in json.loads(pages.CLAIMS.read_text()):
+        for name, patterns in entry["results"].items():
+            path = pages.RESULTS / f"{name}.json"
+            told = [v["claim"] for v in json.loads(path.read_text())["verdicts"]] if path.exists() else []
+            for pattern in patterns if told else ():
+                assert any(re.search(pattern, claim) for claim in told), (name, pattern)
+    one = {"coin_world": {"verdicts": [{"claim": "regression erases it", "verdict": "undecided"}]}}
+    assert "| *undecided* 1 | coin_world |" in pages.claims(one)[2]
+    assert "| not measured |" in pages.claims({})[2]
 
 
 def test_what_has_one_chunk_alone_is_not_drawn():
