@@ -137,6 +137,17 @@ def test_running_again_is_a_resume_and_other_settings_are_refused(place, capsys)
     assert "begun with other settings" in message
 
 
+def test_a_run_of_an_earlier_version_goes_on(place, tmp_path):
+    root, common = place
+    run = tmp_path / "rla"
+    shutil.copytree(root / "runs" / "rla", run)
+    (state,) = run.glob("checkpoints/*/state.json")
+    described = json.loads(state.read_text())
+    assert described["about"]["model"].pop("decoder_merge") == 1  # a field that was added later
+    state.write_text(json.dumps(described))
+    main(["train", "rla", "--out", str(run), "--steps", "3", *common])
+
+
 def test_rla_learns_from_actionless_videos_and_world_models_refuse_them(place, actionless_dataset, capsys):
     root, common = place
     data = ["--data", str(actionless_dataset), *common[2:]]

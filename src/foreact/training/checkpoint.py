@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.errors import ForeactError
+from foreact.registry import config_class
 from foreact.training.optimizers import restore_by_name, state_by_name
 
 Optimizers = list[torch.optim.Optimizer]
@@ -82,8 +83,9 @@ def load_state(run: Path, model: nn.Module, optimizers: Optimizers, about: Any) 
         raise ForeactError(
             f"{folder} is not a readable checkpoint ({type(error).__name__}); delete it to start anew"
         ) from error
-    if described["about"] != json.loads(json.dumps(about)):
-        changed = _difference(described["about"], json.loads(json.dumps(about)))
+    begun, asked = _with_added_fields(described["about"], folder), json.loads(json.dumps(about))
+    if begun != asked:
+        changed = _difference(begun, asked)
         raise ForeactError(
             f"{run} was begun with other settings ({changed}); choose another --out or the same settings"
         )
@@ -94,6 +96,15 @@ def load_state(run: Path, model: nn.Module, optimizers: Optimizers, about: Any) 
     model.load_state_dict(groups["model"])
     restore_by_name(model, optimizers, groups["optimizer"])
     return int(described["step"]), groups["average"]
+
+
+def _with_added_fields(about: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a run was begun with, and the fields that its model's config has got since, at what they were built with."""
+    try:
+        config = config_class(about.get("kind", ""), where=str(folder)).from_dict(about.get("model"), where=str(folder))
+    except ForeactError:  # not a registered model's, or of a version that is told apart below
+        return about
+    return about | {"model": json.loads(json.dumps(config.to_dict()))}
 
 
 def _states(run: Path) -> list[Path]:
