@@ -12,6 +12,7 @@ from foreact.cli import main
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.pretrained import load_model
+from foreact.train_command import LATENT_ACTIONS, WORLD_MODELS
 from foreact.training.journal import read_log
 
 
@@ -135,6 +136,17 @@ def test_running_again_is_a_resume_and_other_settings_are_refused(place, capsys)
         capsys, ["train", "rla", "--out", str(root / "runs" / "rla"), "--steps", "3", "--seed", "9", *common]
     )
     assert "begun with other settings" in message
+
+
+@pytest.mark.parametrize("model", [*WORLD_MODELS, *LATENT_ACTIONS])
+def test_every_model_takes_a_step_in_the_precision_of_the_presets(place, tmp_path, model):
+    root, common = place
+    encoder = ["--encoder", "pixels", "--image-size", "32"] if model in ("video-diffusion", "adaworld") else common[4:6]
+    if model == "rla-wm":
+        encoder = [*encoder, "--rla", str(root / "runs/rla")]
+    run = tmp_path / model
+    main(["train", model, "--out", str(run), "--steps", "1", "--batch-size", "4", *common[:4], *encoder])
+    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["loss"] > 0
 
 
 def test_a_run_of_an_earlier_version_goes_on(place, tmp_path):

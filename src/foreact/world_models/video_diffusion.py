@@ -142,7 +142,10 @@ class CausalVideoModel(PretrainedWorldModel):
         if batch.clip is None:
             raise ValueError("this model learns from clips, the batch has pairs alone")
         K = batch.clip.shape[1]
-        x_BTchw = self._latents(torch.cat([batch.tokens_t[:, None], batch.clip], dim=1))
+        clip_BTNC = torch.cat(
+            [batch.tokens_t[:, None].float(), batch.clip.float()], dim=1
+        )  # float16 where they are cached
+        x_BTchw = self._latents(clip_BTNC)
         noise = batch.noise(*x_BTchw.shape[1:], generator=generator)
         device = generator.device
         level_BT = batch.draw(lambda n: torch.randint(LEVELS, (n, K + 1), generator=generator, device=device))
