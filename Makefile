@@ -8,6 +8,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --constraint req
 FOREACT = $(VENV)/bin/foreact
 DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96
 INSTALLED = $(VENV)/.installed
+TESTABLE = $(VENV)/.testable
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
@@ -39,7 +40,7 @@ $(DEMO)/results.json:
 	@echo "make demo comes first" >&2; exit 2
 
 test: export OMP_NUM_THREADS ?= 2
-test: lint ## linters, types and all tests
+test: lint $(TESTABLE) ## linters, types and all tests
 	$(VENV)/bin/pytest --junitxml build/tests.xml
 
 lint: $(INSTALLED) ## linters and types only
@@ -68,4 +69,8 @@ $(INSTALLED): $(VENV)/bin/pip pyproject.toml requirements/constraints.txt requir
 	$(PIP_INSTALL) setuptools
 	$(PIP_INSTALL) --no-build-isolation --editable '.[dev]' --requirement requirements/pusht.txt
 	$(PIP_INSTALL) --no-deps gym-pusht
+	@touch $@
+
+$(TESTABLE): $(INSTALLED)
+	$(PIP_INSTALL) --no-build-isolation --editable '.[dev,test]'
 	@touch $@
