@@ -191,8 +191,9 @@ def write_video(
             f"{path}: H.264 needs an even height and width, not {height} x {width}: crop or pad by one pixel"
         )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    # One thread, so that the bytes do not depend on the machine's number of cores.
-    options = {"crf": str(crf), "g": str(gop), "preset": "veryfast", "threads": "1"}
+    # One thread, so that the bytes do not depend on the machine's number of cores; no lookahead, whose choices depend on
+    # what lay in memory beside small frames, and which has nothing to gain between key frames this near.
+    options = {"crf": str(crf), "g": str(gop), "preset": "veryfast", "threads": "1", "rc-lookahead": "0"}
     try:
         with av.open(str(temporary), "w", format="mp4") as container:
             stream: Any = container.add_stream(codec, rate=fps, options=options)
