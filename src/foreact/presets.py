@@ -270,7 +270,7 @@ def tiny() -> Preset:
         train_rla=replace(wm, steps=1000),
         train_world_model=wm,
         train_image_decoder=TrainConfig(
-            steps=550,
+            steps=800,
             batch_size=16,
             learning_rate=4e-3,
             warmup=30,

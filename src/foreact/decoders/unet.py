@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from foreact.nn.attention import zero
 from foreact.nn.convolution import group_norm
+from foreact.nn.similarity import structural_similarity
 from foreact.nn.tokens import TokenScale
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
@@ -93,8 +93,7 @@ class UNetDecoder(PretrainedModel):
         target = frames.permute(0, 3, 1, 2).float() / 255
         drawn = self(tokens)
         l1 = F.l1_loss(drawn, target)
-        ssim = structural_similarity_index_measure(drawn, target, data_range=1.0)
-        assert isinstance(ssim, Tensor)
+        ssim = structural_similarity(drawn, target)
         return {"loss": l1 + self.config.ssim_weight * (1 - ssim), "l1": l1.detach(), "ssim": ssim.detach()}
 
 
