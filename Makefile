@@ -8,7 +8,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --constraint req
 FOREACT = $(VENV)/bin/foreact
 DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96
 INSTALLED = $(VENV)/.installed
-TESTABLE = $(VENV)/.testable
+DEVELOPED = $(VENV)/.developed
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
@@ -40,19 +40,19 @@ $(DEMO)/results.json:
 	@echo "make demo comes first" >&2; exit 2
 
 test: export OMP_NUM_THREADS ?= 2
-test: lint $(TESTABLE) ## linters, types and all tests
+test: lint ## linters, types and all tests
 	$(VENV)/bin/pytest --junitxml build/tests.xml
 
-lint: $(INSTALLED) ## linters and types only
+lint: $(DEVELOPED) ## linters and types only
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: $(INSTALLED) ## put the code in order
+format: $(DEVELOPED) ## put the code in order
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-install: $(INSTALLED) ## the virtual environment alone
+install: $(DEVELOPED) ## the virtual environment alone
 
 clean: ## remove the virtual environment, caches and the demo's results
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -67,10 +67,10 @@ $(VENV)/bin/pip:
 $(INSTALLED): $(VENV)/bin/pip pyproject.toml requirements/constraints.txt requirements/pusht.txt
 	@echo "Installing pinned packages into $(VENV), a few minutes ..."
 	$(PIP_INSTALL) setuptools
-	$(PIP_INSTALL) --no-build-isolation --editable '.[dev]' --requirement requirements/pusht.txt
+	$(PIP_INSTALL) --no-build-isolation --editable . --requirement requirements/pusht.txt
 	$(PIP_INSTALL) --no-deps gym-pusht
 	@touch $@
 
-$(TESTABLE): $(INSTALLED)
-	$(PIP_INSTALL) --no-build-isolation --editable '.[dev,test]'
+$(DEVELOPED): $(INSTALLED)
+	$(PIP_INSTALL) --no-build-isolation --editable '.[dev]'
 	@touch $@

@@ -93,7 +93,7 @@ class UNetDecoder(PretrainedModel):
         target = frames.permute(0, 3, 1, 2).float() / 255
         drawn = self(tokens)
         l1 = F.l1_loss(drawn, target)
-        ssim = structural_similarity(drawn, target)
+        ssim = structural_similarity(drawn, target).mean()
         return {"loss": l1 + self.config.ssim_weight * (1 - ssim), "l1": l1.detach(), "ssim": ssim.detach()}
 
 

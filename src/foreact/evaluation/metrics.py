@@ -14,7 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.functional.image import structural_similarity_index_measure
+
+from foreact.nn.similarity import structural_similarity
 
 MAX_PSNR = 100.0
 """Decibels at which PSNR is cut off; 8-bit rounding alone is 59 dB away from the truth."""
@@ -140,12 +141,7 @@ def psnr(images: Tensor, target: Tensor) -> Tensor:
 
 def ssim(images: Tensor, target: Tensor) -> Tensor:
     """Structural similarity (11 x 11 Gaussian, sigma 1.5, range 1, mirrored borders): two (B, height, width, 3) -> (B,)."""
-    values = structural_similarity_index_measure(
-        _channels_first(images), _channels_first(target), sigma=1.5, kernel_size=11, data_range=1.0, reduction="none"
-    )
-    if not isinstance(values, Tensor):
-        raise TypeError("torchmetrics returned more than the similarity")
-    return values
+    return structural_similarity(_channels_first(images), _channels_first(target))
 
 
 def load_lpips(device: torch.device) -> tuple[ImageMetric | None, str | None]:
