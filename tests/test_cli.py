@@ -1,5 +1,6 @@
 """The verbs after training, on small runs: evaluate, claims, report; what scripts rely on, and one-line errors."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -89,6 +90,42 @@ def test_bad_runs_and_results(place, tiny_dataset, results, tmp_path, capsys):
     assert "another schema" in error_of(capsys, ["report", str(other)])
     misspelt = error_of(capsys, ["benchmark", "coin-world", "--sedes", "3"])
     assert misspelt.endswith("(see foreact benchmark coin-world --help)")
+
+
+def test_ctrl_c_in_a_stage_is_one_line_and_leaves_earlier_results_whole(
+    results, place, tiny_dataset, tmp_path, capsys, monkeypatch
+):
+    """Recording, import, token cache and training have tests of their own, where what was done is gone on with."""
+    root, _ = place
+    mine, sheet = tmp_path / "results.json", tmp_path / "sheet.png"
+    shutil.copy(results, mine)
+    sheet.write_bytes(b"an earlier sheet")
+
+    @contextlib.contextmanager
+    def interrupted(title, unit):
+        def on_progress(done, total, values=None):
+            raise KeyboardInterrupt
+
+        yield on_progress
+
+    monkeypatch.setattr("foreact.verbs.bar", interrupted)
+    where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
+    study = tmp_path / "study"
+    for arguments in (
+        ["evaluate", str(root / "runs/rla-wm"), *where, "--out", str(mine)],
+        ["claims", str(root / "runs/rla"), *where, "--results", str(mine)],
+        ["inspect", str(tiny_dataset), "--contact-sheet", str(sheet)],
+        ["benchmark", "samplers", "--runs", str(root / "runs/rla-wm"), *where, "--out", str(study)],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 130, arguments
+        said = capsys.readouterr().err.strip().splitlines()
+        assert said[-1] == "foreact: interrupted; run the same command again to go on"
+        assert "Traceback" not in " ".join(said)
+    assert mine.read_bytes() == results.read_bytes()
+    assert sheet.read_bytes() == b"an earlier sheet"
+    assert not (study / "results.json").exists()
 
 
 def test_cost_as_json(capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,15 +49,15 @@ class TrainRequest:
     data: Path
     out: Path
     preset: str
-    rla: Path | None
-    camera: str | None
-    encoder: str | None
-    image_size: int | None
-    variant: Literal["paper", "released"]
-    latent: str | None
-    overrides: dict[str, Any]
-    cache: Path | None
-    no_cache: bool
+    rla: Path | None = None
+    camera: str | None = None
+    encoder: str | None = None
+    image_size: int | None = None
+    variant: Literal["paper", "released"] = "paper"
+    latent: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    cache: Path | None = None
+    no_cache: bool = False
     merge: int = 1
     teacher: Path | None = None
     flow_steps: int | None = None
@@ -69,7 +69,7 @@ class TrainRequest:
     def of(cls, arguments: dict[str, Any]) -> TrainRequest:
         """From the arguments of the command line: those that `TrainConfig` knows override the preset's where they are given."""
         asked = dict(arguments)
-        free = {field.name for field in fields(TrainConfig)} & asked.keys()
+        free = {known.name for known in fields(TrainConfig)} & asked.keys()
         given = {name: asked.pop(name) for name in sorted(free)}
         overrides = {name: value for name, value in given.items() if value is not None and value is not False}
         seconds = asked.pop("seconds")

@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import subcommand
 
 from foreact.progress import bar
-from foreact.studies.settings import Arena, CoinWorld, LatentStudy, PresetName, SamplerStudy
+from foreact.studies.settings import Arena, CheaperStudy, CoinWorld, LatentStudy, PresetName, SamplerStudy
 
 ManiSkillTask = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
 ManiSkillRobot = Literal["panda", "xarm6_robotiq", "ur_10e"]
@@ -296,7 +296,8 @@ def benchmark(
     study: Annotated[CoinWorld, subcommand("coin-world")]
     | Annotated[Arena, subcommand("world-models")]
     | Annotated[LatentStudy, subcommand("latent-actions")]
-    | Annotated[SamplerStudy, subcommand("samplers")],
+    | Annotated[SamplerStudy, subcommand("samplers")]
+    | Annotated[CheaperStudy, subcommand("cheaper")],
 ) -> None:
     """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
 

@@ -9,7 +9,7 @@ import pytest
 from foreact.cli import main
 from foreact.errors import DivergedError, ForeactError
 from foreact.evaluation.results import EpisodeValues, Results, Row
-from foreact.studies import world_models
+from foreact.studies import trained, world_models
 
 EPISODES = tuple(range(40))
 
@@ -67,14 +67,14 @@ def test_values_of_episodes_survive_the_file(tmp_path):
 def small_arena(monkeypatch, place):
     """The tiny preset with the tests' encoder, so that a seed takes seconds."""
     root, common = place
-    plain = world_models.run_training
+    plain = trained.run_training
     small = {"encoder": common[common.index("--encoder") + 1]}
 
     def train(request, bar):
         overrides = {**request.overrides, "steps": 2, "batch_size": 4, "precision": "no"}
         plain(dataclasses.replace(request, overrides=overrides, image_size=32, **small), bar)
 
-    monkeypatch.setattr(world_models, "run_training", train)
+    monkeypatch.setattr(trained, "run_training", train)
     return root
 
 
@@ -92,14 +92,12 @@ def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
     assert (tmp_path / "seed0/results.json").read_bytes() == first
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
-    trained = world_models._train
-
-    def unlucky(arena, model, seed, run, bar):
+    def unlucky(arena, model, run, bar, *, seed):
         if (model, seed) == ("fm-wm", 0):
             raise DivergedError("the loss is nan")
-        trained(arena, model, seed, run, bar)
+        trained.train_run(arena, model, run, bar, seed=seed)
 
-    monkeypatch.setattr(world_models, "_train", unlucky)
+    monkeypatch.setattr(world_models, "train_run", unlucky)
     main([*command, "fm-wm"])
     again = json.loads((tmp_path / "results.json").read_text())
     assert again["diverged"] == {"fm_wm": [0]}

@@ -8,34 +8,37 @@ import torch
 
 from foreact.cli import main
 from foreact.pretrained import load_model
-from foreact.studies import samplers
+from foreact.studies import samplers, ways
+from foreact.studies.ways import Way
 
 
-def made_up(offset):
-    """40 windows of 10 episodes; every metric `offset` above a common course."""
-    course = np.random.default_rng(0).uniform(1, 2, 40)
-    return [dict.fromkeys(samplers.METRICS, float(c + offset)) for c in course]
+def made_up(offset, *, seeds=1):
+    """10 episodes; every metric `offset` above a common course."""
+    course = np.random.default_rng(0).uniform(1, 2, (seeds, 10))
+    return dict.fromkeys(ways.METRICS, course + offset)
 
 
-def test_every_way_is_compared_with_thirty_euler_steps_of_the_first_run():
-    ways = {("plain", samplers.REFERENCE): 0.0, ("plain", ("heun", 2)): -0.1, ("merged", ("euler", 1)): 0.2}
-    scores = {way: made_up(offset) for way, offset in ways.items()}
-    found = samplers.compare(scores, np.repeat(np.arange(10), 4), dict.fromkeys(ways, 7))
-    rows = {(r["run"], r["solver"], r["steps"], r["metric"]): r for r in found["rows"]}
+def test_every_way_is_compared_with_the_reference():
+    plain, heun, merged = (
+        Way(run="plain", solver="euler", steps=30), Way(run="plain", solver="heun", steps=2), Way(run="merged", solver="euler"),
+    )  # fmt: skip
+    scores = {plain: made_up(0.0), heun: made_up(-0.1), merged: made_up(0.2)}
+    found = ways.compare(scores, dict.fromkeys(scores, 7), plain)
+    rows = {(r["run"], r["solver"], r["steps"], r["metric"]): r for r in found}
     assert rows["plain", "euler", 30, "token_l1"]["to_reference"]["mean"] == 0
     assert rows["plain", "heun", 2, "token_l1"]["to_reference"]["mean"] == pytest.approx(-0.1)
     assert rows["merged", "euler", 1, "token_energy_score"]["to_reference"]["low"] == pytest.approx(0.2)
     assert rows["merged", "euler", 1, "token_l1"]["n"] == 10
-    told = {v["claim"]: v["verdict"] for v in found["verdicts"]}
-    assert told["plain, heun 2, is better than plain, euler 30 in energy score"] == "holds"
-    assert told["merged, euler 1, is better than plain, euler 30 in token L1"] == "does not hold"
+    told = {v.claim: v.verdict for v in samplers.verdicts(scores, plain)}
+    assert told["plain, heun 2 is better than plain, euler 30 in energy score (tokens)"] == "holds"
+    assert told["merged, euler 1 is better than plain, euler 30 in token L1"] == "does not hold"
 
 
 def test_a_resampled_model_shares_its_weights_and_leaves_the_original_alone(place):
     root, _ = place
     model = load_model(root / "runs" / "rla-wm")
     before = model.config
-    other = samplers.sampled(model, ("heun", 3))
+    other = Way(run="rla-wm", solver="heun", steps=3).of(model)
     assert (other.config.solver, other.config.steps) == ("heun", 3)
     assert model.config is before
     assert all(a is b for a, b in zip(model.parameters(), other.parameters(), strict=True))

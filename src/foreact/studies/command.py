@@ -8,12 +8,22 @@ from typing import Any
 from rich import print as show
 
 from foreact.progress import Bar
-from foreact.studies import coin_scores, coin_world, latent_actions, latent_claims, samplers, world_models
-from foreact.studies.settings import Arena, CoinWorld, LatentStudy, SamplerStudy, Study
+from foreact.studies import (
+    cheaper,
+    coin_scores,
+    coin_world,
+    latent_actions,
+    latent_claims,
+    samplers,
+    ways,
+    world_models,
+)
+from foreact.studies.settings import Arena, CheaperStudy, CoinWorld, LatentStudy, SamplerStudy, Study
 
 _STUDIES: dict[type, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], Any]]] = {
     CoinWorld: (coin_world.run, coin_scores.table),
-    SamplerStudy: (samplers.run, samplers.table),
+    SamplerStudy: (samplers.run, ways.table),
+    CheaperStudy: (cheaper.run, ways.table),
     LatentStudy: (latent_actions.run, latent_claims.markdown),
     Arena: (world_models.run, world_models.table),
 }

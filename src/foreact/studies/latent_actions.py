@@ -37,7 +37,8 @@ from foreact.progress import Bar
 from foreact.studies.latent_claims import SUBSETS, rows, verdicts
 from foreact.studies.scores import save_study, stack
 from foreact.studies.settings import LatentStudy
-from foreact.train_command import LATENT_ACTIONS, TrainRequest, run_training
+from foreact.studies.trained import train_run
+from foreact.train_command import LATENT_ACTIONS
 from foreact.training.opening import open_recordings
 from foreact.training.recordings import Recordings
 
@@ -304,12 +305,9 @@ def train_learner(study: LatentStudy, learner: str, seed: int, bar: Bar) -> Path
     """Train a learner, or go on where that was stopped; all on the pairs of the preset's RLA."""
     model, latent = learners_of(study)[learner]
     run = study.out / f"seed{seed}" / learner
-    request = TrainRequest(
-        model=model, data=study.data, out=run, preset=study.preset, rla=None, camera=None,
-        encoder=None if model == "adaworld" else frames_of(study)[0], image_size=frames_of(study)[1],
-        variant="paper", latent=latent,
-        overrides={**study.overrides, "seed": seed}, cache=study.cache, no_cache=False,
-        sampling=preset(study.preset).rla_pairs,
+    encoder, image_size = frames_of(study)
+    train_run(
+        study, model, run, bar, seed=seed, latent=latent, sampling=preset(study.preset).rla_pairs,
+        encoder=encoder, image_size=image_size,
     )  # fmt: skip
-    run_training(request, bar)
     return run

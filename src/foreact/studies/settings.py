@@ -34,8 +34,8 @@ class Comparison:
         data: a LeRobot dataset.
         out: folder of the runs and of results.json.
         seeds: training seeds per model.
-        models: which ones, by their names in foreact train; all by default.
         preset: sizes and recipes.
+        encoder: gives the tokens that models are trained and measured on; the preset's by default.
         image_size: of the frames; the preset's by default.
         steps: optimiser steps of each model; the preset's by default.
         batch_size: the preset's by default.
@@ -45,8 +45,8 @@ class Comparison:
     data: Path
     out: Path
     seeds: int = 3
-    models: tuple[str, ...] | None = None
     preset: PresetName = "tiny"
+    encoder: str | None = None
     image_size: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -61,7 +61,18 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Arena(Comparison):
-    """Every world model on one dataset: the same data, tokens, steps, batch, width and depth."""
+    """Every world model on one dataset: the same data, tokens, steps, batch, width and depth.
+
+    Attributes:
+        models: which ones, by their names in foreact train; all by default.
+    """
+
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheaperStudy(Comparison):
+    """What makes imagination cheaper and what it costs in accuracy: merged tokens, fewer steps, students."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +80,7 @@ class LatentStudy(Comparison):
     """Every latent-action learner on one dataset, with controls: what z says and what it does not.
 
     Attributes:
-        encoder: gives the tokens that learners are trained and measured on; the preset's by default.
+        models: which learners, by their names in foreact train; all by default.
         latents: sizes of rla's z as tokens x channels; from 1/32 of the preset's to all of it by default.
         unseen: recordings of a scene that no learner is trained on.
         embodiment: recordings of another robot.
@@ -77,7 +88,7 @@ class LatentStudy(Comparison):
         seconds: gap of the pairs for probes, rollouts and transfer.
     """
 
-    encoder: str | None = None
+    models: tuple[str, ...] | None = None
     latents: tuple[str, ...] | None = None
     unseen: Path | None = None
     embodiment: Path | None = None
@@ -102,4 +113,4 @@ class SamplerStudy:
     cache: Path | None = None
 
 
-Study = CoinWorld | Arena | LatentStudy | SamplerStudy
+Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy

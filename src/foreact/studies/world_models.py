@@ -27,8 +27,9 @@ from foreact.presets import preset
 from foreact.progress import Bar
 from foreact.studies.scores import save_study, stack
 from foreact.studies.settings import Arena
+from foreact.studies.trained import train_run
 from foreact.studies.verdicts import Verdict, below
-from foreact.train_command import WORLD_MODELS, TrainRequest, run_training
+from foreact.train_command import WORLD_MODELS
 
 Values = dict[str, dict[str, np.ndarray]]
 """model -> metric -> (S, n) values of episodes."""
@@ -50,7 +51,7 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
     if arena.seeds < 1:
         raise ForeactError("--seeds must be at least 1")
     decoder = arena.out / "image-decoder"
-    _train(arena, "image-decoder", 0, decoder, bar)
+    train_run(arena, "image-decoder", decoder, bar, seed=0)
     diverged: dict[str, list[int]] = {}
     seeds = [_seed_results(arena, seed, decoder, diverged, bar) for seed in range(arena.seeds)]
     subset = "moving" if any(v.subset == "moving" for r in seeds for v in r.episodes) else "all"
@@ -83,8 +84,8 @@ def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, li
     for name in arena.models or WORLD_MODELS:
         try:
             if name == "rla-wm":
-                _train(arena, "rla", seed, folder / "rla", bar)
-            _train(arena, name, seed, folder / name, bar)
+                train_run(arena, "rla", folder / "rla", bar, seed=seed)
+            train_run(arena, name, folder / name, bar, seed=seed)
             runs.append(folder / name)
         except DivergedError:
             diverged.setdefault(name.replace("-", "_"), []).append(seed)
@@ -100,15 +101,6 @@ def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, li
     )  # fmt: skip
     results.save(path)
     return results
-
-
-def _train(arena: Arena, model: str, seed: int, run: Path, bar: Bar) -> None:
-    request = TrainRequest(
-        model=model, data=arena.data, out=run, preset=arena.preset, rla=None, camera=None, encoder=None,
-        image_size=arena.image_size, variant="paper", latent=None,
-        overrides={**({} if model == "image-decoder" else arena.overrides), "seed": seed}, cache=arena.cache, no_cache=False,
-    )  # fmt: skip
-    run_training(request, bar)
 
 
 def gather(seeds: Sequence[Results], subset: str, chunk: int) -> Values:

@@ -1,0 +1,92 @@
+"""What makes imagination cheaper: verdicts with a margin, seeds, resume, divergence, and what cannot be studied."""
+
+import json
+
+import numpy as np
+import pytest
+
+from foreact.cli import main
+from foreact.errors import DivergedError
+from foreact.studies import cheaper, trained, ways
+from foreact.studies.ways import Way
+
+
+def made_up(factor):
+    """Three seeds of 40 episodes; every metric `factor` times a common course."""
+    return dict.fromkeys(ways.METRICS, factor * np.random.default_rng(0).uniform(1, 2, (3, 40)))
+
+
+def test_the_margin_is_between_as_good_and_worse():
+    midpoint, merged, student = (
+        cheaper.WAYS[1],
+        Way(run="merged", solver="midpoint"),
+        Way(run="student-1", solver="euler"),
+    )
+    noisy = {m: v + np.random.default_rng(1).normal(0, 0.5, v.shape) for m, v in made_up(1.02).items()}
+    scores = {cheaper.REFERENCE: made_up(1.0), midpoint: made_up(1.01), merged: made_up(1.1), student: noisy}
+    told = {v.claim: v.verdict for v in cheaper.verdicts(scores)}
+    claim = "{} is at most 2% worse than plain, euler 30 in token L1"
+    assert told[claim.format("plain, midpoint 1")] == "holds"
+    assert told[claim.format("merged, midpoint 1")] == "does not hold"
+    assert told[claim.format("student-1, euler 1")] == "undecided"
+
+
+@pytest.fixture
+def command(place, tiny_dataset, tmp_path, monkeypatch):
+    """Two seeds of everything, two steps each, four patches by four."""
+    root, common = place
+    monkeypatch.setattr(cheaper, "PROTOCOL", cheaper.Protocol(starts_per_episode=1, samples=2))
+    asked = [
+        "--encoder",
+        common[common.index("--encoder") + 1],
+        "--image-size",
+        "64",
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+    ]
+    return ["benchmark", "cheaper", "--data", str(tiny_dataset), "--out", str(tmp_path), "--seeds", "2", *asked,
+            "--cache", str(root / "cache")]  # fmt: skip
+
+
+def test_it_trains_scores_resumes_and_reports_divergence(command, tmp_path, monkeypatch, capsys):
+    main(command)
+    results = json.loads((tmp_path / "results.json").read_text())
+    cost = {(r["run"], r["solver"], r["steps"]): r["flops"] for r in results["rows"]}
+    assert cost["merged", "midpoint", 1] < cost["merged-condition", "midpoint", 1] < cost["plain", "midpoint", 1]
+    assert cost["student-1", "euler", 1] < cost["student-2", "euler", 2] == cost["merged", "midpoint", 1]
+    assert {r["seeds"] for r in results["rows"]} == {2}
+    assert "plain, euler 30" not in {v["claim"].split(" is at most")[0] for v in results["verdicts"]}
+    assert "merged, midpoint 1 is at most 2% worse" in capsys.readouterr().out
+    first = (tmp_path / "seed1/results.json").read_bytes()
+    monkeypatch.setattr(cheaper, "score", None)  # nothing is scored again
+    main(command)
+    assert (tmp_path / "seed1/results.json").read_bytes() == first
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+    def unlucky(study, model, run, bar, *, seed, **choices):
+        if (run.name, seed) == ("merged", 0):
+            raise DivergedError("the loss is nan")
+        trained.train_run(study, model, run, bar, seed=seed, **choices)
+
+    monkeypatch.setattr(cheaper, "train_run", unlucky)
+    main(command)
+    again = json.loads((tmp_path / "results.json").read_text())
+    assert again["diverged"] == {"merged": [0], "student-2": [0], "student-1": [0]}
+    assert {r["seeds"] for r in again["rows"] if r["run"] == "merged"} == {1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--image-size", "48"], "--merge 2 does not fit 3 x 3 patches"),
+        (["--data", "nowhere"], "no such dataset"),
+    ],
+)
+def test_what_cannot_be_studied_is_one_line(command, capsys, change, message):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, *change])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
