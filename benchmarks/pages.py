@@ -86,7 +86,7 @@ def performance(results: dict[str, Result]) -> str:
     """docs/performance.md."""
     lines = ["# Performance", "", _made_by("performance.md"), ""]
     sections: dict[str, Callable[[str, Result], list[str]]] = {
-        "samplers": _samplers, "imagination": _imagination, "training": _training, "loading": _loading, "scaling": _scaling,
+        "samplers": _samplers, "cheaper": _cheaper, "imagination": _imagination, "training": _training, "loading": _loading, "scaling": _scaling,
         "tried": _tried,
     }  # fmt: skip
     for kind, section in sections.items():
@@ -238,6 +238,29 @@ def _where(result: Result) -> str:
 
 def _samplers(name: str, result: Result) -> list[str]:
     rows = result["rows"]
+    return [
+        f"## Samplers ({name})", "",
+        f"Trained RLA-WMs sampled with other solvers and steps: {rows[0]['n']} held-out episodes of {result['dataset']}, 30 steps, the same noise for all. "
+        f"In brackets the 95 % interval of the paired difference to {rows[0]['run']} with 30 Euler steps. FLOPs are of one chunk, tokens to tokens.", "",
+        *_ways(rows),
+    ]  # fmt: skip
+
+
+def _cheaper(name: str, result: Result) -> list[str]:
+    diverged = [f"{m}: training seeds {s} diverged." for m, s in result["diverged"].items()]
+    return [
+        f"## What cheaper imagination costs ({name})", "",
+        f"{len(result['seeds'])} training seeds, preset {result['preset']}, {result['steps']} steps of each model, {result['rows'][0]['n']} held-out episodes of "
+        f"{result['dataset']}, 30 steps. `merged-condition`: squares of 2 x 2 patches are one token of the condition network; `merged`: of RLA's decoder, too; "
+        f"`student-1` and `student-2`: distilled from it for one and two steps. In brackets the 95 % interval, over seeds and episodes, of the paired difference to "
+        f"{result['reference']}. FLOPs are of one chunk, tokens to tokens. `{result['command']}`.", *diverged, "",
+        *_ways(result["rows"]),
+        *table(["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])),
+    ]  # fmt: skip
+
+
+def _ways(rows: list[Result]) -> list[str]:
+    """One line per run and sampler."""
     ways = dict.fromkeys((r["run"], r["solver"], r["steps"], r["flops"]) for r in rows)
     metrics = list(dict.fromkeys(r["metric"] for r in rows))
 
@@ -252,13 +275,10 @@ def _samplers(name: str, result: Result) -> list[str]:
             found.append(f"{row['mean']:.4f}{gap}")
         return found
 
-    return [
-        f"## Samplers ({name})", "",
-        f"Trained RLA-WMs sampled with other solvers and steps: {rows[0]['n']} held-out episodes of {result['dataset']}, 30 steps, the same noise for all. "
-        f"In brackets the 95 % interval of the paired difference to {rows[0]['run']} with 30 Euler steps. FLOPs are of one chunk, tokens to tokens.", "",
-        *table(["run", "solver", "steps", "GFLOP", *(describe(m).label for m in metrics)],
-               ([w[0], w[1], str(w[2]), f"{w[3] / 1e9:.2f}", *cells(w)] for w in ways)),
-    ]  # fmt: skip
+    return table(
+        ["run", "solver", "steps", "GFLOP", *(describe(m).label for m in metrics)],
+        ([w[0], w[1] or "", str(w[2]), f"{w[3] / 1e9:.2f}", *cells(w)] for w in ways),
+    )
 
 
 def _imagination(name: str, result: Result) -> list[str]:
@@ -295,15 +315,19 @@ def _training(name: str, result: Result) -> list[str]:
     def cells(r: Result) -> list[str]:
         spread = f"{1e3 * r['seconds']:.1f} ({1e3 * r['low']:.1f} to {1e3 * r['high']:.1f})"
         return [
-            label(r["model"]), "compiled" if r["compiled"] else "plain", str(r["batch"]), r["optimizer"], spread, f"{r['samples_per_second']:.1f}",
-            f"{r['flop_rate'] / 1e9:.0f}", f"{r['share']:.0%}", f"{r['memory'] / 2**20:,.0f}",
+            label(r["model"].replace("-", "_")), "compiled" if r["compiled"] else "plain", str(r["batch"]), r["optimizer"], spread, f"{r['samples_per_second']:.1f}",
+            f"{r['flop_rate'] / 1e9:.0f}", f"{r['share']:.0%}", f"{r['memory'] / 2**20:,.0f}", _percent(r.get("data_wait")),
         ]  # fmt: skip
 
     return [
         f"## Training, preset {result['preset']} ({name})", "",
         f"Whole optimiser steps (median, 10 to 90 %). A large bf16 matrix product reaches {result['peak'] / 1e9:,.0f} GFLOP/s here. {_where(result)}", "",
-        *table(["model", "way", "batch", "optimiser", "ms per step", "samples/s", "GFLOP/s", "share of the product", "peak MiB"], map(cells, result["rows"])),
+        *table(["model", "way", "batch", "optimiser", "ms per step", "samples/s", "GFLOP/s", "share of the product", "peak MiB", "data-wait"], map(cells, result["rows"])),
     ]  # fmt: skip
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"
 
 
 def _loading(name: str, result: Result) -> list[str]:

@@ -1,61 +1,112 @@
 """A training step's rate beside what a large bf16 matrix product reaches on the same machine in the same run.
 
-    python benchmarks/training.py --preset small --out training.json
+    python benchmarks/training.py --preset small --compile --data DATASET --out training.json
 
 Every model, whole optimiser steps of its preset on random tokens: time, samples/s, FLOP/s and their share of the product's,
-peak memory of one step beyond weights and optimiser state. Data-wait is in the logs of real runs (`log.jsonl`): it depends on
-how the data lie, which `benchmarks/loading.py` measures.
+peak memory of one step beyond weights and optimiser state. With --data, each model is also trained for a moment on recordings
+whose tokens are cached, by `foreact train`'s own loop: data-wait is the share of time in which it waited for its batches.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import record
 import torch
 from torch import Tensor, nn
 
 from foreact.contracts import Batch
+from foreact.encoders.class_token import PREFIX
 from foreact.encoders.meta import meta_encoder
+from foreact.encoders.pixels import PixelEncoder
 from foreact.presets import PRESETS, Preset
+from foreact.pretrained import TokenSpec
+from foreact.progress import bar
+from foreact.train_command import TrainRequest, run_training
 from foreact.training.loop import TrainConfig
 from foreact.training.machine import matmul_rate, peak_memory, step_flops, synchronise
 from foreact.training.optimizers import build_optimizers
 
 Loss = Callable[[], dict[str, Tensor]]
-_ACTION_DIM = 8
+_ACTIONS, _STATES = 8, 9
+RIVALS = ("univla", "adaworld", "lawm", "dino-cls")
+WORLD_MODELS = ("dino-wm", "fm-wm", "rae", "video-diffusion")
+MODELS = ("rla", *RIVALS, "rla-wm", *WORLD_MODELS, "image-decoder")
 
 
-def models(preset: Preset, device: torch.device) -> dict[str, tuple[nn.Module, TrainConfig, Loss]]:
-    """Each model with how it is trained and the loss of one random batch of it."""
-    _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
-    rla = preset.rla(tokens).build().to(device)
-    rla_wm = preset.rla_wm(rla.config, _ACTION_DIM).build().to(device)
-    baselines = {n: preset.baseline(n, tokens, _ACTION_DIM).build().to(device) for n in ("dino_wm", "fm_wm", "rae")}
-    decoder = preset.image_decoder(tokens).build().to(device)
-    generator = torch.Generator()
+def tokens_of(preset: Preset, model: str) -> TokenSpec:
+    """What a model sees, without its encoder's weights."""
+    encoder, size = preset.frames_of(model)
+    if encoder == "pixels":
+        return PixelEncoder(size).spec
+    spec = meta_encoder(encoder.removeprefix(PREFIX), image_size=size)[1]
+    return dataclasses.replace(spec, grid=(1, 1 + spec.count)) if encoder.startswith(PREFIX) else spec
 
-    def pairs(size: int) -> Batch:
-        s_t, s_th = (torch.randn(size, tokens.count, tokens.channels, device=device) for _ in range(2))
-        actions = torch.randn(size, preset.horizon, _ACTION_DIM, device=device)
-        lengths = torch.randint(1, preset.horizon + 1, (size,), device=device)
-        return Batch(tokens_t=s_t, tokens_th=s_th, lengths=lengths, actions=actions)
 
-    found: dict[str, tuple[nn.Module, TrainConfig, Loss]] = {}
-    for name, model, config in (
-        ("rla", rla, preset.train_rla),
-        ("rla_wm", rla_wm, preset.train_world_model),
-        *((name, model, preset.train_world_model) for name, model in baselines.items()),
-    ):
-        batch = pairs(config.batch_size)
-        found[name] = (model, config, lambda m=model, b=batch: m.loss(b, generator))  # type: ignore[misc]
-    size = preset.train_image_decoder.batch_size
-    drawn = torch.randn(size, tokens.count, tokens.channels, device=device)
-    frames = torch.randint(0, 256, (size, preset.image_size, preset.image_size, 3), dtype=torch.uint8, device=device)
-    found["image_decoder"] = (decoder, preset.train_image_decoder, lambda: decoder.loss(drawn, frames))
+def prepare(name: str, preset: Preset, device: torch.device) -> tuple[nn.Module, TrainConfig, Loss]:
+    """A model, how it is trained, and the loss of one random batch of it."""
+    tokens, generator = tokens_of(preset, name), torch.Generator()
+    if name == "image-decoder":
+        config, decoder = preset.train_image_decoder, preset.image_decoder(tokens).build().to(device)
+        size = (config.batch_size, preset.image_size, preset.image_size, 3)
+        drawn = torch.randn(config.batch_size, tokens.count, tokens.channels, device=device)
+        frames = torch.randint(0, 256, size, dtype=torch.uint8, device=device)
+        return decoder, config, lambda: decoder.loss(drawn, frames)
+    config = preset.train_rla if name in ("rla", *RIVALS) else preset.train_world_model
+    if name == "rla":
+        model = preset.rla(tokens).build()
+    elif name in RIVALS:
+        model = preset.latent_action(name, tokens, state_dim=_STATES).build()
+    elif name == "rla-wm":
+        model = preset.rla_wm(preset.rla(tokens), _ACTIONS).build()
+    else:
+        model = preset.baseline(name.replace("-", "_"), tokens, _ACTIONS).build()
+    if name == "video-diffusion":
+        config = preset.train_video_diffusion
+    model.to(device)
+    batch = pairs(tokens, preset, config.batch_size, device, clip=name == "video-diffusion")
+    return model, config, lambda: model.loss(batch, generator)
+
+
+def pairs(tokens: TokenSpec, preset: Preset, size: int, device: torch.device, *, clip: bool) -> Batch:
+    """Random pairs with all that any model asks of them."""
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(size, *shape, device=device)
+
+    shape = (tokens.count, tokens.channels)
+    return Batch(
+        tokens_t=draw(*shape),
+        tokens_th=draw(*shape),
+        lengths=torch.randint(1, preset.horizon + 1, (size,), device=device),
+        actions=draw(preset.horizon, _ACTIONS),
+        clip=draw(-(-preset.horizon // preset.video_stride), *shape) if clip else None,
+        state_t=draw(_STATES),
+        state_th=draw(_STATES),
+        embodiment=torch.ones(size, dtype=torch.int64, device=device),
+    )
+
+
+def data_wait(preset: str, data: Path, *, steps: int = 40) -> dict[str, float]:
+    """Share of time that each model waits for its batches, in the last 20 steps of a short training on cached tokens."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in MODELS:
+            run = Path(folder) / name
+            overrides = {"steps": steps, "log_every": steps // 2}
+            run_training(
+                TrainRequest(model=name, data=data, out=run, preset=preset, overrides=overrides, cache=Path(folder), augment=False),
+                bar,
+            )  # fmt: skip
+            found[name] = json.loads((run / "log.jsonl").read_text().splitlines()[-1])["data_wait"]
     return found
 
 
@@ -99,32 +150,68 @@ def measure(
     }
 
 
+def sized(preset: Preset, batch_size: int | None) -> Preset:
+    """The preset with another batch, where one is asked for."""
+    if batch_size is None:
+        return preset
+    names = ("train_rla", "train_world_model", "train_image_decoder")
+    smaller = {name: dataclasses.replace(getattr(preset, name), batch_size=batch_size) for name in names}
+    return dataclasses.replace(preset, **smaller)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--batch-size", type=int, help="instead of the preset's, for a small machine")
     parser.add_argument("--steps", type=int, default=20, help="measured steps of each model")
     parser.add_argument("--compile", action="store_true", help="measure compiled steps too")
+    parser.add_argument("--data", type=Path, help="a dataset, to measure data-wait on")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     results = {"benchmark": "training", **record.about(device)}
     peak = matmul_rate(device)
     print(f"large bf16 product: {peak / 1e9:,.0f} GFLOP/s on {device} with {torch.get_num_threads()} threads")
-    rows = []
+    preset, rows = sized(PRESETS[options.preset](), options.batch_size), []
+    waits = data_wait(options.preset, options.data) if options.data else {}
     for compiled in (False, True) if options.compile else (False,):
-        for name, (model, config, loss) in models(PRESETS[options.preset](), device).items():
-            row = {"model": name, "batch": config.batch_size, "optimizer": config.optimizer, "compiled": compiled}
-            row |= measure(model, config, loss, device, steps=options.steps, compiled=compiled)
-            row["share"] = row["flop_rate"] / peak
-            rows.append(row)
-            print(
-                f"{name:14} {'compiled' if compiled else 'plain':9} batch {config.batch_size:4}  {1e3 * row['seconds']:8.1f} ms/step  "
-                f"{row['samples_per_second']:8.1f} samples/s  {row['flop_rate'] / 1e9:8.1f} GFLOP/s = {row['share']:.0%}  "
-                f"{row['memory'] / 2**20:,.0f} MiB",
-                flush=True,
-            )
+        for name in options.models:
+            row = measured(name, preset, device, steps=options.steps, compiled=compiled)
+            if row is not None:
+                row |= {"share": row["flop_rate"] / peak, "data_wait": waits.get(name)}
+                rows.append(row)
+                show(row)
+    if not rows:
+        parser.exit(2, f"not enough memory for any model of preset {options.preset}: take a smaller --batch-size\n")
     results |= {"preset": options.preset, "peak": peak, "rows": rows}
     record.write(results, options.out)
+
+
+def measured(name: str, preset: Preset, device: torch.device, *, steps: int, compiled: bool) -> dict[str, Any] | None:
+    """One row; None, and said, where the memory is too small."""
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(torch.compiler.reset)
+            model, config, loss = prepare(name, preset, device)
+            row = {"model": name, "batch": config.batch_size, "optimizer": config.optimizer, "compiled": compiled}
+            return row | measure(model, config, loss, device, steps=steps, compiled=compiled)
+    except (RuntimeError, MemoryError) as error:
+        if not record.out_of_memory(error):
+            raise
+        print(f"{name}: not enough memory, left out (a smaller --batch-size fits)", flush=True)
+        return None
+
+
+def show(row: dict[str, Any]) -> None:
+    """One line."""
+    wait = "" if row["data_wait"] is None else f"  data-wait {row['data_wait']:.2%}"
+    print(
+        f"{row['model']:16} {'compiled' if row['compiled'] else 'plain':9} batch {row['batch']:4}  {1e3 * row['seconds']:8.1f} ms/step  "
+        f"{row['samples_per_second']:8.1f} samples/s  {row['flop_rate'] / 1e9:8.1f} GFLOP/s = {row['share']:.0%}  "
+        f"{row['memory'] / 2**20:,.0f} MiB{wait}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

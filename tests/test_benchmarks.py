@@ -25,7 +25,7 @@ def scripts(monkeypatch):
 def nano():
     """The tiny preset with next to nothing in it."""
     sizes = {
-        "dim": 24,
+        "dim": 32,
         "heads": 2,
         "rla_depth": 1,
         "condition_depth": 1,
@@ -82,12 +82,36 @@ def test_a_model_that_memory_is_too_small_for_is_said_and_left_out(monkeypatch, 
 def test_training_measures_whole_steps_of_every_model():
     import training
 
-    for name, (model, config, loss) in training.models(nano(), torch.device("cpu")).items():
+    for name in training.MODELS:
+        model, config, loss = training.prepare(name, nano(), torch.device("cpu"))
         before = {k: v.clone() for k, v in model.named_parameters() if v.requires_grad}
         row = training.measure(model, config, loss, torch.device("cpu"), steps=2, compiled=False)
         assert row["low"] <= row["seconds"] <= row["high"], name
         assert row["flop_rate"] == pytest.approx(row["flops"] / row["seconds"])
         assert any(not torch.equal(before[k], v) for k, v in model.named_parameters() if v.requires_grad), name
+
+
+def test_training_leaves_out_what_memory_is_too_small_for(monkeypatch, capsys):
+    import training
+
+    def too_small(*arguments, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+
+    monkeypatch.setattr(training, "measure", too_small)
+    assert training.measured("rla", nano(), torch.device("cpu"), steps=1, compiled=False) is None
+    assert "rla: not enough memory" in capsys.readouterr().out
+    half = training.sized(nano(), 1)
+    assert {half.train_rla.batch_size, half.train_world_model.batch_size, half.train_image_decoder.batch_size} == {1}
+
+
+def test_data_wait_is_that_of_a_real_training(tiny_dataset, monkeypatch):
+    import training
+
+    monkeypatch.setitem(training.run_training.__globals__, "preset", lambda name: nano())
+    monkeypatch.setattr(training, "MODELS", ("rla", "rla-wm"))
+    waits = training.data_wait("tiny", tiny_dataset, steps=2)
+    assert set(waits) == {"rla", "rla-wm"}
+    assert all(0 <= wait < 1 for wait in waits.values())
 
 
 def test_what_paper_needs_grows_with_the_batch_and_falls_with_gpus():

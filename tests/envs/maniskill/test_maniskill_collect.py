@@ -2,12 +2,14 @@
 
 import io
 import sys
+import types
 
 import numpy as np
 import pytest
 from fake_table import SWAP, FakeTable
 from rich.console import Console
 
+import foreact.envs.maniskill
 from foreact.cli import main
 from foreact.data.inspect import inspect_dataset, render_inspection
 from foreact.data.lerobot import LeRobotDataset
@@ -208,6 +210,27 @@ def test_without_maniskill_one_line_names_the_recipe(monkeypatch, capsys, tmp_pa
     wanted = ["maniskill", "--task", "PullCube", "--robot", "panda", "--out", str(tmp_path / "out"), "--workers", "1"]
     assert "requirements/maniskill.txt" in error_of(capsys, *wanted)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "said", ["vk::createInstanceUnique: ErrorIncompatibleDriver", 'Failed to find a supported physical device "cpu"']
+)
+def test_without_vulkan_one_line_says_which_driver(monkeypatch, capsys, tmp_path, said):
+    def no_driver(*arguments):
+        raise RuntimeError(said)
+
+    def unexpected(*arguments):
+        raise RuntimeError("something else")
+
+    world = types.SimpleNamespace(ManiSkill=no_driver, require_assets=lambda robot: None)
+    monkeypatch.setitem(sys.modules, "foreact.envs.maniskill.simulation", world)
+    monkeypatch.setattr(foreact.envs.maniskill, "simulation", world, raising=False)
+    wanted = ["maniskill", "--task", "PullCube", "--robot", "panda", "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert "mesa-vulkan-drivers" in error_of(capsys, *wanted)
+    assert not (tmp_path / "out").exists()
+    world.ManiSkill = unexpected
+    with pytest.raises(RuntimeError, match="something else"):
+        make_maniskill("PullCube", "panda", 64)
 
 
 def test_options_of_the_other_simulator_are_refused(capsys, tmp_path):

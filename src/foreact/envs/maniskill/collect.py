@@ -17,6 +17,7 @@ from foreact.errors import ForeactError
 
 CAMERA = "observation.images.front"
 FPS = 20  # ManiSkill's rate of control
+_NO_VULKAN = ("vk::", "supported physical device")  # in what its renderer says without a driver, and with one too old
 Maker = Callable[[str, str, int], Simulator]
 """Task, robot, image size -> simulator; a function of a module, so that worker processes find it."""
 
@@ -25,7 +26,7 @@ def make_maniskill(task: str, robot: str, image_size: int) -> Simulator:
     """ManiSkill's world for a task and a robot.
 
     Raises:
-        ForeactError: ManiSkill is not installed, does not load, or the robot's files are not there.
+        ForeactError: ManiSkill is not installed, does not load or finds no Vulkan, or the robot's files are not there.
     """
     try:
         from foreact.envs.maniskill import simulation
@@ -36,7 +37,15 @@ def make_maniskill(task: str, robot: str, image_size: int) -> Simulator:
         ) from error
     chosen, arm = choose(task, robot)
     simulation.require_assets(arm)
-    return simulation.ManiSkill(chosen, arm, image_size)
+    try:
+        return simulation.ManiSkill(chosen, arm, image_size)
+    except RuntimeError as error:
+        if not any(word in str(error) for word in _NO_VULKAN):
+            raise
+        raise ForeactError(
+            f"ManiSkill cannot draw ({error}): it needs a Vulkan driver, on a CPU that of Mesa 25 or newer (Debian 12: "
+            "mesa-vulkan-drivers and libvulkan1 of bookworm-backports)"
+        ) from error
 
 
 def collect_maniskill(
