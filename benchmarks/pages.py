@@ -172,7 +172,7 @@ def _study(name: str, result: Result) -> list[str]:
         "",
         about,
         "",
-        f"{len(result['seeds'])} training seeds; {', '.join(map(str, kept))}.",
+        f"{len(result['seeds'])} training seeds; {', '.join(map(str, kept))}.{_typed(result)}",
         *diverged,
         "",
     ]
@@ -200,6 +200,10 @@ def _study(name: str, result: Result) -> list[str]:
     return lines + table(
         ["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])
     )
+
+
+def _typed(result: Result) -> str:
+    return f" `{result['command']}`" if "command" in result else ""
 
 
 def _figure(name: str, drawn: str | None) -> list[str]:
@@ -253,7 +257,7 @@ def _cheaper(name: str, result: Result) -> list[str]:
         f"{len(result['seeds'])} training seeds, preset {result['preset']}, {result['steps']} steps of each model, {result['rows'][0]['n']} held-out episodes of "
         f"{result['dataset']}, 30 steps. `merged-condition`: squares of 2 x 2 patches are one token of the condition network; `merged`: of RLA's decoder, too; "
         f"`student-1` and `student-2`: distilled from it for one and two steps. In brackets the 95 % interval, over seeds and episodes, of the paired difference to "
-        f"{result['reference']}. FLOPs are of one chunk, tokens to tokens. `{result['command']}`.", *diverged, "",
+        f"{result['reference']}. FLOPs are of one chunk, tokens to tokens.{_typed(result)}", *diverged, "",
         *_ways(result["rows"]),
         *table(["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])),
     ]  # fmt: skip

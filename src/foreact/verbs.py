@@ -293,11 +293,11 @@ def report(results: tyro.conf.Positional[Path], out: Path | None = None, picture
 
 
 def benchmark(
-    study: Annotated[CoinWorld, subcommand("coin-world")]
-    | Annotated[Arena, subcommand("world-models")]
-    | Annotated[LatentStudy, subcommand("latent-actions")]
-    | Annotated[SamplerStudy, subcommand("samplers")]
-    | Annotated[CheaperStudy, subcommand("cheaper")],
+    study: Annotated[CoinWorld, subcommand(CoinWorld.name)]
+    | Annotated[Arena, subcommand(Arena.name)]
+    | Annotated[LatentStudy, subcommand(LatentStudy.name)]
+    | Annotated[SamplerStudy, subcommand(SamplerStudy.name)]
+    | Annotated[CheaperStudy, subcommand(CheaperStudy.name)],
 ) -> None:
     """Compare methods: train what the study needs, score it, say what holds; run again to go on after an interruption.
 

@@ -108,18 +108,26 @@ def study_claims(
     for name, model in models.items():
         model.config.tokens.require(recordings.cache.spec, model=name, source=str(data))
     held_out = HeldOut.draw(recordings.cache, recordings.split.validation, count=pairs, horizon=None, seed=seed)
-    figures = [sufficiency(models, held_out, decoder)]
     draw = {"count": pairs, "horizon": _TOPOLOGY_HORIZON, "seed": seed}
     training = HeldOut.draw(recordings.cache, recordings.split.train, **draw)
     apart = HeldOut.draw(recordings.cache, recordings.split.validation, **draw)
     largest = max(models.values(), key=lambda m: m.config.latent_tokens * m.config.latent_channels)
-    figures.append(topology(largest, training, apart, decoder, seed=seed))
+    parts = [
+        lambda: sufficiency(models, held_out, decoder),
+        lambda: topology(largest, training, apart, decoder, seed=seed),
+    ]
     if unseen is not None:
         other = read(unseen)
         scene = HeldOut.draw(
             other.cache, (*other.split.train, *other.split.validation), count=pairs, horizon=None, seed=seed
         )
-        figures.append(sufficiency(models, scene, decoder, title=f"Reconstruction in an unseen scene: {unseen.name}"))
+        title = f"Reconstruction in an unseen scene: {unseen.name}"
+        parts.append(lambda: sufficiency(models, scene, decoder, title=title))
+    figures = []
+    with bar("measure claims", "figures") as on_progress:
+        for part in parts:
+            figures.append(part())
+            on_progress(len(figures), len(parts))
     earlier.with_claims({"figures": figures}).save(results)
 
 

@@ -97,7 +97,7 @@ def run(study: CheaperStudy, *, bar: Bar) -> dict[str, Any]:
         "rows": compare(scores, {way: _flops(folder, way) for way in scores}, REFERENCE),
         "verdicts": [dataclasses.asdict(v) for v in verdicts(scores)],
     }
-    save_study(study.out, results)
+    save_study(study, results)
     return results
 
 

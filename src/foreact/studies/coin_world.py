@@ -93,7 +93,7 @@ def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
         "rows": rows(scores),
         "verdicts": [dataclasses.asdict(v) for v in verdicts(scores)],
     }
-    save_study(out, results)
+    save_study(study, results)
     write_futures(shown, out / "futures.png")
     return results
 

@@ -137,7 +137,7 @@ def run(study: LatentStudy, *, bar: Bar) -> dict[str, Any]:
         "rows": rows(values),
         "verdicts": [dataclasses.asdict(v) for v in verdicts(values, sizes)],
     }
-    save_study(study.out, results)
+    save_study(study, results)
     return results
 
 

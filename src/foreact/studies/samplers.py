@@ -74,7 +74,7 @@ def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
         "verdicts": [dataclasses.asdict(v) for v in verdicts(scores, reference)],
         "diverged": {},
     }
-    save_study(study.out, results)
+    save_study(study, results)
     return results
 
 

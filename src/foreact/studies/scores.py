@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from foreact.errors import ForeactError
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.pretrained import write_atomically
+from foreact.studies.settings import Study, command
 
 Key = tuple[str, str, str, int]
 """Model, metric, subset, chunk."""
@@ -34,7 +34,8 @@ def stack(results: Sequence[Results]) -> dict[Key, np.ndarray]:
     return {key: np.array([v.values for v in values]) for key, values in found.items()}
 
 
-def save_study(out: Path, results: Mapping[str, Any]) -> None:
-    """Write a study's `results.json`, atomically."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+def save_study(study: Study, results: Mapping[str, Any]) -> None:
+    """Write `results.json` into the study's folder, atomically; the command that gave it is kept in it."""
+    study.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**results, "command": command(study)}, indent=1) + "\n"
+    write_atomically(study.out / "results.json", text.encode())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 PresetName = Literal["tiny", "small", "paper"]
 
@@ -19,6 +22,8 @@ class CoinWorld:
         steps: optimiser steps of each model.
         models: which ones, by their names in foreact train, and fm-wm-trap; all by default.
     """
+
+    name: ClassVar[str] = "coin-world"
 
     out: Path
     seeds: int = 3
@@ -67,12 +72,16 @@ class Arena(Comparison):
         models: which ones, by their names in foreact train; all by default.
     """
 
+    name: ClassVar[str] = "world-models"
+
     models: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheaperStudy(Comparison):
     """What makes imagination cheaper and what it costs in accuracy: merged tokens, fewer steps, students."""
+
+    name: ClassVar[str] = "cheaper"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,8 @@ class LatentStudy(Comparison):
         pairs: held-out pairs.
         seconds: gap of the pairs for probes, rollouts and transfer.
     """
+
+    name: ClassVar[str] = "latent-actions"
 
     models: tuple[str, ...] | None = None
     latents: tuple[str, ...] | None = None
@@ -107,6 +118,8 @@ class SamplerStudy:
         cache: folder of token caches.
     """
 
+    name: ClassVar[str] = "samplers"
+
     runs: tuple[Path, ...]
     data: Path
     out: Path
@@ -114,3 +127,18 @@ class SamplerStudy:
 
 
 Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy
+
+
+def command(study: Study) -> str:
+    """The command that was asked for, as a reader would type it: without --out and --cache, and folders by their names."""
+    words = ["foreact", "benchmark", study.name]
+    for field in dataclasses.fields(study):
+        value = getattr(study, field.name)
+        if field.name not in ("out", "cache") and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", *_words(value)]
+    return shlex.join(words)
+
+
+def _words(value: Any) -> Iterator[str]:
+    for part in value if isinstance(value, tuple) else (value,):
+        yield part.name if isinstance(part, Path) else str(part)

@@ -73,7 +73,7 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
         "rows": [row for chunk in range(1, last + 1) for row in rows(gather(seeds, subset, chunk), chunk)],
         "verdicts": [dataclasses.asdict(v) for v in verdicts(values)],
     }
-    save_study(arena.out, results)
+    save_study(arena, results)
     return results
 
 
