@@ -35,6 +35,7 @@ ACTION_DIM = 8
 _FEWEST_CALLS = 5
 RELEASED, REGRESSION = "released code, 30 steps", "DINO-WM"
 FASTEST = "RLA-WM, merged 2 x 2 in the decoder, too, 1 midpoint step"
+STUDENT = "RLA-WM, merged 2 x 2 in the decoder, too, 1 step"
 
 
 def variants(preset: Preset, tokens: TokenSpec) -> dict[str, ModelConfig]:
@@ -53,6 +54,7 @@ def variants(preset: Preset, tokens: TokenSpec) -> dict[str, ModelConfig]:
     merged = dataclasses.replace(plain, steps=1, solver="midpoint", condition_merge=2)
     found["RLA-WM, merged 2 x 2, 1 midpoint step"] = merged
     found[FASTEST] = dataclasses.replace(merged, rla=dataclasses.replace(rla, decoder_merge=2))
+    found[STUDENT] = dataclasses.replace(found[FASTEST], solver="euler")  # what `foreact train rla-wm --teacher` makes
     return found | {REGRESSION: preset.baseline("dino_wm", tokens, ACTION_DIM)}
 
 

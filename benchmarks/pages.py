@@ -190,16 +190,22 @@ def _study(name: str, result: Result) -> list[str]:
         )
     lines += _figure(name, _drawing(result))
     if "timings" in result:
-        lines += table(
-            ["ms per chunk", "median", "10 to 90 %"],
-            (
-                [f"{label(t['model'])}, batch {t['batch']}", f"{t['median']:.1f}", f"{t['low']:.1f} to {t['high']:.1f}"]
-                for t in result["timings"]
-            ),
-        )
+        lines += table(["one chunk", "calls", "GFLOP", "ms, median (10 to 90 %)"], _chunk_costs(result))
     return lines + table(
         ["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])
     )
+
+
+def _chunk_costs(result: Result) -> Iterable[list[str]]:
+    """What a chunk of each model takes."""
+    for t in result["timings"]:
+        cost = result["cost"].get(t["model"])
+        counted = [str(cost["calls"]), f"{cost['flops'] / 1e9:.2f}"] if cost else ["", ""]
+        yield [
+            f"{label(t['model'])}, batch {t['batch']}",
+            *counted,
+            f"{t['median']:.1f} ({t['low']:.1f} to {t['high']:.1f})",
+        ]
 
 
 def _typed(result: Result) -> str:

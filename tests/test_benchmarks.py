@@ -153,7 +153,7 @@ def arena_result():
     rows = [interval(v * c, model=m, metric=k, chunk=c) for m, v in names.items() for k in metrics for c in (1, 2)]
     return {
         "study": "world_models", "dataset": {"name": "some-data"}, "subset": "moving", "chunk": 2, "boundaries": [10, 20], "rows": rows, "seeds": [0, 1, 2],
-        "diverged": {"dino_wm": [1]}, "preset": "tiny", "timings": [{"model": "rla_wm", "batch": 1, "median": 3.21, "low": 3.0, "high": 4.0}],
+        "diverged": {"dino_wm": [1]}, "preset": "tiny", "cost": {"rla_wm": {"calls": 2, "flops": 1_230_000_000}}, "timings": [{"model": "rla_wm", "batch": 1, "median": 3.21, "low": 3.0, "high": 4.0}],
         "verdicts": [{"claim": "it is better", "verdict": "holds", "numbers": "-0.2 [-0.3, -0.1]"}],
     }  # fmt: skip
 
@@ -177,7 +177,7 @@ def test_the_evidence_page_shows_tables_drawings_timings_and_verdicts_of_studies
     assert "dataset some-data, preset tiny" in page
     assert "| RLA-WM | 0.4000 [0.3000, 0.5000] |" in page  # after the last chunk, not the first
     assert "DINO-WM: training seeds [1] diverged." in page
-    assert "| RLA-WM, batch 1 | 3.2 | 3.0 to 4.0 |" in page
+    assert "| RLA-WM, batch 1 | 2 | 1.23 | 3.2 (3.0 to 4.0) |" in page
     assert "| it is better | *holds* | -0.2 [-0.3, -0.1] |" in page
     assert "| RLA 32x64 | 2048 | 0.50 [0.40, 0.60] |" in page
     assert {f"![{name}](figures/{name}.svg)" in page for name in results} == {True}

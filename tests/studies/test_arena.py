@@ -86,6 +86,7 @@ def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
     main(command)
     results = json.loads((tmp_path / "results.json").read_text())
     assert {"rla_wm", "dino_wm", "persistence", "oracle"} <= {row["model"] for row in results["rows"]}
+    assert results["cost"]["dino_wm"]["calls"] == 1 < results["cost"]["rla_wm"]["calls"]
     assert "RLA-WM is better than DINO-WM in token L1" in capsys.readouterr().out
     first = (tmp_path / "seed0/results.json").read_bytes()
     main(command)

@@ -1,6 +1,6 @@
 """The arena: every world model on one dataset, with several training seeds (RLA-WM, Table 1).
 
-Same data, split, tokens, steps, batch, width and depth for all; calls per chunk and milliseconds are in each seed's results. Every
+Same data, split, tokens, steps, batch, width and depth for all; calls and FLOPs per chunk and milliseconds are listed beside the scores. Every
 seed's runs and evaluation lie in their own folder and are done once; `results.json` is made from the seeds' results alone.
 
 Shape legend: S training seeds, n held-out episodes.
@@ -17,6 +17,7 @@ import numpy as np
 from rich.table import Table
 
 from foreact.errors import DivergedError, ForeactError
+from foreact.evaluation.cost import Stage, total_flops
 from foreact.evaluation.figures import label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import describe
@@ -69,6 +70,7 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
         "chunk": last,
         "boundaries": seeds[0].protocol["boundaries"],
         "diverged": diverged,
+        "cost": {name: _cost(stages) for name, stages in seeds[0].cost.items()},
         "timings": [dataclasses.asdict(t) for t in seeds[0].timings],
         "rows": [row for chunk in range(1, last + 1) for row in rows(gather(seeds, subset, chunk), chunk)],
         "verdicts": [dataclasses.asdict(v) for v in verdicts(values)],
@@ -114,6 +116,11 @@ def gather(seeds: Sequence[Results], subset: str, chunk: int) -> Values:
         if (found, after) == (subset, chunk):
             values.setdefault(model, {})[metric] = array
     return values
+
+
+def _cost(stages: dict[str, Stage]) -> dict[str, int]:
+    """Calls of what a chunk is sampled with, one for regression, and FLOPs from tokens to tokens."""
+    return {"calls": stages["flow"]["calls"] if "flow" in stages else 1, "flops": total_flops(stages, drawn=False)}
 
 
 def rows(values: Values, chunk: int) -> list[dict[str, Any]]:
