@@ -112,7 +112,11 @@ def run(
                 torch.manual_seed(0)
                 model: Any = config.build().to(device)
                 weights = sum(p.numel() * p.element_size() for p in model.parameters())
-                fast = FastWorldModel(model, precision=precision, compile_for=batch if compiled else None)  # type: ignore[arg-type]
+                fast = FastWorldModel(
+                    model,
+                    precision="no" if precision == "float32" else precision,
+                    compile_for=batch if compiled else None,
+                )  # type: ignore[arg-type]
                 arguments, generator = inputs(tokens, preset.horizon, batch, device), torch.Generator(device)
                 try:
                     row = measure(lambda: fast.predict(*arguments, generator), batch, device, seconds=seconds)  # noqa: B023

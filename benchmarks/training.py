@@ -27,6 +27,7 @@ from foreact.contracts import Batch
 from foreact.encoders.class_token import PREFIX
 from foreact.encoders.meta import meta_encoder
 from foreact.encoders.pixels import PixelEncoder
+from foreact.precision import use_bf16
 from foreact.presets import PRESETS, Preset
 from foreact.pretrained import TokenSpec
 from foreact.progress import bar
@@ -122,7 +123,7 @@ def measure(
     )
 
     def step() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision, device.type)):
             value = run()["loss"]
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)

@@ -34,7 +34,7 @@ FLOORS = (
     {"studies"},
     {"cli"},
 )
-FOUNDATION = {"", "__version__", "errors", "registry", "pretrained", "contracts", "progress"}
+FOUNDATION = {"", "__version__", "errors", "registry", "pretrained", "contracts", "progress", "precision"}
 SAME_ROOM = {"presets": "training", "train_command": "training", "load": "imagine", "__main__": "cli", "verbs": "cli"}
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

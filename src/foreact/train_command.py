@@ -16,6 +16,7 @@ from foreact.data.splits import split_episodes
 from foreact.encoders.class_token import PREFIX
 from foreact.errors import ForeactError
 from foreact.latent_actions.rla import RLA
+from foreact.precision import use_bf16
 from foreact.presets import Preset, preset
 from foreact.pretrained import ModelConfig, TokenSpec, find_beside
 from foreact.progress import Bar
@@ -112,7 +113,8 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         task = distillation_task(student, teacher, recordings, recipe.pairs, config, request.out)
     else:
         task = _task(request, recipe, config, recordings, rla)
-    with bar(f"train {request.model}", "steps") as on_progress:
+    fast = use_bf16(config.precision, PartialState().device.type)
+    with bar(f"train {request.model}{'' if fast else ' in float32'}", "steps") as on_progress:
         train(task, config, request.out, on_step=on_progress)
 
 

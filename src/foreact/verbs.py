@@ -77,7 +77,7 @@ def train(
     learning_rate: float | None = None,
     optimizer: Literal["adamw", "muon"] | None = None,
     seed: int | None = None,
-    precision: Literal["bf16", "no"] | None = None,
+    precision: Literal["auto", "bf16", "no"] | None = None,
     compile: bool = False,
     checkpoint_activations: bool = False,
     cache: Path | None = None,
@@ -108,7 +108,7 @@ def train(
         learning_rate: the preset's by default.
         optimizer: adamw, or muon for transformer blocks; the preset's by default.
         seed: of initial weights, batches and noise; the preset's by default.
-        precision: bf16 autocast or none; the preset's by default.
+        precision: bf16 by autocast, none, or auto: bf16 where this machine multiplies it faster than float32; the preset's by default.
         compile: use torch.compile.
         checkpoint_activations: less memory for a third more compute.
         cache: folder of token caches; $FOREACT_CACHE or the user's cache folder by default.

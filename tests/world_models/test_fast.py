@@ -19,10 +19,10 @@ MERGED = dataclasses.replace(PAPER, rla=dataclasses.replace(PAPER.rla, tokens=EV
 def test_bf16_predicts_what_float32_predicts_but_for_rounding(config):
     model, arguments = lively(config), inputs(config=config)
     plain = model.predict(*arguments, seeded())
-    fast = FastWorldModel(model).predict(*arguments, seeded())
+    fast = FastWorldModel(model, precision="bf16").predict(*arguments, seeded())
     assert fast.dtype == torch.float32
     assert 0 < (fast - plain).norm() < 0.03 * (plain - arguments[0]).norm()
-    exact = FastWorldModel(model, precision="float32").predict(*arguments, seeded())
+    exact = FastWorldModel(model, precision="no").predict(*arguments, seeded())
     assert torch.equal(exact, plain)
 
 
@@ -37,7 +37,7 @@ COMPILED = {
 def test_compiled_predicts_what_plain_predicts_and_refuses_another_batch(config, backend):
     tokens, actions, lengths = inputs()
     plain = lively(config).predict(tokens, actions, lengths, seeded())
-    fast = FastWorldModel(lively(config), precision="float32", compile_for=2, backend=backend)
+    fast = FastWorldModel(lively(config), precision="no", compile_for=2, backend=backend)
     torch.testing.assert_close(fast.predict(tokens, actions, lengths, seeded()), plain, atol=1e-4, rtol=1e-4)
     futures = fast.rollout(tokens, [(actions, lengths)] * 2, seeded())
     torch.testing.assert_close(futures[0], plain, atol=1e-4, rtol=1e-4)

@@ -19,6 +19,7 @@ import torch
 from foreact.contracts import Encoder
 from foreact.data.lerobot import LeRobotDataset
 from foreact.errors import ForeactError
+from foreact.precision import bf16_pays
 from foreact.pretrained import write_atomically
 
 OnProgress = Callable[[int, int], None]
@@ -30,7 +31,7 @@ def encode_frames(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
     batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(_ENCODE_BATCH)
     weights = encoder.parameters() if isinstance(encoder, torch.nn.Module) else iter(())
     device = next((w.device.type for w in weights), "cpu")
-    with torch.autocast(device, dtype=torch.bfloat16):
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16_pays(device)):
         return np.concatenate([encoder.encode(b).cpu().float().numpy().astype(np.float16) for b in batches])
 
 

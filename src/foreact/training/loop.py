@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from accelerate.utils import DistributedType, set_seed
 from torch import Tensor, nn
 
 from foreact.errors import DivergedError, ForeactError
+from foreact.precision import Precision, use_bf16
 from foreact.training.activations import checkpoint_activations
 from foreact.training.checkpoint import load_state, save_state
 from foreact.training.journal import Journal
@@ -48,7 +49,7 @@ class TrainConfig:
         weight_decay: decoupled from the gradient.
         clip: largest gradient norm.
         ema: decay of the weights' moving average, which is what is saved; early steps use less.
-        precision: autocast to bf16, or none.
+        precision: autocast to bf16, none, or bf16 where it is faster than float32.
         seed: of initial weights, batches and noise.
         save_every: steps between checkpoints, and between losses of the averaged weights on held-out data.
         log_every: steps between log lines.
@@ -65,7 +66,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     clip: float = 1.0
     ema: float = 0.999
-    precision: Literal["bf16", "no"] = "bf16"
+    precision: Precision = "auto"
     seed: int = 0
     save_every: int = 500
     log_every: int = 20
@@ -134,7 +135,7 @@ def train(task: Task, config: TrainConfig, run: Path, *, on_step: OnStep | None 
 
 class _Run:
     def __init__(self, task: Task, config: TrainConfig, run: Path) -> None:
-        self.task, self.config, self.folder = task, config, run
+        self.task, self.folder = task, run
         run.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision="no", step_scheduler_with_optimizer=False)
         if self.accelerator.distributed_type not in _DISTRIBUTED:
@@ -147,7 +148,9 @@ class _Run:
                 f"batch size {config.batch_size} does not divide over {self.accelerator.num_processes} processes"
             )
         self.model = task.model
-        self.loss = _Loss(task, self.accelerator.device, bf16=config.precision == "bf16")
+        bf16 = use_bf16(config.precision, self.accelerator.device.type)
+        self.config = config = replace(config, precision="bf16" if bf16 else "no")
+        self.loss = _Loss(task, self.accelerator.device, bf16=bf16)
         self.raw_optimizers = build_optimizers(
             self.model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )

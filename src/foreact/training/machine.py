@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from foreact.precision import bf16_pays
+
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What a result was measured on."""
@@ -39,9 +41,10 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def matmul_rate(device: torch.device, *, size: int | None = None, repeats: int = 5) -> float:
-    """FLOP/s of the best of a few large bf16 matrix products: 2048 cubed on a CPU, 8192 cubed on a GPU."""
+    """FLOP/s of the best of a few large matrix products, in bf16 where that pays: 2048 cubed on a CPU, 8192 cubed on a GPU."""
     size = size or (8192 if device.type == "cuda" else 2048)
-    a, b = (torch.randn(size, size, device=device).to(torch.bfloat16) for _ in range(2))
+    dtype = torch.bfloat16 if bf16_pays(device.type) else torch.float32
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(repeats + 2):
         synchronise(device)

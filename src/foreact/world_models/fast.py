@@ -8,13 +8,13 @@ in the models: few flow steps and merged condition tokens (`rla_wm`), keys and v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from foreact.contracts import Batch
 from foreact.errors import ForeactError
+from foreact.precision import Precision, use_bf16
 from foreact.pretrained import ModelConfig
 from foreact.world_models.base import PretrainedWorldModel, roll_out
 
@@ -24,7 +24,7 @@ class FastWorldModel:
 
     Args:
         model: a trained world model, on its device.
-        precision: of matrix products (bf16: autocast) or "float32".
+        precision: of matrix products.
         compile_for: batch size B that `torch.compile` makes one fixed graph per network for; None leaves them as they are.
             On a GPU inductor replays the graphs as CUDA graphs. The first predictions compile.
         backend: of `torch.compile`.
@@ -34,7 +34,7 @@ class FastWorldModel:
         self,
         model: PretrainedWorldModel,
         *,
-        precision: Literal["bf16", "float32"] = "bf16",
+        precision: Precision = "auto",
         compile_for: int | None = None,
         backend: str = "inductor",
     ) -> None:
@@ -64,7 +64,8 @@ class FastWorldModel:
             )
         if self._replayed:
             torch.compiler.cudagraph_mark_step_begin()
-        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        device = tokens.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=use_bf16(self.precision, device)):
             future = self.model.predict(tokens, actions, lengths, generator).float()
         return future.clone() if self._replayed else future  # the next replay overwrites a graph's output
 
