@@ -229,7 +229,7 @@ class Preset:
 def tiny() -> Preset:
     """For a CPU: the demo's sizes; every stage is trained in a minute or two on two cores."""
     wm = TrainConfig(
-        steps=1200,
+        steps=800,
         batch_size=32,
         optimizer="muon",
         learning_rate=5e-3,
@@ -267,10 +267,10 @@ def tiny() -> Preset:
         decoder_blocks=1,
         pairs=PairSampling(law="beta"),
         rla_pairs=PairSampling(law="beta"),
-        train_rla=replace(wm, steps=1000),
+        train_rla=wm,
         train_world_model=wm,
         train_image_decoder=TrainConfig(
-            steps=800,
+            steps=600,
             batch_size=16,
             learning_rate=4e-3,
             warmup=30,
