@@ -86,6 +86,14 @@ def write_dataset(
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_pairs_for_statistics() -> None:
+    """Statistics of tokens, changes and z are fitted on a few pairs: most of the seconds of a training of three steps."""
+    from foreact.training import recipes
+
+    recipes._STATISTICS_PAIRS = 64
+
+
 @pytest.fixture(scope="session")
 def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`make_dataset(**options) -> Path`: see `write_dataset`. Each call writes a new folder."""

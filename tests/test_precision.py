@@ -53,6 +53,7 @@ def test_the_rate_of_a_machine_without_bf16_is_that_of_float32(monkeypatch, pays
         return tensor
 
     monkeypatch.setattr(machine.torch, "randn", randn)
+    machine.matmul_rate.cache_clear()
     assert machine.matmul_rate(torch.device("cpu"), size=8, repeats=1) > 0
     assert set(dtypes) == {torch.bfloat16 if pays else torch.float32}
     assert seen

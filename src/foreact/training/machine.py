@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import Any
@@ -40,8 +41,12 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
+@lru_cache
 def matmul_rate(device: torch.device, *, size: int | None = None, repeats: int = 5) -> float:
-    """FLOP/s of the best of a few large matrix products, in bf16 where that pays: 2048 cubed on a CPU, 8192 cubed on a GPU."""
+    """FLOP/s of the best of a few large matrix products, in bf16 where that pays: 2048 cubed on a CPU, 8192 cubed on a GPU.
+
+    Measured once per process.
+    """
     size = size or (8192 if device.type == "cuda" else 2048)
     dtype = torch.bfloat16 if bf16_pays(device.type) else torch.float32
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
