@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -210,7 +211,7 @@ def _train_config(recipe: Preset, request: TrainRequest) -> TrainConfig:
     name = own if hasattr(recipe, f"train_{own}") else shared[request.model]
     config: TrainConfig = getattr(recipe, f"train_{name}")
     changed = replace(config, **request.overrides)
-    if changed.steps < 1 or changed.batch_size < 1 or changed.learning_rate <= 0:
+    if changed.steps < 1 or changed.batch_size < 1 or not 0 < changed.learning_rate < math.inf:
         raise ForeactError("--steps and --batch-size must be at least 1, and --learning-rate positive")
     return changed
 
