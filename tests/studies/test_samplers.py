@@ -10,6 +10,7 @@ from foreact.cli import main
 from foreact.pretrained import load_model
 from foreact.studies import samplers, ways
 from foreact.studies.ways import Way
+from foreact.world_models.fast import FastWorldModel
 
 
 def made_up(offset, *, seeds=1):
@@ -36,12 +37,12 @@ def test_every_way_is_compared_with_the_reference():
 
 def test_a_resampled_model_shares_its_weights_and_leaves_the_original_alone(place):
     root, _ = place
-    model = load_model(root / "runs" / "rla-wm")
-    before = model.config
-    other = Way(run="rla-wm", solver="heun", steps=3).of(model)
+    fast = FastWorldModel(load_model(root / "runs" / "rla-wm"))
+    before = fast.config
+    other = Way(run="rla-wm", solver="heun", steps=3).of(fast)
     assert (other.config.solver, other.config.steps) == ("heun", 3)
-    assert model.config is before
-    assert all(a is b for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    assert fast.config is before
+    assert all(a is b for a, b in zip(fast.model.parameters(), other.model.parameters(), strict=True))
 
 
 def test_the_command_measures_and_tells(place, tiny_dataset, tmp_path, capsys, monkeypatch):

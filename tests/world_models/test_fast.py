@@ -22,6 +22,9 @@ def test_bf16_predicts_what_float32_predicts_but_for_rounding(config):
     fast = FastWorldModel(model, precision="bf16").predict(*arguments, seeded())
     assert fast.dtype == torch.float32
     assert 0 < (fast - plain).norm() < 0.03 * (plain - arguments[0]).norm()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(fast, model.predict(*arguments, seeded()).float())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
     exact = FastWorldModel(model, precision="no").predict(*arguments, seeded())
     assert torch.equal(exact, plain)
 

@@ -116,7 +116,7 @@ def _told(values: Mapping[tuple[str, str, str, int], np.ndarray], way: Way) -> b
 
 
 def _flops(folder: Path, way: Way) -> int:
-    return flops(way.of(load_model(folder / way.run)).config)
+    return flops(way.of(FastWorldModel(load_model(folder / way.run))).config)
 
 
 def _seed_scores(
@@ -141,7 +141,8 @@ def _seed_scores(
         if same and {str(way) for way in wanted} <= {v.model for v in kept}:
             return dataclasses.replace(done, episodes=kept)
     device = PartialState().device
-    models = {way: FastWorldModel(way.of(load_model(folder / way.run).to(device))) for way in wanted}
+    runs = {name: FastWorldModel(load_model(folder / name).to(device)) for name in {way.run for way in wanted}}
+    models = {way: way.of(runs[way.run]) for way in wanted}
     windows = windows_that_move(recordings, PROTOCOL)
     with bar(f"score seed {seed}", "windows") as on_progress:
         scores = score(models, recordings, windows, PROTOCOL, on_progress)

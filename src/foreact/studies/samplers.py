@@ -57,7 +57,8 @@ def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
         model.config.tokens.require(recordings.cache.spec, model=name, source=str(study.data))
     device = PartialState().device
     ways = [Way(run=name, solver=solver, steps=steps) for name in models for solver, steps in SAMPLERS]
-    fast = {way: FastWorldModel(way.of(models[way.run].to(device))) for way in ways}
+    runs = {name: FastWorldModel(model.to(device)) for name, model in models.items()}
+    fast = {way: way.of(runs[way.run]) for way in ways}
     windows = windows_that_move(recordings, PROTOCOL)
     with bar("sample", "windows") as on_progress:
         scores = score(fast, recordings, windows, PROTOCOL, on_progress)

@@ -1,6 +1,6 @@
 """Ways to imagine with trained world models, on the same windows with the same noise: scores, rows, differences, a table.
 
-Every way is compared, paired by training seed and episode, with one of them, the reference. All predict in bf16.
+Every way is compared, paired by training seed and episode, with one of them, the reference. All predict by `FastWorldModel`.
 
 Shape legend: S training seeds, n held-out episodes, K samples per window.
 """
@@ -27,7 +27,7 @@ from foreact.evaluation.scoring import score_tokens
 from foreact.nn.flow import Solver
 from foreact.pretrained import ModelConfig
 from foreact.training.recordings import Recordings
-from foreact.world_models.base import PretrainedWorldModel
+from foreact.world_models.fast import FastWorldModel
 from foreact.world_models.rla_wm import RLAWorldModel
 
 METRICS = ("token_l1", "token_l1_of_mean", "token_energy_score", "token_energy_score_local")
@@ -52,13 +52,13 @@ class Way:
     def __str__(self) -> str:
         return self.run if self.solver is None else f"{self.run}, {self.solver} {self.steps}"
 
-    def of(self, model: PretrainedWorldModel) -> PretrainedWorldModel:
+    def of(self, fast: FastWorldModel) -> FastWorldModel:
         """The same weights, sampled in this way."""
         if self.solver is None:
-            return model
-        assert isinstance(model, RLAWorldModel)
-        other = copy.copy(model)
-        other.config = dataclasses.replace(model.config, solver=self.solver, steps=self.steps)
+            return fast
+        assert isinstance(fast.model, RLAWorldModel)
+        other, other.model = copy.copy(fast), copy.copy(fast.model)
+        other.model.config = dataclasses.replace(fast.model.config, solver=self.solver, steps=self.steps)
         return other
 
 
