@@ -37,16 +37,15 @@ def made_by(page: str) -> str:
 
 
 def typed(result: Result) -> str:
-    return f" `{result['command']}`" if "command" in result else ""
+    """The command of a study, on what it ran, and with which versions, where its result file has them."""
+    return f" {_where(result)}" if "versions" in result and "command" in result else ""
 
 
 def _where(result: Result) -> str:
     machine, versions = result["machine"], result["versions"]
+    load = f", load before {machine['load_before']}" if "load_before" in machine else ""
     software = ", ".join(f"{k} {v}" for k, v in versions.items())
-    return (
-        f"`{result['command']}` on {machine['device']} ({machine['platform']}, {machine['cores']} cores, {machine['threads']} threads used, load "
-        f"before {machine['load_before']}); {software}."
-    )
+    return f"`{result['command']}` on {machine['device']} ({machine['platform']}, {machine['cores']} cores, {machine['threads']} threads used{load}); {software}."
 
 
 def _samplers(name: str, result: Result) -> list[str]:

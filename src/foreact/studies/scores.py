@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 
 from foreact.errors import ForeactError
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.pretrained import write_atomically
 from foreact.studies.settings import Study, command
+from foreact.training.machine import machine, versions
 
 Key = tuple[str, str, str, int]
 """Model, metric, subset, chunk."""
@@ -35,7 +37,8 @@ def stack(results: Sequence[Results]) -> dict[Key, np.ndarray]:
 
 
 def save_study(study: Study, results: Mapping[str, Any]) -> None:
-    """Write `results.json` into the study's folder, atomically; the command that gave it is kept in it."""
+    """Write `results.json` into the study's folder, atomically, with the command, the machine and the versions that gave it."""
     study.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**results, "command": command(study)}, indent=1) + "\n"
+    about = {"command": command(study), "machine": machine(PartialState().device), "versions": versions()}
+    text = json.dumps({**results, **about}, indent=1) + "\n"
     write_atomically(study.out / "results.json", text.encode())
