@@ -62,9 +62,9 @@ def _cheaper(name: str, result: Result) -> list[str]:
     diverged = [f"{m}: training seeds {s} diverged." for m, s in result["diverged"].items()]
     return [
         f"## What cheaper imagination costs ({name})", "",
-        f"{len(result['seeds'])} training seeds, preset {result['preset']}, {result['steps']} steps of each model, {result['rows'][0]['n']} held-out episodes of "
+        f"{len(result['seeds'])} training seeds, preset {result['preset']}, {result['steps']} steps of each model, {result['merged_steps']} of those with merged tokens, {result['rows'][0]['n']} held-out episodes of "
         f"{result['dataset']}, 30 steps. `merged-condition`: squares of 2 x 2 patches are one token of the condition network; `merged`: of RLA's decoder, too; "
-        f"`student-1` and `student-2`: distilled from it for one and two steps. In brackets the 95 % interval, over seeds and episodes, of the paired difference to "
+        f"`student`: distilled from it for one step. In brackets the 95 % interval, over seeds and episodes, of the paired difference to "
         f"{result['reference']}. FLOPs are of one chunk, tokens to tokens.{typed(result)}", *diverged, "",
         *_ways(result["rows"]),
         *table(["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])),

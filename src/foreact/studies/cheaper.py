@@ -1,8 +1,8 @@
 """What makes imagination cheaper, and what it costs in accuracy, with several training seeds.
 
-RLA-WM is trained plain, with merged condition tokens, and with a merged decoder, too; the last is the teacher of students with
-one and two steps. All have the same data, steps and batch, and are compared with 30 Euler steps of the plain one (RLA-WM,
-section A.2). DINO-WM of the same depth stands beside them. Each seed's runs and scores lie in `out/seed<k>` and are made once.
+RLA-WM is trained plain, with merged condition tokens, and with a merged decoder, too; the last is the teacher of a student with
+one step. All have the same data and batch, and are compared with 30 Euler steps of the plain one (RLA-WM, section A.2). DINO-WM
+of the same depth stands beside them. Each seed's runs and scores lie in `out/seed<k>` and are made once.
 
 Shape legend: S training seeds, n held-out episodes.
 """
@@ -41,8 +41,7 @@ WAYS = (
     Way(run="merged-condition", solver="midpoint"),
     Way(run="merged", solver="euler", steps=30),
     Way(run="merged", solver="midpoint"),
-    Way(run="student-2", solver="euler", steps=2),
-    Way(run="student-1", solver="euler"),
+    Way(run="student", solver="euler"),
     Way(run="dino-wm"),
 )
 MARGIN = 0.02
@@ -54,8 +53,7 @@ _RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("rla-wm", {"rla": "rla"}),
     "merged-condition": ("rla-wm", {"rla": "rla", "merge": 2}),
     "merged": ("rla-wm", {"rla": "rla-merged", "merge": 2}),
-    "student-2": ("rla-wm", {"teacher": "merged", "flow_steps": 2}),
-    "student-1": ("rla-wm", {"teacher": "merged", "flow_steps": 1}),
+    "student": ("rla-wm", {"teacher": "merged", "flow_steps": 1}),
     "dino-wm": ("dino-wm", {}),
 }
 """Folder -> what is trained, and how; `rla` and `teacher` are folders beside it."""
@@ -90,6 +88,7 @@ def run(study: CheaperStudy, *, bar: Bar) -> dict[str, Any]:
         "split_hash": recordings.split.hash,
         "preset": study.preset,
         "steps": study.steps or recipe.train_world_model.steps,
+        "merged_steps": study.merged_steps or study.steps or recipe.train_world_model.steps,
         "seeds": list(range(study.seeds)),
         "diverged": diverged,
         "protocol": dataclasses.asdict(PROTOCOL),
@@ -168,7 +167,8 @@ def _train_seed(study: CheaperStudy, seed: int, folder: Path, bar: Bar) -> list[
             failed.append(name)
             continue
         try:
-            train_run(study, model, folder / name, bar, seed=seed, **choices | beside)
+            steps = study.merged_steps if "merge" in choices else None
+            train_run(study, model, folder / name, bar, seed=seed, steps=steps, **choices | beside)
         except DivergedError:
             failed.append(name)
     return failed

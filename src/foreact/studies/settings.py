@@ -79,9 +79,14 @@ class Arena(Comparison):
 
 @dataclass(frozen=True, kw_only=True)
 class CheaperStudy(Comparison):
-    """What makes imagination cheaper and what it costs in accuracy: merged tokens, fewer steps, students."""
+    """What makes imagination cheaper and what it costs in accuracy: merged tokens, fewer steps, a student of one step.
+
+    Attributes:
+        merged_steps: optimiser steps of models with merged tokens, whose steps are cheaper; as many as of the others by default.
+    """
 
     name: ClassVar[str] = "cheaper"
+    merged_steps: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,9 @@ from foreact.studies.settings import Comparison
 from foreact.train_command import TrainRequest, run_training
 
 
-def train_run(study: Comparison, model: str, run: Path, bar: Bar, *, seed: int, **choices: Any) -> None:
+def train_run(
+    study: Comparison, model: str, run: Path, bar: Bar, *, seed: int, steps: int | None = None, **choices: Any
+) -> None:
     """Train a model into `run` with the study's data, preset, steps and batch.
 
     Args:
@@ -20,13 +22,14 @@ def train_run(study: Comparison, model: str, run: Path, bar: Bar, *, seed: int, 
         run: its folder.
         bar: shows the progress.
         seed: of initial weights, batches and noise.
+        steps: of the optimiser; the study's if None.
         choices: of this model alone, fields of `TrainRequest`; models of pixels keep to pixels.
 
     Raises:
         DivergedError: the loss is no number any more.
         ForeactError: bad input, or a run of other settings in `run`.
     """
-    asked = {} if model == "image-decoder" else study.overrides
+    asked = ({} if model == "image-decoder" else study.overrides) | ({} if steps is None else {"steps": steps})
     frames = {"image_size": study.image_size, "encoder": study.encoder} | choices
     if preset(study.preset).frames_of(model)[0] == "pixels":
         frames["encoder"] = None
