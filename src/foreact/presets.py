@@ -270,7 +270,7 @@ def tiny() -> Preset:
         train_rla=wm,
         train_world_model=wm,
         train_image_decoder=TrainConfig(
-            steps=600,
+            steps=800,
             batch_size=16,
             learning_rate=4e-3,
             warmup=30,
