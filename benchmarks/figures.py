@@ -32,13 +32,12 @@ def drift(result: Result) -> str | None:
     models = list(dict.fromkeys(row["model"] for row in rows))
     colours = {model: colour(model, models) for model in models}
 
-    fullest = max(metrics, key=lambda metric: len({row["model"] for row in rows if row["metric"] == metric}))
-
     def draw(axes: Sequence[Any]) -> None:
         for metric, axis in zip(metrics, axes, strict=True):
             points = [(r["model"], (steps[r["chunk"] - 1], r["mean"], r["low"], r["high"])) for r in rows if r["metric"] == metric]  # fmt: skip
             curves = {model: [point for name, point in points if name == model] for model in models}
-            draw_curves(axis, curves, colours, title=describe(metric).label, x="steps", named=metric == fullest)
+            draw_curves(axis, curves, colours, title=describe(metric).label, x="steps", named=False)
+        _name(axes)
 
     return _on_white(drawing(draw, panels=len(metrics)))
 
@@ -64,6 +63,12 @@ def latents(result: Result) -> str | None:
         draw_curves(axes[1], between, lines, title=title, x="part of the way", named=True)
 
     return _on_white(drawing(draw, panels=2))
+
+
+def _name(axes: Sequence[Any]) -> None:
+    """One legend for all panels, to the right of the last."""
+    named = {line.get_label(): line for axis in axes for line in axis.get_lines()}
+    axes[-1].legend(named.values(), named, loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=7, frameon=False)
 
 
 def subset(result: Result) -> str:
