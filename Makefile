@@ -1,12 +1,13 @@
-# make demo, make test: each makes its own .venv first. Variables: PYTHON=python3.12 make test, DEMO_EPISODES=50 make demo.
+# make demo, make test: each makes its own .venv first. Variables: PYTHON=python3.12 make test, DEMO_STEPS=1200 make demo.
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
 DEMO_EPISODES ?= 800
+DEMO_STEPS ?= 500
 
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --constraint requirements/constraints.txt
 FOREACT = $(VENV)/bin/foreact
-DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96
+DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96 --steps $(DEMO_STEPS)
 INSTALLED = $(VENV)/.installed
 DEVELOPED = $(VENV)/.developed
 
