@@ -155,7 +155,7 @@ def test_every_command_of_the_readme_and_the_makefile_is_understood():
     commands = [line for line in lines if line.startswith("foreact ")]
     assert len(commands) >= 14
     for command in commands:
-        words = re.sub(r"\$\(DEMO_EPISODES\)", "9", command)
+        words = re.sub(r"\$\(DEMO_(EPISODES|STEPS)\)", "9", command)
         assert callable(cli._parse(shlex.split(words)[1:])), command
 
 
