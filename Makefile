@@ -5,9 +5,9 @@ DEMO ?= runs/demo
 DEMO_EPISODES ?= 800
 DEMO_STEPS ?= 500
 
-PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --constraint requirements/constraints.txt
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --no-compile --constraint requirements/constraints.txt
 FOREACT = $(VENV)/bin/foreact
-DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96 --steps $(DEMO_STEPS)
+DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96
 INSTALLED = $(VENV)/.installed
 DEVELOPED = $(VENV)/.developed
 
@@ -23,16 +23,16 @@ help: ## this list
 demo: export FOREACT_CACHE = $(DEMO)/tokens
 demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, evaluate, write an HTML report
 	$(FOREACT) collect pusht --episodes $(DEMO_EPISODES) --seed 0 --image-size 96 --out $(DEMO)/data
-	$(DEMO_TRAIN) rla --out $(DEMO)/rla
-	$(DEMO_TRAIN) rla-wm --out $(DEMO)/rla-wm
+	$(DEMO_TRAIN) rla --steps $(DEMO_STEPS) --out $(DEMO)/rla
+	$(DEMO_TRAIN) rla-wm --steps $(DEMO_STEPS) --out $(DEMO)/rla-wm
 	$(DEMO_TRAIN) image-decoder --out $(DEMO)/image-decoder
-	$(DEMO_TRAIN) dino-wm --out $(DEMO)/dino-wm
+	$(DEMO_TRAIN) dino-wm --steps $(DEMO_STEPS) --out $(DEMO)/dino-wm
 	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --out $(DEMO)/results.json
 	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html
 
 claims: export FOREACT_CACHE = $(DEMO)/tokens
 claims: $(DEMO)/results.json ## after the demo: the paper's three claims about z, measured and added to its report
-	for latent in 1x16 2x16 4x16 16x32; do $(DEMO_TRAIN) rla --latent $$latent --out $(DEMO)/rla-$$latent || exit; done
+	for latent in 1x16 2x16 4x16 16x32; do $(DEMO_TRAIN) rla --steps $(DEMO_STEPS) --latent $$latent --out $(DEMO)/rla-$$latent || exit; done
 	$(FOREACT) collect pusht --episodes 60 --seed 1 --image-size 96 --look unseen --out $(DEMO)/unseen
 	$(FOREACT) claims $(DEMO)/rla $(DEMO)/rla-*x* --data $(DEMO)/data --unseen $(DEMO)/unseen --results $(DEMO)/results.json
 	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html
