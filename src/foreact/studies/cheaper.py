@@ -80,7 +80,6 @@ def run(study: CheaperStudy, *, bar: Bar) -> dict[str, Any]:
     }
     if REFERENCE not in scores:
         raise ForeactError(f"the plain model's training diverged with every seed: {diverged}")
-    folder = study.out / f"seed{next(s for s in range(study.seeds) if s not in diverged.get('plain', []))}"
     results = {
         "schema": 1,
         "study": "cheaper",
@@ -93,7 +92,7 @@ def run(study: CheaperStudy, *, bar: Bar) -> dict[str, Any]:
         "diverged": diverged,
         "protocol": dataclasses.asdict(PROTOCOL),
         "reference": str(REFERENCE),
-        "rows": compare(scores, {way: _flops(folder, way) for way in scores}, REFERENCE),
+        "rows": compare(scores, {way: _flops(study, way, diverged) for way in scores}, REFERENCE),
         "verdicts": [dataclasses.asdict(v) for v in verdicts(scores)],
     }
     save_study(study, results)
@@ -114,8 +113,10 @@ def _told(values: Mapping[tuple[str, str, str, int], np.ndarray], way: Way) -> b
     return any(name == str(way) for name, *_ in values)
 
 
-def _flops(folder: Path, way: Way) -> int:
-    return flops(way.of(FastWorldModel(load_model(folder / way.run))).config)
+def _flops(study: CheaperStudy, way: Way, diverged: Mapping[str, list[int]]) -> int:
+    """Of the run of the first seed that did not diverge."""
+    seed = next(s for s in range(study.seeds) if s not in diverged.get(way.run, []))
+    return flops(way.of(FastWorldModel(load_model(study.out / f"seed{seed}" / way.run))).config)
 
 
 def _seed_scores(
