@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
-DEMO_EPISODES ?= 800
+DEMO_EPISODES ?= 600
 DEMO_STEPS ?= 500
 
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --no-compile --constraint requirements/constraints.txt

@@ -25,8 +25,23 @@ def describe_rows(values: np.ndarray) -> Statistics:
 def describe_frames(frames_THWC: np.ndarray, *, most: int = 16) -> Statistics:
     """Statistics per colour channel of at most `most` evenly spaced frames, in [0, 1]; each (3, 1, 1), count (1,)."""
     chosen = frames_THWC[np.linspace(0, len(frames_THWC) - 1, min(most, len(frames_THWC))).round().astype(int)]
-    stats = describe_rows(chosen.reshape(-1, 3) / np.float32(255))
-    return {key: np.array([len(chosen)]) if key == "count" else v.reshape(3, 1, 1) for key, v in stats.items()}
+    counts = np.stack([np.bincount(chosen[..., channel].ravel(), minlength=256) for channel in range(3)])  # (3, 256)
+    levels, pixels = np.arange(256) / 255, counts[0].sum()
+    mean = counts @ levels / pixels
+    stats = {
+        "min": levels[(counts > 0).argmax(axis=1)],
+        "max": levels[255 - (counts[:, ::-1] > 0).argmax(axis=1)],
+        "mean": mean,
+        "std": np.sqrt(np.maximum(counts @ levels**2 / pixels - mean**2, 0)),
+    } | {name: _quantile(counts, q) / 255 for name, q in zip(_quantile_names(), QUANTILES, strict=True)}
+    return {key: value.reshape(3, 1, 1) for key, value in stats.items()} | {"count": np.array([len(chosen)])}
+
+
+def _quantile(counts: np.ndarray, quantile: float) -> np.ndarray:
+    """Quantile of whole numbers 0, 1, .. counted in each row of (R, levels), between neighbours as `np.quantile` does it."""
+    ranks, place = counts.cumsum(axis=1), quantile * (counts[0].sum() - 1)
+    below, above = ((ranks <= rank).sum(axis=1) for rank in (np.floor(place), np.ceil(place)))
+    return below + (above - below) * (place % 1)
 
 
 def pool(stats: Sequence[Statistics]) -> Statistics:
