@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
-DEMO_EPISODES ?= 600
-DEMO_STEPS ?= 500
+DEMO_EPISODES ?= 800
+DEMO_STEPS ?= 450
 
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --no-compile --constraint requirements/constraints.txt
 FOREACT = $(VENV)/bin/foreact
@@ -27,7 +27,7 @@ demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, eval
 	$(DEMO_TRAIN) rla-wm --steps $(DEMO_STEPS) --out $(DEMO)/rla-wm
 	$(DEMO_TRAIN) image-decoder --out $(DEMO)/image-decoder
 	$(DEMO_TRAIN) dino-wm --steps $(DEMO_STEPS) --out $(DEMO)/dino-wm
-	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --out $(DEMO)/results.json
+	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --starts 3 --out $(DEMO)/results.json
 	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html
 
 claims: export FOREACT_CACHE = $(DEMO)/tokens

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,13 @@ def pairs(tokens: TokenSpec, preset: Preset, size: int, device: torch.device, *,
     )
 
 
-def data_wait(preset: str, data: Path, *, steps: int = 40) -> dict[str, float]:
-    """Share of time that each model waits for its batches, in the last 20 steps of a short training on cached tokens."""
+def data_wait(preset: str, data: Path, models: Sequence[str], *, steps: int) -> dict[str, float]:
+    """Share of time that each model waits for its batches, in the last `steps` of twice as many on cached tokens."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in MODELS:
+        for name in models:
             run = Path(folder) / name
-            overrides = {"steps": steps, "log_every": steps // 2}
+            overrides = {"steps": 2 * steps, "log_every": steps}
             run_training(
                 TrainRequest(model=name, data=data, out=run, preset=preset, overrides=overrides, cache=Path(folder), augment=False),
                 bar,
@@ -165,7 +165,12 @@ def main() -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--batch-size", type=int, help="instead of the preset's, for a small machine")
-    parser.add_argument("--steps", type=int, default=20, help="measured steps of each model")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=20,
+        help="measured steps of each model; with --data as many more in the loop itself",
+    )
     parser.add_argument("--compile", action="store_true", help="measure compiled steps too")
     parser.add_argument("--data", type=Path, help="a dataset, to measure data-wait on")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
@@ -175,7 +180,7 @@ def main() -> None:
     peak = matmul_rate(device)
     print(f"large bf16 product: {peak / 1e9:,.0f} GFLOP/s on {device} with {torch.get_num_threads()} threads")
     preset, rows = sized(PRESETS[options.preset](), options.batch_size), []
-    waits = data_wait(options.preset, options.data) if options.data else {}
+    waits = data_wait(options.preset, options.data, options.models, steps=options.steps) if options.data else {}
     for compiled in (False, True) if options.compile else (False,):
         for name in options.models:
             row = measured(name, preset, device, steps=options.steps, compiled=compiled)
