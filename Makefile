@@ -22,7 +22,7 @@ help: ## this list
 
 demo: export FOREACT_CACHE = $(DEMO)/tokens
 demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, evaluate, write an HTML report
-	$(FOREACT) collect pusht --episodes $(DEMO_EPISODES) --seed 0 --image-size 96 --out $(DEMO)/data
+	$(FOREACT) collect pusht --episodes $(DEMO_EPISODES) --max-steps 55 --seed 0 --image-size 96 --out $(DEMO)/data
 	$(DEMO_TRAIN) rla --steps $(DEMO_STEPS) --out $(DEMO)/rla
 	$(DEMO_TRAIN) rla-wm --steps $(DEMO_STEPS) --out $(DEMO)/rla-wm
 	$(DEMO_TRAIN) image-decoder --out $(DEMO)/image-decoder

@@ -87,11 +87,13 @@ def write_dataset(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_pairs_for_statistics() -> None:
-    """Statistics of tokens, changes and z are fitted on a few pairs: most of the seconds of a training of three steps."""
+def quick_statistics_and_probes() -> None:
+    """Statistics are fitted on a few pairs, probes for a few steps: most of the seconds of a training of three steps."""
+    from foreact.evaluation.state_probe import ProbeConfig
     from foreact.training import recipes
 
     recipes._STATISTICS_PAIRS = 64
+    ProbeConfig.__init__.__kwdefaults__["steps"] = 100
 
 
 @pytest.fixture(scope="session")

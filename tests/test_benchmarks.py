@@ -108,8 +108,7 @@ def test_data_wait_is_that_of_a_real_training(tiny_dataset, monkeypatch):
     import training
 
     monkeypatch.setitem(training.run_training.__globals__, "preset", lambda name: nano())
-    monkeypatch.setattr(training, "MODELS", ("rla", "rla-wm"))
-    waits = training.data_wait("tiny", tiny_dataset, training.MODELS, steps=1)
+    waits = training.data_wait("tiny", tiny_dataset, ("rla", "rla-wm"), steps=1)
     assert set(waits) == {"rla", "rla-wm"}
     assert all(0 <= wait < 1 for wait in waits.values())
 
