@@ -25,6 +25,7 @@ def collect(
     episodes: int = 200,
     seed: int = 0,
     image_size: int = 128,
+    max_steps: int | None = None,
     look: Literal["default", "unseen"] | None = None,
     task: ManiSkillTask | None = None,
     robot: ManiSkillRobot | None = None,
@@ -40,6 +41,7 @@ def collect(
         episodes: how many to record.
         seed: of everything random; the same seed gives the same episodes.
         image_size: side of the square pictures, in pixels.
+        max_steps: pusht: frames of the longest episodes; 70 if not given. The shortest have 50, or fewer where this is less.
         look: pusht: unseen has other colours and an L for a block, to see what a model does with a scene it was not
             trained on.
         task: maniskill: what the arm does.

@@ -9,6 +9,8 @@ from typing import Literal
 from foreact.envs.recording import OnRecorded
 from foreact.errors import ForeactError
 
+_OWNERS = {"max_steps": "pusht", "look": "pusht", "task": "maniskill", "robot": "maniskill", "uncertain": "maniskill"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class CollectRequest:
@@ -20,6 +22,7 @@ class CollectRequest:
     seed: int
     image_size: int
     workers: int
+    max_steps: int | None = None
     look: Literal["default", "unseen"] | None = None
     task: str | None = None
     robot: str | None = None
@@ -32,17 +35,19 @@ def run_collect(request: CollectRequest, on_progress: OnRecorded) -> None:
     Raises:
         ForeactError: options of the other simulator, or what the simulators' own functions raise.
     """
-    for name, owner in {"look": "pusht", "task": "maniskill", "robot": "maniskill", "uncertain": "maniskill"}.items():
+    for name, owner in _OWNERS.items():
         if getattr(request, name) and request.simulator != owner:
-            raise ForeactError(f"--{name} means nothing for {request.simulator}: leave it out, or collect {owner}")
+            option = "--" + name.replace("_", "-")
+            raise ForeactError(f"{option} means nothing for {request.simulator}: leave it out, or collect {owner}")
     if request.simulator == "pusht":
-        from foreact.envs.pusht import collect_pusht
+        from foreact.envs.pusht import LONGEST, collect_pusht
 
         collect_pusht(
             request.out,
             episodes=request.episodes,
             seed=request.seed,
             image_size=request.image_size,
+            max_steps=request.max_steps or LONGEST,
             look=request.look or "default",
             workers=request.workers,
             on_progress=on_progress,

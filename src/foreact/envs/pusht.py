@@ -31,7 +31,7 @@ TASKS = {
     "push": "push the T-shaped block around",
     "play": "play around the T-shaped block",
 }
-SHORTEST = 50  # frames; a 30-step rollout and a choice of starts fit
+SHORTEST, LONGEST = 50, 70  # frames; a 30-step rollout and a choice of starts fit
 
 
 def collect_pusht(
@@ -40,7 +40,7 @@ def collect_pusht(
     episodes: int,
     seed: int,
     image_size: int = 128,
-    max_steps: int = 70,
+    max_steps: int = LONGEST,
     look: LookName = "default",
     workers: int = 1,
     on_progress: OnRecorded | None = None,

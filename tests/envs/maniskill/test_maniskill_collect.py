@@ -238,6 +238,7 @@ def test_options_of_the_other_simulator_are_refused(capsys, tmp_path):
     assert "--task" in error_of(capsys, "pusht", *out, "--task", "Play")
     assert "--uncertain" in error_of(capsys, "pusht", *out, "--uncertain")
     assert "--look" in error_of(capsys, "maniskill", *out, "--look", "unseen")
+    assert "--max-steps" in error_of(capsys, "maniskill", *out, "--max-steps", "60")
     assert "needs --task and --robot" in error_of(capsys, "maniskill", *out, "--robot", "panda")
     assert "gripper" in error_of(capsys, "maniskill", *out, "--robot", "ur_10e", "--task", "PokeCube")
     assert not (tmp_path / "out").exists()
