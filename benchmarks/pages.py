@@ -146,7 +146,7 @@ def _study(name: str, result: Result) -> list[str]:
         "",
         about,
         "",
-        f"{len(result['seeds'])} training seeds; {', '.join(map(str, kept))}.{typed(result)}",
+        f"{len(result['seeds'])} training seeds; {', '.join(map(str, kept))}. {typed(result)}",
         *diverged,
         "",
     ]

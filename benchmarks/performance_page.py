@@ -39,8 +39,8 @@ def made_by(page: str) -> str:
 
 
 def typed(result: Result) -> str:
-    """The command of a study, on what it ran, and with which versions, where its result file has them."""
-    return f" {_where(result)}" if "versions" in result and "command" in result else ""
+    """The command of a study, on what it ran, and with which versions."""
+    return _where(result) if "command" in result else "(Its command and machine were not recorded then.)"
 
 
 def _where(result: Result) -> str:
@@ -55,7 +55,7 @@ def _samplers(name: str, result: Result) -> list[str]:
     return [
         f"## Samplers ({name})", "",
         f"Trained RLA-WMs sampled with other solvers and steps: {rows[0]['n']} held-out episodes of {result['dataset']}, 30 steps, the same noise for all. "
-        f"In brackets the 95 % interval of the paired difference to {rows[0]['run']} with 30 Euler steps. FLOPs are of one chunk, tokens to tokens.", "",
+        f"In brackets the 95 % interval of the paired difference to {rows[0]['run']} with 30 Euler steps. FLOPs are of one chunk, tokens to tokens. {typed(result)}", "",
         *_ways(rows),
     ]  # fmt: skip
 
@@ -67,7 +67,7 @@ def _cheaper(name: str, result: Result) -> list[str]:
         f"{len(result['seeds'])} training seeds, preset {result['preset']}, {result['steps']} steps of each model, {result['merged_steps']} of those with merged tokens, {result['rows'][0]['n']} held-out episodes of "
         f"{result['dataset']}, 30 steps. `merged-condition`: squares of 2 x 2 patches are one token of the condition network; `merged`: of RLA's decoder, too; "
         f"`student`: distilled from it for one step. In brackets the 95 % interval, over seeds and episodes, of the paired difference to "
-        f"{result['reference']}. FLOPs are of one chunk, tokens to tokens.{typed(result)}", *diverged, "",
+        f"{result['reference']}. FLOPs are of one chunk, tokens to tokens. {typed(result)}", *diverged, "",
         *_ways(result["rows"]),
         *table(["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])),
     ]  # fmt: skip
