@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +38,20 @@ def require_assets(robot: Robot) -> None:
         )
 
 
+@contextlib.contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Gymnasium's remarks on limits and ManiSkill's on poses, several per episode, would break up the progress bar."""
+    logger = logging.getLogger("mani_skill")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 class ManiSkill:
     """One of ManiSkill's worlds with one arm, on the CPU.
 
@@ -47,8 +63,7 @@ class ManiSkill:
 
     def __init__(self, task: Task, robot: Robot, image_size: int) -> None:
         self._task, self._robot = task, robot
-        with warnings.catch_warnings():  # gymnasium's remarks on the precision of ManiSkill's limits
-            warnings.simplefilter("ignore")
+        with _without_remarks():
             self._env = WORLDS[task.name](task=task, arm=robot, image_size=image_size)
         body = self._env.agent.robot._objs[0]
         self._kinematics = body.create_pinocchio_model()
@@ -117,7 +132,8 @@ class ManiSkill:
 
     def _rebuild(self, seed: int) -> None:
         """A scene built anew: the physics' memory of earlier contacts would change what happens."""
-        self._env.reset(seed=seed, options={"reconfigure": True})
+        with _without_remarks():
+            self._env.reset(seed=seed, options={"reconfigure": True})
 
     def _stay(self, opening: float = 1.0) -> Array:
         """The action that holds the latest joint targets."""
