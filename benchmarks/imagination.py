@@ -36,6 +36,7 @@ _FEWEST_CALLS = 5
 RELEASED, REGRESSION = "released code, 30 steps", "DINO-WM"
 FASTEST = "RLA-WM, merged 2 x 2 in the decoder, too, 1 midpoint step"
 STUDENT = "RLA-WM, merged 2 x 2 in the decoder, too, 1 step"
+SHALLOW = f"{STUDENT}, 1 flow block"
 
 
 def variants(preset: Preset, tokens: TokenSpec) -> dict[str, ModelConfig]:
@@ -55,6 +56,7 @@ def variants(preset: Preset, tokens: TokenSpec) -> dict[str, ModelConfig]:
     found["RLA-WM, merged 2 x 2, 1 midpoint step"] = merged
     found[FASTEST] = dataclasses.replace(merged, rla=dataclasses.replace(rla, decoder_merge=2))
     found[STUDENT] = dataclasses.replace(found[FASTEST], solver="euler")  # what `foreact train rla-wm --teacher` makes
+    found[SHALLOW] = dataclasses.replace(found[STUDENT], flow_depth=1)
     return found | {REGRESSION: preset.baseline("dino_wm", tokens, ACTION_DIM)}
 
 

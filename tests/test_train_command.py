@@ -282,6 +282,10 @@ def test_a_student_with_fewer_steps_is_made_of_a_trained_world_model(place, tmp_
     main([*command, "--out", str(tmp_path / "student")])  # finished: nothing left to do
     wrong = [*command[:1], "dino-wm", *command[2:], "--out", str(tmp_path / "other")]
     assert "--flow-steps is a choice of rla-wm" in error_of(capsys, wrong)
+    deep = [*command, "--out", str(tmp_path / "other"), "--flow-depth"]
+    assert "--flow-depth: a student's flow has 1 to" in error_of(capsys, [*deep, "99"])
+    alone = ["train", "rla-wm", *arguments, "--out", str(tmp_path / "other"), "--flow-depth", "1"]
+    assert "--flow-depth is a choice of an rla-wm with a --teacher" in error_of(capsys, alone)
     missing = [*command, "--out", str(tmp_path / "other"), "--teacher", str(root / "runs" / "dino-wm")]
     assert "not a RLAWorldModel" in error_of(capsys, missing)
 

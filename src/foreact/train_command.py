@@ -63,6 +63,7 @@ class TrainRequest:
     merge: int = 1
     teacher: Path | None = None
     flow_steps: int | None = None
+    flow_depth: int | None = None
     pretrained: str | None = None
     sampling: PairSampling | None = None
     augment: bool = True
@@ -109,7 +110,7 @@ def run_training(request: TrainRequest, bar: Bar) -> None:
         bar=bar,
     )
     if teacher:
-        student = make_student(teacher, recipe.flow_steps)
+        student = _make_student(teacher, recipe, request)
         teacher.to(PartialState().device)
         task = distillation_task(student, teacher, recordings, recipe.pairs, config, request.out)
     else:
@@ -177,6 +178,13 @@ def _load_teacher(request: TrainRequest) -> RLAWorldModel:
     return teacher.requires_grad_(False)
 
 
+def _make_student(teacher: RLAWorldModel, recipe: Preset, request: TrainRequest) -> RLAWorldModel:
+    try:
+        return make_student(teacher, recipe.flow_steps, request.flow_depth)
+    except ValueError as error:
+        raise ForeactError(f"--flow-depth: {error}") from error
+
+
 def _with_choices(recipe: Preset, request: TrainRequest) -> Preset:
     """The preset with what was asked of one model alone; refuses what means nothing to the requested one."""
     if request.latent is not None:
@@ -189,6 +197,8 @@ def _with_choices(recipe: Preset, request: TrainRequest) -> Preset:
         )
     if request.flow_steps is not None and (request.model != "rla-wm" or request.flow_steps < 1):
         raise ForeactError("--flow-steps is a choice of rla-wm, at least 1")
+    if request.flow_depth is not None and not request.teacher:
+        raise ForeactError("--flow-depth is a choice of an rla-wm with a --teacher")
     if request.pretrained is not None and request.model != "video-diffusion":
         raise ForeactError(f"--pretrained is a choice of video-diffusion; {request.model} is trained from scratch")
     if request.model == "rla":

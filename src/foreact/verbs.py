@@ -71,6 +71,7 @@ def train(
     merge: int = 1,
     teacher: Path | None = None,
     flow_steps: int | None = None,
+    flow_depth: int | None = None,
     pretrained: str | None = None,
     seconds: float | None = None,
     augment: bool = True,
@@ -102,6 +103,7 @@ def train(
             times cheaper.
         teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
         flow_steps: Euler steps of rla-wm's sampler; the preset's by default.
+        flow_depth: blocks of the flow of a --teacher's student; the teacher's by default.
         pretrained: for video-diffusion: diffusers folder or Hub id of Stable Video Diffusion to start from.
         seconds: from the first frame to the second of every pair; by default 1.2 for lawm and the preset's law for the others.
         augment: lawm: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.

@@ -1,11 +1,14 @@
 """A few-step student goes where its teacher goes in many steps."""
 
+import dataclasses
+
 import pytest
 import torch
 from lively import lively
 from test_world_models import FAST, RELEASED, inputs, seeded
 
 from foreact.contracts import Batch
+from foreact.pretrained import load_model
 from foreact.world_models.distillation import TEACHER_STEPS, distillation_loss, make_student
 
 
@@ -14,11 +17,14 @@ def batch():
     return Batch(tokens_t=tokens, tokens_th=tokens + 1, lengths=lengths, actions=actions)
 
 
-@pytest.mark.parametrize("config", [FAST, RELEASED], ids=["paper", "released"])
-@pytest.mark.parametrize("steps", [1, 2])
-def test_the_student_learns_to_land_where_the_teacher_lands(config, steps):
-    teacher = lively(config).requires_grad_(False)
-    student = make_student(teacher, steps)
+@pytest.mark.parametrize(
+    ("config", "steps", "depth"),
+    [(FAST, 1, None), (FAST, 1, 1), (FAST, 2, None), (RELEASED, 1, None), (RELEASED, 2, 1)],
+)
+def test_the_student_learns_to_land_where_the_teacher_lands(config, steps, depth):
+    teacher = lively(dataclasses.replace(config, flow_depth=2)).requires_grad_(False)
+    student = make_student(teacher, steps, depth)
+    assert len(student.flow.blocks) == student.config.flow_depth == (depth or 2)
     arguments = inputs(7)
     far = teacher.sample_latent(*arguments, seeded(9), steps=TEACHER_STEPS)
     before = (student.sample_latent(*arguments, seeded(9)) - far).pow(2).mean().detach()
@@ -48,6 +54,16 @@ def test_as_many_steps_as_the_teacher_are_learned_already():
     assert loss < 1e-10
 
 
-def test_a_student_takes_at_least_one_step():
+def test_a_shallow_student_is_saved_and_loaded(tmp_path):
+    student = make_student(lively(dataclasses.replace(FAST, flow_depth=2)), 1, depth=1)
+    student.save_pretrained(tmp_path)
+    expected = student.predict(*inputs(), seeded())
+    assert torch.equal(load_model(tmp_path).predict(*inputs(), seeded()), expected)
+
+
+def test_a_student_takes_at_least_one_step_and_one_of_its_teachers_blocks():
     with pytest.raises(ValueError, match="at least one step"):
         make_student(lively(FAST), 0)
+    for depth in (0, FAST.flow_depth + 1):
+        with pytest.raises(ValueError, match=f"not {depth}"):
+            make_student(lively(FAST), 1, depth)

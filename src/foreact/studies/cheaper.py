@@ -1,7 +1,7 @@
 """What makes imagination cheaper, and what it costs in accuracy, with several training seeds.
 
-RLA-WM is trained plain, with merged condition tokens, and with a merged decoder, too; the last is the teacher of a student with
-one step. All have the same data and batch, and are compared with 30 Euler steps of the plain one (RLA-WM, section A.2). DINO-WM
+RLA-WM is trained plain, with merged condition tokens, and with a merged decoder, too; the last is the teacher of students with
+one step, one of them with one block in its flow. All have the same data and batch, and are compared with 30 Euler steps of the plain one (RLA-WM, section A.2). DINO-WM
 of the same depth stands beside them. Each seed's runs and scores lie in `out/seed<k>` and are made once.
 
 Shape legend: S training seeds, n held-out episodes.
@@ -42,6 +42,7 @@ WAYS = (
     Way(run="merged", solver="euler", steps=30),
     Way(run="merged", solver="midpoint"),
     Way(run="student", solver="euler"),
+    Way(run="student-shallow", solver="euler"),
     Way(run="dino-wm"),
 )
 MARGIN = 0.02
@@ -54,6 +55,7 @@ _RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "merged-condition": ("rla-wm", {"rla": "rla", "merge": 2}),
     "merged": ("rla-wm", {"rla": "rla-merged", "merge": 2}),
     "student": ("rla-wm", {"teacher": "merged", "flow_steps": 1}),
+    "student-shallow": ("rla-wm", {"teacher": "merged", "flow_steps": 1, "flow_depth": 1}),
     "dino-wm": ("dino-wm", {}),
 }
 """Folder -> what is trained, and how; `rla` and `teacher` are folders beside it."""

@@ -4,7 +4,7 @@ arXiv:2101.02388, applied to each of n segments of the flow).
     z_0 = eps;   z_{(k+1)/n} = the teacher's ODE from z_{k/n};   v_student(z_{k/n}, k/n) -> n (z_{(k+1)/n} - z_{k/n})
 
 Only the flow network is trained, with one noise per pair: the teacher's steps are most of the cost, about that of an
-ordinary training step.
+ordinary training step. It may be shallower than the teacher's: a jump from noise asks less of it than a whole flow.
 
 Shape legend: B batch, Q latent tokens, Z latent channels; n student steps.
 """
@@ -25,17 +25,21 @@ TEACHER_STEPS = 16
 """Euler steps of the teacher from noise to z, at least; more than these change its energy score by less than 1 % (docs/performance.md)."""
 
 
-def make_student(teacher: RLAWorldModel, steps: int) -> RLAWorldModel:
-    """The teacher's copy that samples in `steps` Euler steps; all but its flow is frozen.
+def make_student(teacher: RLAWorldModel, steps: int, depth: int | None = None) -> RLAWorldModel:
+    """The teacher's copy that samples in `steps` Euler steps, with the flow's first `depth` blocks; all but its flow is frozen.
 
     Raises:
-        ValueError: fewer than one step.
+        ValueError: fewer than one step, or another depth than the teacher has blocks for.
     """
+    depth = teacher.config.flow_depth if depth is None else depth
     if steps < 1:
         raise ValueError(f"a student needs at least one step, not {steps}")
+    if not 1 <= depth <= teacher.config.flow_depth:
+        raise ValueError(f"a student's flow has 1 to {teacher.config.flow_depth} blocks, as its teacher's, not {depth}")
     student = copy.deepcopy(teacher).requires_grad_(False)
+    student.flow.blocks = student.flow.blocks[:depth]
     student.flow.requires_grad_(True)
-    student.config = dataclasses.replace(teacher.config, steps=steps, solver="euler")
+    student.config = dataclasses.replace(teacher.config, steps=steps, flow_depth=depth, solver="euler")
     return student
 
 
