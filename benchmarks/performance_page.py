@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from imagination import STUDENT
+from imagination import SHALLOW, STUDENT
 
 from foreact.evaluation.figures import label
 from foreact.evaluation.metrics import describe
@@ -112,8 +112,8 @@ def _imagination(name: str, result: Result) -> list[str]:
 
 
 def _cheapest(rows: list[Result]) -> str:
-    """Of the variants with one midpoint step, which the samplers' study does not tell apart from 30 Euler steps, and the student."""
-    good = [r for r in rows if "midpoint" in r["model"] or r["model"] == STUDENT]
+    """Of the variants with one midpoint step, which the samplers' study does not tell apart from 30 Euler steps, and the students."""
+    good = [r for r in rows if "midpoint" in r["model"] or r["model"] in (STUDENT, SHALLOW)]
     cheap = min(good, key=lambda r: r["flops"])
     regression = next(r for r in rows if r["model"] == "DINO-WM")
     said = [
