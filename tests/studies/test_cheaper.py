@@ -77,11 +77,11 @@ def test_it_trains_scores_resumes_and_reports_divergence(command, tmp_path, monk
         trained.train_run(study, model, run, bar, seed=seed, **choices)
 
     monkeypatch.setattr(cheaper, "train_run", unlucky)
-    for name in ("merged", "student"):  # a run that diverged leaves no model
+    for name in ("merged", "student", "student-shallow"):  # a run that diverged leaves no model
         shutil.rmtree(tmp_path / "seed0" / name)
     main(command)
     again = json.loads((tmp_path / "results.json").read_text())
-    assert again["diverged"] == {"merged": [0], "student": [0]}
+    assert again["diverged"] == {"merged": [0], "student": [0], "student-shallow": [0]}
     assert {r["seeds"] for r in again["rows"] if r["run"] == "merged"} == {1}
 
 
