@@ -47,7 +47,7 @@ def run_collect(request: CollectRequest, on_progress: OnRecorded) -> None:
             episodes=request.episodes,
             seed=request.seed,
             image_size=request.image_size,
-            max_steps=request.max_steps or LONGEST,
+            max_steps=LONGEST if request.max_steps is None else request.max_steps,
             look=request.look or "default",
             workers=request.workers,
             on_progress=on_progress,

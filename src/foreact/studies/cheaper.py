@@ -1,8 +1,9 @@
 """What makes imagination cheaper, and what it costs in accuracy, with several training seeds.
 
 RLA-WM is trained plain, with merged condition tokens, and with a merged decoder, too; the last is the teacher of students with
-one step, one of them with one block in its flow. All have the same data and batch, and are compared with 30 Euler steps of the plain one (RLA-WM, section A.2). DINO-WM
-of the same depth stands beside them. Each seed's runs and scores lie in `out/seed<k>` and are made once.
+one step, one of them with one block in its flow. All have the same data and batch, and are compared with 30 Euler steps of the
+plain one (RLA-WM, section A.2). DINO-WM of the same depth stands beside them. Each seed's runs and scores lie in `out/seed<k>`
+and are made once.
 
 Shape legend: S training seeds, n held-out episodes.
 """
