@@ -31,6 +31,8 @@ def test_bf16_predicts_what_float32_predicts_but_for_rounding(config):
 
 COMPILED = {
     "paper": (FAST, "aot_eager"),
+    "two_steps": (dataclasses.replace(FAST, steps=2), "aot_eager"),
+    "midpoint": (dataclasses.replace(FAST, steps=1, solver="midpoint"), "aot_eager"),
     "released": (RELEASED, "aot_eager"),
     "dino_wm": (dataclasses.replace(CONFIGS["dino_wm"], depth=1), "inductor"),  # the compiler takes seconds per block
 }
@@ -46,6 +48,24 @@ def test_compiled_predicts_what_plain_predicts_and_refuses_another_batch(config,
     torch.testing.assert_close(futures[0], plain, atol=1e-4, rtol=1e-4)
     with pytest.raises(ForeactError, match="compiled for batches of 2, not 3"):
         fast.predict(*inputs(3), seeded())
+
+
+@pytest.mark.parametrize(
+    ("config", "graphs"),
+    [(FAST, 3), (dataclasses.replace(FAST, steps=2), 1), (CONFIGS["dino_wm"], 1)],
+    ids=["many_steps", "few_steps", "dino_wm"],
+)
+def test_a_short_prediction_is_one_graph_and_a_long_flow_is_not_unrolled(config, graphs):
+    compiled = []
+
+    def backend(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    fast = FastWorldModel(lively(config), precision="no", compile_for=2, backend=backend)
+    for seed in range(2):
+        fast.predict(*inputs(), seeded(seed))
+    assert len(compiled) == graphs
 
 
 def test_merged_condition_tokens_cost_a_quarter_and_still_see_every_patch():

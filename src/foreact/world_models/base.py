@@ -28,7 +28,8 @@ class PretrainedWorldModel(PretrainedModel, ABC):
 
     @property
     def networks(self) -> list[nn.Module]:
-        """The modules that `predict` calls, each of which a compiler may turn into one graph."""
+        """The modules that `predict` calls, each of which a compiler may turn into one graph; the model itself where its
+        `forward` is all of a prediction but the noise."""
         return [child for child in self.children() if next(child.parameters(), None) is not None]
 
     def chunk(self, actions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,11 @@ class DinoWM(TokenWorldModel):
         self.out = nn.Linear(config.dim, config.tokens.channels)
         zero(self.out)
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """All of it: one pass."""
+        return [self]
+
     def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, lengths_B: Tensor) -> Tensor:
         """s^_{t+h} (B, N, C) in one pass."""
         features_BND = self.network(self.scale.normalise(tokens_BNC), *self.chunk(actions_BHA, lengths_B))

@@ -30,9 +30,10 @@ class FastWorldModel:
     Args:
         model: a trained world model, on its device; it is left as it is.
         precision: of matrix products.
-        compile_for: batch size B that `torch.compile` makes one fixed graph per network for; None leaves them as they are.
-            On a GPU inductor replays the graphs as CUDA graphs; on a CPU it lays out the weights for its kernels and calls them
-            from C++, a third faster at batch 1. The first predictions compile, for about ten seconds per network on a CPU.
+        compile_for: batch size B that `torch.compile` makes fixed graphs for, one of all of a prediction where the model
+            says so (`networks`), else one per network; None leaves them as they are. On a GPU inductor replays the graphs
+            as CUDA graphs; on a CPU it lays out the weights for its kernels and calls them from C++, a third faster at
+            batch 1. The first predictions compile, for tens of seconds on a CPU.
         backend: of `torch.compile`.
     """
 

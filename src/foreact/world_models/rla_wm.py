@@ -33,6 +33,8 @@ from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.rla_wm_networks import AdaptiveCondition, CrossFlow, JointFlow, QueryCondition, Sizes
 
 _FIT_BATCH = 64
+_UNROLLED = 2
+"""Evaluations of the flow that one compiled graph holds: each is compiled again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +145,9 @@ class RLAWorldModel(PretrainedWorldModel):
 
     @property
     def networks(self) -> list[nn.Module]:
-        """Condition, flow and decoder."""
-        return [self.condition, self.flow, self.rla.decoder]
+        """The whole prediction where its flow is short; else condition, flow and decoder, so that no graph repeats the flow."""
+        calls = self.config.steps * (1 if self.config.solver == "euler" else 2)
+        return [self] if calls <= _UNROLLED else [self.condition, self.flow, self.rla.decoder]
 
     @torch.no_grad()
     def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
@@ -186,9 +189,26 @@ class RLAWorldModel(PretrainedWorldModel):
         Raises:
             ValueError: fewer than one step, an unknown solver or a chunk longer than the config's horizon.
         """
+        noise = self.draw_noise(len(tokens), generator)
+        return self.transport(tokens, actions, lengths, noise, steps=steps, solver=solver)
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
+        """z at tau = 0, (B, Q, Z), on the model's device."""
+        shape = (batch, *self.latent_mean.shape)
+        return torch.randn(shape, generator=generator, device=generator.device).to(self.latent_mean.device)
+
+    def transport(
+        self,
+        tokens: Tensor,
+        actions: Tensor,
+        lengths: Tensor,
+        noise: Tensor,
+        *,
+        steps: int | None = None,
+        solver: Solver | None = None,
+    ) -> Tensor:
+        """The standardised z (B, Q, Z) where the flow takes this noise (B, Q, Z); see `sample_latent`."""
         context = self.flow.prepare(self.condition_tokens(tokens, actions, lengths))
-        shape = (len(tokens), *self.latent_mean.shape)
-        noise = torch.randn(shape, generator=generator, device=generator.device).to(tokens.device)
         return integrate(
             lambda z, time: self.flow(z, time, context).float(),
             noise,
@@ -196,10 +216,14 @@ class RLAWorldModel(PretrainedWorldModel):
             solver=solver or self.config.solver,
         )
 
+    def forward(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
+        """The prediction s^_{t+h} (B, N, C) that follows from this noise (B, Q, Z)."""
+        return self.decode_latent(tokens, self.transport(tokens, actions, lengths, noise))
+
     @torch.no_grad()
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
         """See `contracts.WorldModel.predict`."""
-        return self.decode_latent(tokens, self.sample_latent(tokens, actions, lengths, generator))
+        return self(tokens, actions, lengths, self.draw_noise(len(tokens), generator))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
