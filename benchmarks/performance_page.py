@@ -107,7 +107,7 @@ def _imagination(name: str, result: Result) -> list[str]:
         f"## Imagination, preset {result['preset']} ({name})", "",
         f"One chunk, tokens to tokens. (a) is the released code's variant with 30 steps in float32, (b) DINO-WM in the same precision. {_where(result)}", "",
         *table(["variant", "way", "batch", "chunks/s", "p50 ms", "p95 ms", "GFLOP", "peak MiB", "speed to (a)", "speed to (b)"], map(cells, result["rows"])),
-        "", _cheapest(result["rows"]),
+        "", _cheapest(result["rows"]), "",
     ]  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def integrate(
     if solver not in ("euler", "midpoint", "heun"):
         raise ValueError(f"unknown solver {solver!r}: euler, midpoint or heun")
     z = noise
-    grid = [shift_times(step / steps, shift) for step in range(steps + 1)]  # floats: a compiler takes them for constants
+    grid = [shift_times(step / steps, shift) for step in range(steps + 1)]  # of floats, constants to a compiler
     for now, then in pairwise(grid):
         width = then - now
         start = torch.full((z.shape[0],), now, dtype=z.dtype, device=z.device)
