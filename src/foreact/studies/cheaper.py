@@ -25,7 +25,7 @@ from foreact.evaluation.rollouts import Protocol
 from foreact.presets import preset
 from foreact.pretrained import load_model
 from foreact.progress import Bar
-from foreact.studies.scores import save_study, stack
+from foreact.studies.scores import save_study, stack, stored
 from foreact.studies.settings import CheaperStudy
 from foreact.studies.trained import train_run
 from foreact.studies.verdicts import Verdict, below
@@ -137,11 +137,9 @@ def _seed_scores(
         "encoder": recordings.cache.spec.fingerprint,
         "protocol": dataclasses.asdict(PROTOCOL),
     }
-    if path.exists():
-        done = Results.load(path)
-        same = all(getattr(done, key) == value for key, value in about.items())
+    if done := stored(path, about):
         kept = tuple(v for v in done.episodes if v.model in map(str, wanted))
-        if same and {str(way) for way in wanted} <= {v.model for v in kept}:
+        if {str(way) for way in wanted} <= {v.model for v in kept}:
             return dataclasses.replace(done, episodes=kept)
     device = PartialState().device
     runs = {name: FastWorldModel(load_model(folder / name).to(device)) for name in {way.run for way in wanted}}

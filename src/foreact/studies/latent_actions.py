@@ -35,7 +35,7 @@ from foreact.presets import Preset, preset
 from foreact.pretrained import load_model
 from foreact.progress import Bar
 from foreact.studies.latent_claims import SUBSETS, rows, verdicts
-from foreact.studies.scores import save_study, stack
+from foreact.studies.scores import save_study, stack, stored
 from foreact.studies.settings import LatentStudy
 from foreact.studies.trained import train_run
 from foreact.train_command import LATENT_ACTIONS
@@ -283,10 +283,8 @@ def _measured(grounds: Grounds, folder: Path, seeds: tuple[int, ...], make: Call
         "encoder": grounds.recordings.cache.spec.fingerprint,
         **grounds.about,
     }
-    if path.exists():
-        done = Results.load(path)
-        if all(getattr(done, key) == value for key, value in about.items()):
-            return done
+    if done := stored(path, about):
+        return done
     values: list[EpisodeValues] = [v for tally in make() for v in tally.values]
     results = Results(seeds=seeds, rows=(), episodes=tuple(values), **about)
     results.save(path)

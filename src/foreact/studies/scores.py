@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,14 @@ def stack(results: Sequence[Results]) -> dict[Key, np.ndarray]:
             raise ForeactError("the seeds were evaluated on different episodes: evaluate them with one protocol")
         found.setdefault((v.model, v.metric, v.subset, v.chunk), []).append(v)
     return {key: np.array([v.values for v in values]) for key, values in found.items()}
+
+
+def stored(path: Path, about: Mapping[str, Any]) -> Results | None:
+    """The results in a file, if it is there and was made on these grounds (fields of `Results`)."""
+    if not path.exists():
+        return None
+    done = Results.load(path)
+    return done if all(getattr(done, key) == value for key, value in about.items()) else None
 
 
 def save_study(study: Study, results: Mapping[str, Any]) -> None:
