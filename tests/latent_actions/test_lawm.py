@@ -53,7 +53,7 @@ def test_shapes_and_normalised_tokens():
 def test_patches_do_not_see_the_query():
     model = lively(CONFIG)
     seen = []
-    model.encoder.layers.register_forward_hook(lambda _, __, out: seen.append(out))
+    model.encoder.blocks.register_forward_hook(lambda _, __, out: seen.append(out))
     one = model.infer(tokens(0), tokens(1))
     with torch.no_grad():
         model.encoder.query += 1

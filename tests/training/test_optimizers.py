@@ -6,7 +6,11 @@ from torch import nn
 
 from foreact.errors import ForeactError
 from foreact.nn.attention import Block
+from foreact.presets import PRESETS
+from foreact.pretrained import TokenSpec, meta_build
 from foreact.training.optimizers import build_optimizers, restore_by_name, state_by_name
+
+RECIPE = PRESETS["tiny"]()
 
 
 class Net(nn.Module):
@@ -40,6 +44,26 @@ def test_every_trainable_parameter_is_in_exactly_one_optimiser(name):
     ]
     assert len(owned) == len({id(p) for p in owned})
     assert {id(p) for p in owned} == {id(p) for p in net.parameters() if p.requires_grad}
+
+
+TOKENS = TokenSpec(grid=(8, 8), channels=192, fingerprint="test@0", encoder="tiny", image_size=128)
+WITH_CLASS = TokenSpec(grid=(1, 65), channels=192, fingerprint="test@0", encoder="cls+tiny", image_size=128)
+TRANSFORMERS = {
+    **{n: RECIPE.latent_action(n, TOKENS, state_dim=9) for n in ("univla", "adaworld", "lawm")},
+    "dino-cls": RECIPE.latent_action("dino-cls", WITH_CLASS),
+    "rla": RECIPE.rla(TOKENS),
+    "rla_wm": RECIPE.rla_wm(RECIPE.rla(TOKENS), 8),
+    **{n: RECIPE.baseline(n, TOKENS, 8) for n in ("dino_wm", "fm_wm", "rae")},
+}
+
+
+@pytest.mark.parametrize("config", TRANSFORMERS.values(), ids=TRANSFORMERS)
+def test_the_matrices_of_every_transformer_are_trained_by_muon(config):
+    # left to AdamW at Muon's learning rate, LaWM's encoder learned nothing: its z was a constant
+    muon, _ = build_optimizers(meta_build(config), "muon", learning_rate=5e-3, weight_decay=0)
+    trained = sum(p.numel() for p in muon.param_groups[0]["params"])
+    matrices = sum(p.numel() for p in meta_build(config).parameters() if p.requires_grad and p.ndim == 2)
+    assert trained > 0.75 * matrices
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

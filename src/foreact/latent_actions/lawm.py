@@ -182,7 +182,7 @@ class InverseDynamics(nn.Module):
         self.norm_query = nn.LayerNorm(dim)
         self.think = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
         layer = nn.TransformerEncoderLayer(dim, config.heads, 4 * dim, dropout=0.0, batch_first=True, norm_first=True)
-        self.layers = nn.TransformerEncoder(layer, config.encoder_depth, enable_nested_tensor=False)
+        self.blocks = nn.TransformerEncoder(layer, config.encoder_depth, enable_nested_tensor=False)
         self.out = nn.Linear(dim, config.latent_channels)
         initialise(self)
         places = 2 * tokens.count
@@ -198,7 +198,7 @@ class InverseDynamics(nn.Module):
         context = self.norm_context(x_BSD)
         query = self.norm_query(query + self.read(query, context, context, need_weights=False)[0])
         query = query + self.think(query)
-        x_BSD = self.layers(torch.cat([x_BSD, query.to(x_BSD.dtype)], dim=1), mask=self.hidden)
+        x_BSD = self.blocks(torch.cat([x_BSD, query.to(x_BSD.dtype)], dim=1), mask=self.hidden)
         return self.out(x_BSD[:, -1:])
 
 
