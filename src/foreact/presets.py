@@ -66,6 +66,7 @@ class Preset:
         lawm_encoder_depth: blocks of LaWM's inverse-dynamics encoder.
         lawm_embodiments: E, the embodiments that its state head has weights for.
         lawm_frames: encoder and image size of LaWM where they are others than RLA's.
+        adaworld_kl: weight of AdaWorld's KL divergence (2e-4 published). In few steps at small sizes that leaves its z empty.
         train_rla, train_world_model, train_image_decoder, train_encoder: how each is trained; all world models alike, except
             that video diffusion has an optimiser that suits convolutions.
     """
@@ -104,6 +105,7 @@ class Preset:
     lawm_encoder_depth: int
     lawm_embodiments: int = 2
     lawm_frames: tuple[str, int] | None = None
+    adaworld_kl: float = 2e-4
     train_rla: TrainConfig
     train_world_model: TrainConfig
     train_image_decoder: TrainConfig
@@ -154,7 +156,7 @@ class Preset:
         if name == "dino-cls":
             return DinoCLSConfig(**sizes, **like_rla)
         if name == "adaworld":
-            return AdaWorldConfig(**sizes, depth=self.rla_depth)
+            return AdaWorldConfig(**sizes, depth=self.rla_depth, kl_weight=self.adaworld_kl)
         if name == "lawm":
             return LaWMConfig(
                 **sizes,
@@ -246,6 +248,7 @@ def tiny() -> Preset:
         heads=6,
         rla_depth=2,
         lawm_encoder_depth=2,
+        adaworld_kl=2e-7,
         condition_depth=2,
         flow_depth=2,
         latent_tokens=8,
@@ -296,6 +299,7 @@ def small() -> Preset:
         heads=8,
         rla_depth=3,
         lawm_encoder_depth=3,
+        adaworld_kl=2e-7,
         condition_depth=3,
         flow_depth=3,
         latent_tokens=16,
