@@ -63,6 +63,23 @@ def test_values_of_episodes_survive_the_file(tmp_path):
     assert Results.load(tmp_path / "results.json") == results
 
 
+def test_models_that_are_evaluated_later_join_without_changing_what_was_there():
+    whole = seed_results(0)
+    first = only(whole, "rla_wm", "persistence")
+    joined = first.with_models_of(whole)
+    assert joined.rows[: len(first.rows)] == first.rows
+    assert set(joined.rows) == set(whole.rows)
+    assert sorted(e.model for e in joined.episodes) == sorted(e.model for e in whole.episodes)
+    assert joined.with_models_of(whole) == joined
+    with pytest.raises(ForeactError, match="put together"):
+        first.with_models_of(seed_results(0, split="xyz"))
+
+
+def only(results, *models):
+    kept = {field: tuple(v for v in getattr(results, field) if v.model in models) for field in ("rows", "episodes")}
+    return dataclasses.replace(results, **kept)
+
+
 @pytest.fixture
 def small_arena(monkeypatch, place):
     """The tiny preset with the tests' encoder, so that a seed takes seconds."""
@@ -99,11 +116,23 @@ def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
         trained.train_run(arena, model, run, bar, seed=seed)
 
     monkeypatch.setattr(world_models, "train_run", unlucky)
+    evaluated = []
+    plain = world_models.evaluate_runs
+    monkeypatch.setattr(
+        world_models, "evaluate_runs", lambda runs, *a, **k: evaluated.append(runs[0]) or plain(runs, *a, **k)
+    )
     main([*command, "fm-wm"])
+    assert evaluated == [tmp_path / "seed1/fm-wm"]
     again = json.loads((tmp_path / "results.json").read_text())
     assert again["diverged"] == {"fm_wm": [0]}
     assert {row["seeds"] for row in again["rows"] if row["model"] == "fm_wm"} == {1}
     assert "diverged" in capsys.readouterr().out
+    assert list(again["cost"]) == ["rla_wm", "dino_wm", "fm_wm"]
+    assert rows_of(again, "rla_wm") == rows_of(results, "rla_wm")
+
+
+def rows_of(results, model):
+    return [row for row in results["rows"] if row["model"] == model]
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,28 @@ class Results:
         """The same results with these claims."""
         return dataclasses.replace(self, claims=claims)
 
+    def with_models_of(self, other: Results) -> Results:
+        """The same results with the models that only `other` knows; film strips stay those of these models.
+
+        Raises:
+            ForeactError: the other results belong to another split or other tokens.
+        """
+        if (self.split_hash, self.encoder) != (other.split_hash, other.encoder):
+            raise ForeactError("results of different splits or tokens cannot be put together: evaluate again")
+        known = set(self.names())
+        paired = (p for p in other.paired if not {p.model, p.reference} <= known)
+        timed = {t.model for t in self.timings}
+        return dataclasses.replace(
+            self,
+            rows=(*self.rows, *(r for r in other.rows if r.model not in known)),
+            paired=(*self.paired, *paired),
+            episodes=(*self.episodes, *(e for e in other.episodes if e.model not in known)),
+            timings=(*self.timings, *(t for t in other.timings if t.model not in timed)),
+            models={**self.models, **other.models, **self.models},
+            cost={**self.cost, **other.cost, **self.cost},
+            notes={**self.notes, **other.notes, **self.notes},
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the file atomically.
 

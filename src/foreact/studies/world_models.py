@@ -9,6 +9,7 @@ Shape legend: S training seeds, n held-out episodes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rich.table import Table
 
 from foreact.errors import DivergedError, ForeactError
 from foreact.evaluation.cost import Stage, total_flops
-from foreact.evaluation.figures import label
+from foreact.evaluation.figures import is_reference, label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
@@ -54,24 +55,28 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
     decoder = arena.out / "image-decoder"
     train_run(arena, "image-decoder", decoder, bar, seed=0)
     diverged: dict[str, list[int]] = {}
-    seeds = [_seed_results(arena, seed, decoder, diverged, bar) for seed in range(arena.seeds)]
+    found = [_seed_results(arena, seed, decoder, diverged, bar) for seed in range(arena.seeds)]
+    seeds = [results for results in found if results is not None]
+    if not seeds:
+        raise ForeactError("every model of every seed diverged: there is nothing to evaluate")
+    told = functools.reduce(Results.with_models_of, seeds)
     subset = "moving" if any(v.subset == "moving" for r in seeds for v in r.episodes) else "all"
-    last = seeds[0].last_chunk
+    last = told.last_chunk
     values = gather(seeds, subset, last)
     results = {
         "schema": 1,
         "study": "world_models",
-        "dataset": seeds[0].dataset,
-        "split_hash": seeds[0].split_hash,
+        "dataset": told.dataset,
+        "split_hash": told.split_hash,
         "preset": arena.preset,
         "steps": arena.steps or preset(arena.preset).train_world_model.steps,
         "seeds": list(range(arena.seeds)),
         "subset": subset,
         "chunk": last,
-        "boundaries": seeds[0].protocol["boundaries"],
+        "boundaries": told.protocol["boundaries"],
         "diverged": diverged,
-        "cost": {name: _cost(stages) for name, stages in seeds[0].cost.items()},
-        "timings": [dataclasses.asdict(t) for t in seeds[0].timings],
+        "cost": {name: _cost(stages) for name, stages in told.cost.items()},
+        "timings": [dataclasses.asdict(t) for t in told.timings],
         "rows": [row for chunk in range(1, last + 1) for row in rows(gather(seeds, subset, chunk), chunk)],
         "verdicts": [dataclasses.asdict(v) for v in verdicts(values)],
     }
@@ -79,8 +84,8 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
     return results
 
 
-def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, list[int]], bar: Bar) -> Results:
-    """One seed's evaluation, done again only where a model is missing in it."""
+def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, list[int]], bar: Bar) -> Results | None:
+    """One seed's evaluation, to which each model that is missing in it is added as soon as it is evaluated; None if all diverged."""
     folder = arena.out / f"seed{seed}"
     runs = []
     for name in arena.models or WORLD_MODELS:
@@ -92,17 +97,26 @@ def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, li
         except DivergedError:
             diverged.setdefault(name.replace("-", "_"), []).append(seed)
     path = folder / "results.json"
-    if path.exists():
-        done = Results.load(path)
-        same = all(done.protocol.get(k) == v for k, v in dataclasses.asdict(PROTOCOL).items())
-        if same and {r.name.replace("-", "_") for r in runs} <= set(done.names()):
-            return done
-    results = evaluate_runs(
-        runs, arena.data, protocol=PROTOCOL, rla=None, image_decoder=decoder, camera=None, cache=arena.cache,
-        keep_episodes=True, bar=bar,
-    )  # fmt: skip
-    results.save(path)
-    return results
+    done = _stored(path)
+    for run in runs:
+        if done is not None and run.name.replace("-", "_") in done.names():
+            continue
+        added = evaluate_runs(
+            [run], arena.data, protocol=PROTOCOL, rla=None, image_decoder=decoder, camera=None, cache=arena.cache,
+            keep_episodes=True, bar=bar,
+        )  # fmt: skip
+        done = added if done is None else done.with_models_of(added)
+        done.save(path)
+    return done
+
+
+def _stored(path: Path) -> Results | None:
+    """The evaluation in a file, if it is there and followed the arena's protocol."""
+    if not path.exists():
+        return None
+    done = Results.load(path)
+    asked = dataclasses.asdict(PROTOCOL)
+    return done if all(done.protocol.get(key) == value for key, value in asked.items()) else None
 
 
 def gather(seeds: Sequence[Results], subset: str, chunk: int) -> Values:
@@ -115,7 +129,7 @@ def gather(seeds: Sequence[Results], subset: str, chunk: int) -> Values:
     for (model, metric, found, after), array in stack(seeds).items():
         if (found, after) == (subset, chunk):
             values.setdefault(model, {})[metric] = array
-    return values
+    return dict(sorted(values.items(), key=lambda item: is_reference(item[0])))
 
 
 def _cost(stages: dict[str, Stage]) -> dict[str, int]:
