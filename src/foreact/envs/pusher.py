@@ -1,7 +1,7 @@
 """A scripted pusher for Push-T: it walks around the block, pushes it, retreats, wanders and plays.
 
-Positions are window pixels (x right, y down, 512 x 512), angles radians. A block pose is (x, y, angle) of the T's origin,
-the middle of its bar's outer edge. The pusher never sees a picture: it is there to make varied recordings, not to win.
+Positions are window pixels (x right, y down, 512 x 512), angles radians. The pusher never sees a picture; in one of its manners it wins, in the others it makes
+recordings varied.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections import deque
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Manner = Literal["goal", "push", "play"]
+from foreact.envs.block import BLOCK_BOXES, Array, centre_of, distance_to_block
+from foreact.envs.push_planning import PushPlanner
+
+Manner = Literal["solve", "goal", "push", "play"]
 
 AGENT_RADIUS = 15.0
 ARENA = (22.0, 489.0)  # where the agent's centre may be sent without reaching into the walls
 BLOCK_ROOM = (105.0, 406.0)  # where a push should leave the block's centre, so that it stays free of the walls
-BLOCK_CENTRE = np.array([0.0, 45.0])  # centre of gravity in the block's own frame
-BLOCK_BOXES = np.array(
-    [[[-60.0, 0.0], [60.0, 30.0]], [[-15.0, 30.0], [15.0, 120.0]]]
-)  # the bar and the stem, in its frame
 ORBIT = 104.0  # at this distance from the centre of gravity the agent passes the block in any pose
-MANNERS: tuple[tuple[Manner, float], ...] = (("goal", 0.4), ("push", 0.45), ("play", 0.15))
+Manners = tuple[tuple[Manner, float], ...]  # with the share of the episodes that each gets
+MANNERS: Manners = (("goal", 0.4), ("push", 0.45), ("play", 0.15))
+GAP = 20.0  # room between the block and the agent where a planned push begins, and after it
+BEYOND = 3.0  # what a planned push is sent further: the agent comes to rest before its target
 
 
 class ScriptedPusher:
@@ -32,20 +32,33 @@ class ScriptedPusher:
     Args:
         rng: the only source of chance.
         agent: (2,) where the agent stands at the start.
-        goal: (3,) the block pose to push towards in the manner "goal".
+        goal: (3,) the block pose to push to or towards in the manners "solve" and "goal".
         boxes: the block's shape, as `BLOCK_BOXES`.
+        radius: of the agent, for planned pushes.
+        manners: to choose from, with shares that add up to 1.
 
     Attributes:
-        manner: "goal" pushes towards the goal pose, "push" in free directions, "play" follows smooth random ways.
+        manner: "solve" plans the push that brings the block nearest to the goal pose, "goal" pushes roughly towards it,
+            "push" in free directions, "play" follows smooth random ways.
     """
 
-    def __init__(self, rng: np.random.Generator, agent: Array, goal: Array, *, boxes: Array = BLOCK_BOXES) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        agent: Array,
+        goal: Array,
+        *,
+        boxes: Array = BLOCK_BOXES,
+        radius: float = AGENT_RADIUS,
+        manners: Manners = MANNERS,
+    ) -> None:
         self.rng = rng
         self._boxes = boxes
-        names, shares = zip(*MANNERS, strict=True)
+        names, shares = zip(*manners, strict=True)
         self.manner: Manner = names[rng.choice(len(names), p=shares)]
         self._goal = goal
-        self._noise = rng.uniform(0.0, 6.0)
+        self._planner = PushPlanner(boxes, radius, ARENA, gap=GAP)
+        self._noise = rng.uniform(0.0, 0.5 if self.manner == "solve" else 6.0)
         self._momentum = 0.6 if self.manner == "play" else 0.0
         self._cursor = np.array(agent, dtype=np.float64)
         self._velocity = np.zeros(2)
@@ -70,6 +83,8 @@ class ScriptedPusher:
         mood = self.rng.random()
         if self.manner == "play":
             self._wander(block, legs=3)
+        elif self.manner == "solve":
+            self._push_home(agent, block)
         elif mood < 0.08:  # linger
             self._go(agent + self.rng.normal(0.0, 12.0, 2), self.rng.uniform(2.0, 5.0))
         elif mood < 0.18:
@@ -96,6 +111,14 @@ class ScriptedPusher:
         self._go(end, self.rng.uniform(7.0, 20.0))
         if self.rng.random() < 0.5:
             self._go(end - self.rng.uniform(15.0, 60.0) * direction, travel)
+
+    def _push_home(self, agent: Array, block: Array) -> None:
+        push = self._planner.best(block, self._goal)
+        end = push.touch + (push.length + BEYOND) * push.direction
+        for point in _around(agent, push.touch - GAP * push.direction, block, self._boxes):
+            self._go(point, self.rng.uniform(20.0, 32.0))
+        self._go(end, self.rng.uniform(7.0, 14.0))
+        self._go(end - GAP * push.direction, 16.0)
 
     def _choose_push(self, block: Array) -> tuple[Array, float, float]:
         """Direction (2,), sideways offset of the contact line from the centre of gravity, and how far to push."""
@@ -126,18 +149,6 @@ class ScriptedPusher:
         self._way.append((np.clip(point, *ARENA), float(speed)))
 
 
-def centre_of(block: Array) -> Array:
-    """The centre of gravity (2,) of a block at pose (3,)."""
-    return block[:2] + _rotate(BLOCK_CENTRE, block[2])
-
-
-def distance_to_block(points: Array, block: Array, boxes: Array = BLOCK_BOXES) -> Array:
-    """Distance (P,) of each point (P, 2) to the block at pose (3,); 0 inside."""
-    local = _rotate(points - block[:2], -block[2])[:, None]
-    outside = np.maximum(np.maximum(boxes[:, 0] - local, local - boxes[:, 1]), 0.0)
-    return np.linalg.norm(outside, axis=-1).min(axis=1)
-
-
 def _first_touch(line: Array, direction: Array, block: Array, boxes: Array) -> float:
     """How far along `direction` from `line` an agent coming from behind first touches the block."""
     along = np.arange(-ORBIT - 10.0, 10.0, 2.0)
@@ -163,8 +174,3 @@ def _inside(point: Array, room: tuple[float, float]) -> bool:
 
 def _unit(angle: float) -> Array:
     return np.array([np.cos(angle), np.sin(angle)])
-
-
-def _rotate(points: Array, angle: float) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    return points @ np.array([[c, s], [-s, c]])

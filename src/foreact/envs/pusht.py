@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from foreact.envs.pusher import ORBIT, Array, ScriptedPusher, centre_of
+from foreact.envs.block import Array, centre_of
+from foreact.envs.pusher import ORBIT, ScriptedPusher
 from foreact.envs.pusht_look import DEFAULT, LOOKS, PushTLook
 from foreact.envs.recording import OnRecorded, Recorded, Studio
 from foreact.errors import ForeactError

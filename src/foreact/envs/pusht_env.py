@@ -11,7 +11,7 @@ from gym_pusht.envs.pusht import PushTEnv
 from gym_pusht.envs.pymunk_override import DrawOptions
 from pymunk.pygame_util import to_pygame
 
-from foreact.envs.pusher import BLOCK_BOXES
+from foreact.envs.block import BLOCK_BOXES
 from foreact.envs.pusht_look import DEFAULT, WINDOW, PushTLook
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foreact.envs.pusher import BLOCK_BOXES, Array
+from foreact.envs.block import BLOCK_BOXES, Array
 
 WINDOW = 512  # side of the simulator's window in pixels
 Colour = tuple[int, int, int]

@@ -69,7 +69,7 @@ class FakeTable:
         return self._snapshot()
 
     def frame(self) -> np.ndarray:
-        return np.full((self.size, self.size, 3), self.time, np.uint8)
+        return np.full((self.size, self.size, 3), self.time % 256, np.uint8)
 
     def reach(self, command: Command) -> np.ndarray:
         self.commands.append(command)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from fake_table import FakeTable
 
+from foreact.envs.block import centre_of, distance_to_block
 from foreact.envs.maniskill import play, scripts
 from foreact.envs.maniskill.contract import Snapshot
 from foreact.envs.maniskill.hand import Hand, nearest_turn
 from foreact.envs.maniskill.robots import BASE, ROBOTS
-from foreact.envs.pusher import centre_of, distance_to_block
 
 
 def drive(table, frames, seed):

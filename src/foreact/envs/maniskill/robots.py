@@ -82,7 +82,7 @@ XARM6 = Robot(
     reach=(0.25, 0.64),
     assets="xarm6",
 )
-STICK = 0.2  # length of the UR10e's stick, metres, from its flange
+STICK, STICK_RADIUS = 0.2, 0.012  # length of the UR10e's stick from its flange and its radius, metres
 UR10E = Robot(
     name="ur_10e",
     joints=(

@@ -12,7 +12,8 @@ import numpy as np
 from foreact.envs.maniskill.contract import Array, Script, Snapshot
 from foreact.envs.maniskill.hand import Hand, unit
 from foreact.envs.maniskill.play import play
-from foreact.envs.pusher import ScriptedPusher
+from foreact.envs.maniskill.robots import STICK_RADIUS
+from foreact.envs.pusher import Manners, ScriptedPusher
 
 Policy = Callable[[np.random.Generator, Snapshot], Script]
 
@@ -25,6 +26,7 @@ CLEAR = 0.1  # above the cube and the ball
 
 WINDOW = 600.0  # pixels of gym-pusht's window to a metre: at this scale its T is ManiSkill's
 WINDOW_CENTRE = np.array([0.0, 0.0])  # where the middle of that window lies on the table
+MANNERS: Manners = (("solve", 0.9), ("push", 0.05), ("play", 0.05))
 TEE_EDGE = np.array([0.0, -0.0625])  # the middle of the bar's outer edge, in ManiSkill's frame of the T
 
 
@@ -67,10 +69,11 @@ def roll(rng: np.random.Generator, first: Snapshot) -> Script:
 
 
 def push_tee(rng: np.random.Generator, first: Snapshot) -> Script:
-    """Push the T around, mostly towards the target: gym-pusht's scripted pusher at ManiSkill's scale, two frames a step."""
+    """Push the T onto the target, sometimes elsewhere: gym-pusht's scripted pusher at ManiSkill's scale, two frames a step."""
     hand = Hand(first)
     assert first.goal is not None, "Push-T has a goal"
-    pusher = ScriptedPusher(rng, to_window(hand.position[:2]), tee_in_window(first.goal))
+    agent, goal = to_window(hand.position[:2]), tee_in_window(first.goal)
+    pusher = ScriptedPusher(rng, agent, goal, radius=STICK_RADIUS * WINDOW, manners=MANNERS)
     yield from hand.to(hand.position[:2], LOW, speed=0.02)
     while True:
         target = pusher.act(to_window(hand.seen.tool[:2]), tee_in_window(hand.seen.objects["tee"]))

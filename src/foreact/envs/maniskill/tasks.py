@@ -95,7 +95,7 @@ TASKS: dict[str, Task] = {
             goal="goal_tee",
             robots=("ur_10e",),
             wants="a stick and a reach of a metre",
-            max_frames=200,
+            max_frames=300,
             shove=(1.2, 2.0),
         ),
         Task(name="Play", text="play with the things on the table", objects={}, max_frames=150),

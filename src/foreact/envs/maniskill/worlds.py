@@ -20,12 +20,11 @@ from mani_skill.utils.scene_builder.table import TableSceneBuilder
 from mani_skill.utils.structs.pose import Pose
 
 from foreact.envs.maniskill.play import FEWEST, MOST, sample_place
-from foreact.envs.maniskill.robots import BASE, EYE, FIELD_OF_VIEW, QPOS_NOISE, STICK, TARGET, Robot
+from foreact.envs.maniskill.robots import BASE, EYE, FIELD_OF_VIEW, QPOS_NOISE, STICK, STICK_RADIUS, TARGET, Robot
 from foreact.envs.maniskill.tasks import Task
 
 POOL = 24  # shapes that exist; an episode shows some of them
 _PARKED = (3.0, -0.9)  # x and z of the others: on the floor behind the camera
-_THICK = 0.012  # radius of the UR10e's stick, metres
 
 
 @register_agent(asset_download_ids=["ur10e"])
@@ -45,9 +44,9 @@ class UR10eStick(UR10e):
         link = self.robot.links_map["wrist_3_link"]._objs[0]
         along_y = sapien.Pose([0.0, 0.1 + STICK / 2, 0.0], [0.5**0.5, 0.0, 0.0, 0.5**0.5])
         material = sapien.physx.PhysxMaterial(0.3, 0.3, 0.0)
-        touch = sapien.physx.PhysxCollisionShapeCapsule(_THICK, STICK / 2 - _THICK, material)
+        touch = sapien.physx.PhysxCollisionShapeCapsule(STICK_RADIUS, STICK / 2 - STICK_RADIUS, material)
         look = sapien.render.RenderShapeCylinder(
-            _THICK, STICK / 2, sapien.render.RenderMaterial(base_color=[0.15, 0.15, 0.15, 1.0])
+            STICK_RADIUS, STICK / 2, sapien.render.RenderMaterial(base_color=[0.15, 0.15, 0.15, 1.0])
         )
         touch.local_pose = look.local_pose = along_y
         link.attach(touch)
