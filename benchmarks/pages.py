@@ -104,9 +104,9 @@ def _evaluation(name: str, result: Result) -> list[str]:
     metrics = [m for m in SKILL if any(r["metric"] == m for r in rows)]
     metrics += sorted({r["metric"] for r in rows if r["metric"].endswith(POSES)})
     lines = [
-        f"## {data['name']} ({name})",
+        f"## One evaluation ({name})",
         "",
-        f"{protocol['moving_episodes'] if subset == 'moving' else protocol['episodes']} held-out episodes of {data['episodes']}, "
+        f"Dataset {data['name']}: {protocol['moving_episodes'] if subset == 'moving' else protocol['episodes']} held-out episodes of {data['episodes']}, "
         f"{protocol['steps']} steps in chunks of {protocol['chunk']}, {protocol['samples']} samples, split {result['split_hash']}, "
         f"one training seed; encoder {result['encoder']}. Result file: `benchmarks/results/{name}.json`.",
         "",
