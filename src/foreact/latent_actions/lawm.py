@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contracts import Batch
-from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens
+from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens, zero
 from foreact.nn.gaussian import draw_and_price
 from foreact.nn.positions import sincos_2d
 from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
@@ -228,12 +228,11 @@ class ForwardDynamics(nn.Module):
         self.project_z = nn.Linear(config.latent_channels, config.dim)
         self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.decoder_depth)])
         self.out = nn.Linear(config.dim, channels)
-        self.norm = nn.LayerNorm(channels)
+        # tokens have one norm, changes have not: behind a norm, small and large ones are learnt slowly or not at all
+        self.norm = nn.Identity() if config.residual_output else nn.LayerNorm(channels)
         initialise(self)
         if config.residual_output:
-            nn.init.zeros_(
-                self.norm.weight
-            )  # start at the copy of u_t: the norm would give changes of the size of tokens
+            zero(self.out)
         self.register_buffer("codes", sincos_2d(config.tokens.grid, config.dim), persistent=False)
 
     def forward(self, u_t: Tensor, z: Tensor) -> Tensor:
