@@ -22,7 +22,11 @@ def test_sizes_go_from_a_thirty_second_of_the_presets_to_all_of_it(tmp_path):
     assert latent_sizes(preset("paper")) == ("1x64", "4x64", "16x64", "32x64")
     assert latent_sizes(preset("tiny")) == ("1x4", "1x16", "4x16", "8x16")
     study = LatentStudy(data=tmp_path, out=tmp_path, models=("rla", "lawm"), latents=("2x3",))
-    assert learners_of(study) == {"rla-2x3": ("rla", "2x3"), "lawm": ("lawm", None)}
+    assert learners_of(study) == {
+        "rla-2x3": {"model": "rla", "latent": "2x3"},
+        "lawm": {"model": "lawm"},
+        "lawm-one-view": {"model": "lawm", "augment": False},
+    }
     with pytest.raises(ForeactError, match="unknown learner 'gan'"):
         learners_of(LatentStudy(data=tmp_path, out=tmp_path, models=("gan",)))
 

@@ -70,8 +70,8 @@ def frames_of(study: LatentStudy) -> tuple[str, int]:
     return study.encoder or recipe.encoder, study.image_size or recipe.image_size
 
 
-def learners_of(study: LatentStudy) -> dict[str, tuple[str, str | None]]:
-    """Name of a row -> what is trained, and the size of its z where that is a choice.
+def learners_of(study: LatentStudy) -> dict[str, dict[str, Any]]:
+    """Name of a row -> what is trained, as choices of `TrainRequest`: RLA with several sizes of z, LaWM with views and without.
 
     Raises:
         ForeactError: an unknown learner.
@@ -80,13 +80,15 @@ def learners_of(study: LatentStudy) -> dict[str, tuple[str, str | None]]:
     unknown = [name for name in models if name not in LATENT_ACTIONS]
     if unknown:
         raise ForeactError(f"unknown learner {unknown[0]!r}: choose among {', '.join(LATENT_ACTIONS)}")
-    found: dict[str, tuple[str, str | None]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for model in models:
         if model == "rla":
             sizes = study.latents or latent_sizes(preset(study.preset))
-            found |= {f"rla-{size}": ("rla", size) for size in sizes}
+            found |= {f"rla-{size}": {"model": "rla", "latent": size} for size in sizes}
         else:
-            found[model] = (model, None)
+            found[model] = {"model": model}
+        if model == "lawm":
+            found["lawm-one-view"] = {"model": "lawm", "augment": False}
     return found
 
 
@@ -301,11 +303,10 @@ def latent_size(model: Any) -> int:
 
 def train_learner(study: LatentStudy, learner: str, seed: int, bar: Bar) -> Path:
     """Train a learner, or go on where that was stopped; all on the pairs of the preset's RLA."""
-    model, latent = learners_of(study)[learner]
     run = study.out / f"seed{seed}" / learner
     encoder, image_size = frames_of(study)
     train_run(
-        study, model, run, bar, seed=seed, latent=latent, sampling=preset(study.preset).rla_pairs,
-        encoder=encoder, image_size=image_size,
+        study, run=run, bar=bar, seed=seed, sampling=preset(study.preset).rla_pairs,
+        encoder=encoder, image_size=image_size, **learners_of(study)[learner],
     )  # fmt: skip
     return run

@@ -25,7 +25,14 @@ REFERENCES = {
     "token_change": "change of the tokens itself",
     "true_tokens": "true tokens",
 }
-NAMES = {"univla": "UniVLA", "adaworld": "AdaWorld", "lawm": "LaWM", "dino-cls": "DINO-CLS", **REFERENCES}
+NAMES = {
+    "univla": "UniVLA",
+    "adaworld": "AdaWorld",
+    "lawm": "LaWM",
+    "lawm-one-view": "LaWM without views",
+    "dino-cls": "DINO-CLS",
+    **REFERENCES,
+}
 SUBSETS = {
     "held_out": "the trained scene",
     "unseen": "an unseen scene",
@@ -73,6 +80,8 @@ def _reconstruction(values: Values, learners: list[str], latents: list[str], siz
             (name, "skill_shuffled"),
         )  # fmt: skip
         told += _better(values, f"{label(name)}'s z survives a moved camera (above the copy)", name, "skill_shifted")
+    claim = "LaWM's z of two views survives a moved camera better than its z without views"
+    told += _better(values, claim, "lawm", "skill_shifted", ("lawm-one-view", "skill_shifted"))
     for rla in dict.fromkeys([*latents[:1], *latents[-1:]]):
         for rival in (n for n in learners if n not in latents):
             claim = f"RLA with |z| = {sizes[rla]} reconstructs better than {label(rival)} with {sizes[rival]}"
