@@ -66,6 +66,7 @@ class Preset:
         lawm_encoder_depth: blocks of LaWM's inverse-dynamics encoder.
         lawm_embodiments: E, the embodiments that its state head has weights for.
         lawm_frames: encoder and image size of LaWM where they are others than RLA's.
+        lawm_log_variance: where that of LaWM's posterior begins (0 released).
         adaworld_kl: weight of AdaWorld's KL divergence (2e-4 published). In few steps at small sizes that leaves its z empty.
         train_rla, train_world_model, train_image_decoder, train_encoder: how each is trained; all world models alike, except
             that video diffusion has an optimiser that suits convolutions.
@@ -105,6 +106,7 @@ class Preset:
     lawm_encoder_depth: int
     lawm_embodiments: int = 2
     lawm_frames: tuple[str, int] | None = None
+    lawm_log_variance: float = 0.0
     adaworld_kl: float = 2e-4
     train_rla: TrainConfig
     train_world_model: TrainConfig
@@ -162,6 +164,7 @@ class Preset:
                 **sizes,
                 encoder_depth=self.lawm_encoder_depth,
                 decoder_depth=self.rla_depth,
+                log_variance=self.lawm_log_variance,
                 residual_output=self.residual_output,
                 state_dim=state_dim,
                 embodiments=self.lawm_embodiments,
@@ -248,6 +251,7 @@ def tiny() -> Preset:
         heads=6,
         rla_depth=2,
         lawm_encoder_depth=2,
+        lawm_log_variance=-4.0,
         adaworld_kl=2e-7,
         condition_depth=2,
         flow_depth=2,
@@ -299,6 +303,7 @@ def small() -> Preset:
         heads=8,
         rla_depth=3,
         lawm_encoder_depth=3,
+        lawm_log_variance=-4.0,
         adaworld_kl=2e-7,
         condition_depth=3,
         flow_depth=3,

@@ -40,6 +40,7 @@ class LaWMConfig(ModelConfig):
         decoder_depth: AdaLN-zero blocks of the decoder (12 released; the paper's text says 24).
         heads: attention heads.
         latent_channels: Z, of the one latent token.
+        log_variance: where the posterior's begins (0 released); below, the decoder hears z through less noise from the first step on.
         kl_weight: beta, of the KL divergence summed over Z (1e-5 in the paper, 5e-5 in its code).
         smooth: error at which smooth L1 turns from square to straight.
         state_dim: P, the largest state of an embodiment; 0 leaves the state head out.
@@ -56,6 +57,7 @@ class LaWMConfig(ModelConfig):
     decoder_depth: int = 12
     heads: int = 16
     latent_channels: int = 32
+    log_variance: float = 0.0
     kl_weight: float = 1e-5
     smooth: float = 0.1
     state_dim: int = 0
@@ -83,7 +85,7 @@ class LaWM(PretrainedModel):
         super().__init__()
         self.config = config
         self.encoder = InverseDynamics(config)
-        self.posterior = Posterior(config.latent_channels)
+        self.posterior = Posterior(config.latent_channels, config.log_variance)
         self.decoder = ForwardDynamics(config)
         self.state_head = StateHead(config) if config.state_dim else None
         if config.state_dim:
@@ -205,10 +207,12 @@ class InverseDynamics(nn.Module):
 class Posterior(nn.Module):
     """h (B, 1, Z) -> mean and log variance of z, each (B, 1, Z)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, log_variance: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.mean, self.log_variance = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        with torch.no_grad():
+            self.log_variance.bias += log_variance
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """See the class; the log variance stays within +-10."""
