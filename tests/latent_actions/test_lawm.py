@@ -140,6 +140,14 @@ def test_a_residual_decoder_starts_at_the_copy_of_the_current_frame():
     torch.testing.assert_close(model.decode(tokens(0), torch.randn(B, 1, 11)), model.normalise(tokens(0)))
 
 
+def test_the_posterior_begins_as_narrow_as_asked():
+    torch.manual_seed(0)
+    wide, narrow = CONFIG.build(), dataclasses.replace(CONFIG, log_variance=-4.0).build()
+    pairs = tokens(0, 32), tokens(1, 32)
+    begins = [model._posterior(*pairs)[1].mean().item() for model in (wide, narrow)]
+    assert begins == pytest.approx([0.0, -4.0], abs=0.5)
+
+
 @pytest.mark.parametrize("residual", [False, True])
 def test_it_learns_to_carry_a_change_through_z(residual):
     torch.manual_seed(0)

@@ -212,7 +212,7 @@ class Posterior(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.mean, self.log_variance = nn.Linear(channels, channels), nn.Linear(channels, channels)
         with torch.no_grad():
-            self.log_variance.bias += log_variance
+            self.log_variance.bias.add_(log_variance)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """See the class; the log variance stays within +-10."""
