@@ -54,7 +54,7 @@ def latents(result: Result) -> str | None:
     between = {words: _between(rows, widest, name) for name, (words, _) in _BETWEEN.items()}
 
     def draw(axes: Sequence[Any]) -> None:
-        shades = {model: colour("rla_wm" if model == "RLA" else model, list(curves)) for model in curves}
+        shades = {model: colour("rla_wm" if model == "RLA" else model, list(curves)[1:]) for model in curves}
         draw_curves(axes[0], curves, shades, title="skill of the reconstruction", x="numbers in z", named=True)
         axes[0].set_xscale("log", base=2)
         axes[0].minorticks_off()

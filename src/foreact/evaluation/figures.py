@@ -42,7 +42,7 @@ COLOURS = {
     "oracle": "#6d5bd0",
     "true_tokens": "#be185d",
 }
-_MORE_COLOURS = ("#7c2d12", "#1e3a8a")
+_MORE_COLOURS = ("#7c2d12", "#1e3a8a", "#db2777", "#65a30d", "#0891b2")
 _LEFT_OUT = ("oracle", "true_tokens", *(f"rla_wm #{k}" for k in range(3, 99)))
 _REFERENCES = ("persistence", "oracle", "true_tokens")
 _INK = "#010203"  # stands for the page's text colour in drawings

@@ -29,7 +29,7 @@ NAMES = {
     "univla": "UniVLA",
     "adaworld": "AdaWorld",
     "lawm": "LaWM",
-    "lawm-one-view": "LaWM without views",
+    "lawm-one-view": "LaWM (one view)",
     "dino-cls": "DINO-CLS",
     **REFERENCES,
 }
@@ -80,7 +80,7 @@ def _reconstruction(values: Values, learners: list[str], latents: list[str], siz
             (name, "skill_shuffled"),
         )  # fmt: skip
         told += _better(values, f"{label(name)}'s z survives a moved camera (above the copy)", name, "skill_shifted")
-    claim = "LaWM's z of two views survives a moved camera better than its z without views"
+    claim = "LaWM's z of two views survives a moved camera better than its z of one view"
     told += _better(values, claim, "lawm", "skill_shifted", ("lawm-one-view", "skill_shifted"))
     for rla in dict.fromkeys([*latents[:1], *latents[-1:]]):
         for rival in (n for n in learners if n not in latents):
