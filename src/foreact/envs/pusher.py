@@ -1,7 +1,7 @@
 """A scripted pusher for Push-T: it walks around the block, pushes it, retreats, wanders and plays.
 
-Positions are window pixels (x right, y down, 512 x 512), angles radians. The pusher never sees a picture; in one of its manners it wins, in the others it makes
-recordings varied.
+Positions are window pixels (x right, y down, 512 x 512), angles radians. The pusher never sees a picture. In one of its
+manners it brings the block to its goal, in the others it makes recordings varied.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AGENT_RADIUS = 15.0
 ARENA = (22.0, 489.0)  # where the agent's centre may be sent without reaching into the walls
 BLOCK_ROOM = (105.0, 406.0)  # where a push should leave the block's centre, so that it stays free of the walls
 ORBIT = 104.0  # at this distance from the centre of gravity the agent passes the block in any pose
-Manners = tuple[tuple[Manner, float], ...]  # with the share of the episodes that each gets
+Manners = tuple[tuple[Manner, float], ...]  # each with its share of the episodes
 MANNERS: Manners = (("goal", 0.4), ("push", 0.45), ("play", 0.15))
 GAP = 20.0  # room between the block and the agent where a planned push begins, and after it
 BEYOND = 3.0  # what a planned push is sent further: the agent comes to rest before its target

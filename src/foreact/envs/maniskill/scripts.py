@@ -26,7 +26,7 @@ CLEAR = 0.1  # above the cube and the ball
 
 WINDOW = 600.0  # pixels of gym-pusht's window to a metre: at this scale its T is ManiSkill's
 WINDOW_CENTRE = np.array([0.0, 0.0])  # where the middle of that window lies on the table
-MANNERS: Manners = (("solve", 0.9), ("push", 0.05), ("play", 0.05))
+MANNERS: Manners = (("solve", 0.9), ("push", 0.05), ("play", 0.05))  # of pushing the T
 TEE_EDGE = np.array([0.0, -0.0625])  # the middle of the bar's outer edge, in ManiSkill's frame of the T
 
 
