@@ -32,7 +32,7 @@ SAMPLERS: tuple[tuple[Solver, int], ...] = (
     *(("midpoint", steps) for steps in (1, 2, 4, 8)),
     *(("heun", steps) for steps in (1, 2, 4, 8)),
 )
-PROTOCOL = Protocol(starts_per_episode=1)
+PROTOCOL = Protocol()
 
 
 def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
