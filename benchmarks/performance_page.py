@@ -112,7 +112,7 @@ def _imagination(name: str, result: Result) -> list[str]:
 
 
 def _cheapest(rows: list[Result]) -> str:
-    """Of the variants with one midpoint step, which the samplers' study does not tell apart from 30 Euler steps, and the students."""
+    """Of the variants with one midpoint step, which the samplers' study of Push-T does not tell apart from 30 Euler steps, and the students."""
     good = [r for r in rows if "midpoint" in r["model"] or r["model"] in (STUDENT, SHALLOW)]
     cheap = min(good, key=lambda r: r["flops"])
     regression = next(r for r in rows if r["model"] == "DINO-WM")
