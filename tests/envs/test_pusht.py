@@ -78,7 +78,7 @@ def test_block_moves_in_most_episodes_and_rests_in_some_windows():
 
 
 def test_the_pusher_that_solves_covers_the_goal():
-    """Reward 1 is nineteen twentieths of the goal covered; the usual manners reach that in no episode of these."""
+    """Reward 1 is nineteen twentieths of the goal covered."""
     small, done = make_pusht(16), []
     for i in range(6):
         rng = np.random.default_rng((0, i))
