@@ -24,12 +24,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from foreact.core.config import ModelConfig
+from foreact.core.machine import matmul_rate, peak_memory, synchronise
+from foreact.core.token_spec import TokenSpec
+from foreact.dreams.fast import FastWorldModel
 from foreact.encoders.meta import meta_encoder
 from foreact.evaluation.cost import system_cost, total_flops
-from foreact.presets import PRESETS, Preset
-from foreact.pretrained import ModelConfig, TokenSpec
-from foreact.training.machine import matmul_rate, peak_memory, synchronise
-from foreact.world_models.fast import FastWorldModel
+from foreact.core.presets import PRESETS, Preset
 
 ACTION_DIM = 8
 _FEWEST_CALLS = 5

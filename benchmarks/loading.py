@@ -31,10 +31,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.pairs import Pairs, gather_actions
-from foreact.data.token_cache import TokenCache
-from foreact.pretrained import TokenSpec
+from foreact.recordings.pairs import Pairs, gather_actions
+from foreact.recordings.token_cache import TokenCache
 
 BATCH, REPEATS, PATCH, CHANNELS = 64, 3, 16, 192
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from foreact.training.machine import machine, versions
+from foreact.core.machine import machine, versions
 
 
 def about(device: torch.device, *packages: str) -> dict[str, Any]:

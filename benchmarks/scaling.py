@@ -19,13 +19,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.machine import peak_memory
+from foreact.core.pretrained import PretrainedModel, meta_build
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.meta import meta_encoder
 from foreact.latent_actions.rla import RLAConfig
-from foreact.presets import paper
-from foreact.pretrained import PretrainedModel, TokenSpec, meta_build
+from foreact.core.presets import paper
 from foreact.training.activations import checkpoint_activations
-from foreact.training.machine import peak_memory
 from foreact.world_models.rla_wm import RLAWorldModelConfig
 
 CHANNELS, ACTION_DIM, HORIZON, DEPTH = 192, 8, 15, 2

@@ -28,7 +28,8 @@ from foreact.evaluation.encoder_probes import (
     probe_table,
     write_results,
 )
-from foreact.training.loop import Task, TrainConfig, train
+from foreact.training.loop import Task, train
+from foreact.core.recipe import TrainConfig
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
 
 SIDE, CHUNK, SEED = 160, 500, 7

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from foreact.pretrained import ModelConfig
+from foreact.core.config import ModelConfig
 
 
 def lively(config: ModelConfig) -> Any:

@@ -136,7 +136,7 @@ def test_cost_as_json(capsys):
 
 
 def test_debug_shows_the_traceback(tmp_path):
-    from foreact.errors import ForeactError
+    from foreact.core.errors import ForeactError
 
     with pytest.raises(ForeactError):
         main(["inspect", str(tmp_path / "none"), "--debug"])

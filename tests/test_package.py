@@ -40,7 +40,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def room_of(module: str) -> str:
-    """`foreact.data.video` -> data; `foreact.errors` -> foundation."""
+    """`foreact.data.video` -> data; `foreact.core.errors` -> foundation."""
     name = module.partition(".")[2].partition(".")[0]
     return "foundation" if name in FOUNDATION else SAME_ROOM.get(name, name)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from foreact import precision
+from foreact.core import precision
 from foreact.training import loop, machine
 
 

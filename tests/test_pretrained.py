@@ -8,9 +8,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
+from foreact.core.pretrained import load_model
+from foreact.core.token_spec import TokenSpec
 from foreact.latent_actions.rla import RLA, RLAConfig
-from foreact.pretrained import TokenSpec, load_model, write_atomically
 from foreact.world_models.dino_wm import DinoWM, DinoWMConfig
 from foreact.world_models.rla_wm import RLAWorldModelConfig
 
@@ -112,7 +114,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("foreact.pretrained.os.fsync", full)
+    monkeypatch.setattr("foreact.core.pretrained.os.fsync", full)
     with pytest.raises(ForeactError, match="No space left on device"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

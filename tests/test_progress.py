@@ -2,7 +2,7 @@
 
 import pytest
 
-from foreact.progress import rate
+from foreact.core.progress import rate
 
 
 @pytest.mark.parametrize(

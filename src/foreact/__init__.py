@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 
 __version__ = "0.1.0"
 __all__ = ["ForeactError", "__version__", "load"]
@@ -19,7 +19,7 @@ __all__ = ["ForeactError", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     """Import `load` when it is first used: it needs torch, which takes seconds."""
     if name == "load":
-        from foreact.imagine import load
+        from foreact.dreams.imagination import load
 
         return load
     raise AttributeError(f"module 'foreact' has no attribute {name!r}")

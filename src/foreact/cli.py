@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 from foreact.verbs import VERBS
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import subcommand
 
-from foreact.progress import bar
+from foreact.core.progress import bar
 from foreact.studies.settings import Arena, CheaperStudy, CoinWorld, LatentStudy, PresetName, SamplerStudy
 
 ManiSkillTask = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
@@ -325,8 +325,8 @@ def cost(preset: PresetName = "paper", json: bool = False, variant: Literal["pap
 
     from rich import print as show
 
+    from foreact.core.presets import preset as named
     from foreact.evaluation.cost import cost_table, preset_cost
-    from foreact.presets import preset as named
 
     stages = preset_cost(named(preset), variant=variant)
     show(dumps(stages, indent=2) if json else cost_table(stages, preset))

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from foreact.core.errors import ForeactError
 from foreact.data.importers import import_recordings
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import write_video
-from foreact.errors import ForeactError
 
 
 def shades(length: int, height: int = 48, width: int = 64, first: int = 0) -> np.ndarray:

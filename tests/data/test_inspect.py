@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from foreact.core.errors import ForeactError
 from foreact.data.inspect import contact_sheet, inspect_dataset, render_inspection
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import write_video
-from foreact.errors import ForeactError
 
 DATA = "data/chunk-000/file-000.parquet"
 

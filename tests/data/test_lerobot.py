@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import write_video
-from foreact.errors import ForeactError
 
 DATA = "data/chunk-000/file-000.parquet"
 TOP = "videos/observation.images.top/chunk-000/file-{:03d}.mp4"

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from foreact.core.errors import ForeactError
 from foreact.data.inspect import inspect_dataset
 from foreact.data.lerobot import LeRobotDataset
-from foreact.errors import ForeactError
 
 TOP = "observation.images.top"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.splits import Split, split_episodes
-from foreact.errors import ForeactError
+from foreact.recordings.splits import Split, split_episodes
 
 
 def test_no_episode_is_on_both_sides_and_every_task_is_held_out(make_dataset):

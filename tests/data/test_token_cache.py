@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.data import token_cache
+from foreact.core.errors import ForeactError
+from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.token_cache import LiveTokens, TokenCache
-from foreact.errors import ForeactError
-from foreact.pretrained import TokenSpec
+from foreact.recordings import token_cache
+from foreact.recordings.token_cache import LiveTokens, TokenCache
 
 
 class MeanColours:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreact.core.errors import ForeactError
 from foreact.data import video as video_module
 from foreact.data.video import Video, count_frames, read_video, write_video
-from foreact.errors import ForeactError
 
 
 def moving(length: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import read_video
 from foreact.data.writer import LeRobotWriter
-from foreact.errors import ForeactError
 
 COLUMNS = {"action": ("x", "y"), "observation.state": ("a", "b", "c"), "next.reward": ("reward",)}
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from foreact.core.pretrained import meta_build
+from foreact.core.token_spec import TokenSpec
 from foreact.decoders.unet import ImageDecoderConfig
-from foreact.pretrained import TokenSpec, meta_build
 
 TOKENS = TokenSpec(grid=(3, 5), channels=24, fingerprint="test@0", encoder="tiny", image_size=48)
 CONFIG = ImageDecoderConfig(tokens=TOKENS, channels=(16, 8), blocks=1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 import transformers
 
+from foreact.core.errors import ForeactError
 from foreact.encoders.huggingface import IMAGENET, HuggingFaceEncoder
 from foreact.encoders.loading import load_encoder
-from foreact.errors import ForeactError
 
 SMALL = {"hidden_size": 24, "intermediate_size": 28, "num_hidden_layers": 2, "num_attention_heads": 2}
 

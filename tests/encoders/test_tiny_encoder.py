@@ -5,12 +5,13 @@ import os
 import pytest
 import torch
 
-from foreact.contracts import Encoder
-from foreact.encoders.base import BUNDLED, check_size, resize, state_hash
+from foreact.core.contracts import Encoder
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import meta_build
+from foreact.encoders.base import BUNDLED, check_size, resize
+from foreact.core.pretrained import state_hash
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoder, TinyEncoderConfig
-from foreact.errors import ForeactError
-from foreact.pretrained import meta_build
 
 SMALL = TinyEncoderConfig(stem=(5, 7, 11), dim=12, depth=2, heads=3, image_size=48)
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
 from foreact.envs import block, pusher, pusht
 from foreact.envs.pusht import collect_pusht, make_pusht, record_episode
 from foreact.envs.pusht_look import UNSEEN
-from foreact.errors import ForeactError
 
 pytest.importorskip("gym_pusht")
 

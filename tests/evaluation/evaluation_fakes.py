@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from foreact.pretrained import TokenSpec
+from foreact.core.token_spec import TokenSpec
 
 GRID, SIZE, HORIZON = 4, 32, 7
 PATCH = SIZE // GRID

@@ -4,7 +4,7 @@ import pytest
 
 from foreact.encoders.meta import meta_encoder
 from foreact.evaluation.cost import preset_cost, system_cost, total_flops
-from foreact.presets import PRESETS
+from foreact.core.presets import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,6 @@ def test_dino_wm_is_as_deep_as_condition_and_decoder_together(name):
 
 
 def _tokens():
-    from foreact.pretrained import TokenSpec
+    from foreact.core.pretrained import TokenSpec
 
     return TokenSpec(grid=(8, 8), channels=192, fingerprint="", encoder="tiny", image_size=128)

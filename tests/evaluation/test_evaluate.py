@@ -7,10 +7,8 @@ import pytest
 import torch
 from evaluation_fakes import SPEC, FakeWorldModel, PatchDecoder, PatchEncoder, PerfectRLA
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.splits import Split
-from foreact.data.token_cache import TokenCache
-from foreact.errors import ForeactError
 from foreact.evaluation.evaluate import evaluate
 from foreact.evaluation.figures import picture
 from foreact.evaluation.intervals import Bootstrap
@@ -18,6 +16,8 @@ from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol, Window
 from foreact.evaluation.stage import EvaluationConfig, choose_strips
 from foreact.evaluation.state_probe import ProbeConfig
+from foreact.recordings.splits import Split
+from foreact.recordings.token_cache import TokenCache
 
 PROTOCOL = Protocol(steps=17, chunk=7, starts_per_episode=3, samples=3)
 CONFIG = EvaluationConfig(

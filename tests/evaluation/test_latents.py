@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.token_cache import LiveTokens
 from foreact.encoders.class_token import ClassTokenEncoder
 from foreact.encoders.pixels import PixelEncoder
 from foreact.encoders.tiny import TinyEncoderConfig
@@ -34,6 +33,7 @@ from foreact.evaluation.latents import (
     other_episode,
     reconstruct,
 )
+from foreact.recordings.token_cache import LiveTokens
 
 H, PAIRS = 4, 60
 

@@ -10,13 +10,13 @@ from evaluation_fakes import SIZE, SPEC, FakeWorldModel, PatchDecoder, PatchEnco
 
 from foreact import load
 from foreact.cli import main
+from foreact.core.pretrained import load_model
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.token_cache import TokenCache
 from foreact.encoders.pixels import PixelEncoder
 from foreact.evaluation.rollouts import Protocol, Window
 from foreact.evaluation.session import common_tokens
 from foreact.evaluation.stage import EvaluationConfig, Stage
-from foreact.pretrained import load_model
+from foreact.recordings.token_cache import TokenCache
 
 PROTOCOL = Protocol(steps=14, chunk=7, samples=2)
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
-from foreact.errors import ForeactError
 from foreact.evaluation.poses import CAMERAS, Camera, find_poses, panda_hand, pose_errors, yaw
 
 POSE = ["x", "y", "z", "qw", "qx", "qy", "qz"]

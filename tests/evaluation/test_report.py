@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 from foreact.evaluation.figures import colour, drift_curve, film_strip, label, write_picture
 from foreact.evaluation.report import quantity, render_report, summary_table, verdict, winner, write_report
 from foreact.evaluation.results import Comparison, Results, Row, Timing

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 from foreact.evaluation.results import Comparison, FilmStrip, Results, Row, StripRow, Timing
 
 

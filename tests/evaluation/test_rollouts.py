@@ -7,8 +7,8 @@ from evaluation_fakes import CHANNELS, GRID, FakeWorldModel, PerfectRLA
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
-from foreact.errors import ForeactError
 from foreact.evaluation.poses import find_poses
 from foreact.evaluation.rollouts import (
     Protocol,

@@ -6,14 +6,15 @@ import pytest
 import torch
 from lively import lively
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.pretrained import load_model
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.pixels import PixelEncoder, draw_pixels
 from foreact.latent_actions.adaworld import AdaWorldConfig
 from foreact.latent_actions.dino_cls import DinoCLSConfig
 from foreact.latent_actions.univla import Codebook, UniVLAConfig
 from foreact.nn.space_time import ActionTokenEncoder
-from foreact.pretrained import TokenSpec, load_model
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
 UNIVLA = UniVLAConfig(tokens=TOKENS, dim=44, depth=2, heads=11, latent_tokens=3, latent_channels=13, codes=5)

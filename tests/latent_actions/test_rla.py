@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.pretrained import meta_build
+from foreact.core.token_spec import TokenSpec
 from foreact.latent_actions.rla import RLA, RLAConfig
-from foreact.pretrained import TokenSpec, meta_build
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
 CONFIG = RLAConfig(tokens=TOKENS, dim=44, depth=2, heads=11, latent_tokens=13, latent_channels=17)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foreact.cli import main
-from foreact.errors import DivergedError, ForeactError
+from foreact.core.errors import DivergedError, ForeactError
 from foreact.evaluation.results import EpisodeValues, Results, Row
 from foreact.studies import trained, world_models
 

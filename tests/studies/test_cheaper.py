@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foreact.cli import main
-from foreact.errors import DivergedError
+from foreact.core.errors import DivergedError
 from foreact.studies import cheaper, trained, ways
 from foreact.studies.ways import Way
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from foreact.cli import main
+from foreact.core.errors import DivergedError
 from foreact.envs import coin
-from foreact.errors import DivergedError
 from foreact.studies import coin_scores, coin_world
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from foreact.cli import main
-from foreact.pretrained import load_model
+from foreact.core.pretrained import load_model
+from foreact.dreams.fast import FastWorldModel
 from foreact.studies import samplers, ways
 from foreact.studies.ways import Way
-from foreact.world_models.fast import FastWorldModel
 
 
 def made_up(offset, *, seeds=1):

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
+from foreact.core.machine import peak_memory
 from foreact.nn.token_network import TokenNetwork
 from foreact.training.activations import checkpoint_activations
-from foreact.training.machine import peak_memory
 
 CPU = torch.device("cpu")
 

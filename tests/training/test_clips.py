@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.pairs import PairSampling
-from foreact.data.splits import split_episodes
-from foreact.training.recordings import PairBatches, Recordings
+from foreact.core.recipe import PairSampling
+from foreact.recordings.recordings import PairBatches, Recordings
+from foreact.recordings.splits import split_episodes
 
 
 def named(episodes, frames):

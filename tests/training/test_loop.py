@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from accelerate.utils import DistributedType
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 from foreact.training import checkpoint, loop
 from foreact.training.journal import read_log
 from foreact.training.loop import learning_rate, train

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import meta_build
+from foreact.core.token_spec import TokenSpec
 from foreact.nn.attention import Block
-from foreact.presets import PRESETS
-from foreact.pretrained import TokenSpec, meta_build
+from foreact.core.presets import PRESETS
 from foreact.training.optimizers import build_optimizers, restore_by_name, state_by_name
 
 RECIPE = PRESETS["tiny"]()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from foreact.encoders.tiny import TinyEncoderConfig
+from foreact.recordings.views import random_colours, random_crops
 from foreact.training.self_distillation import (
     SelfDistillation,
     SelfDistillationConfig,
@@ -13,7 +14,6 @@ from foreact.training.self_distillation import (
     reconstruction_loss,
     sinkhorn,
 )
-from foreact.training.views import random_colours, random_crops
 
 ENCODER = TinyEncoderConfig(stem=(4, 6, 8), dim=12, depth=1, heads=3)
 

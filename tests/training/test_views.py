@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.pairs import PairSampling
-from foreact.data.splits import split_episodes
-from foreact.data.token_cache import LiveTokens
 from foreact.encoders.pixels import PixelEncoder
-from foreact.training.recordings import PairBatches, Recordings
-from foreact.training.views import ClipViews, ViewRanges
+from foreact.core.recipe import PairSampling
+from foreact.recordings.recordings import PairBatches, Recordings
+from foreact.recordings.splits import split_episodes
+from foreact.recordings.token_cache import LiveTokens
+from foreact.recordings.views import ClipViews, ViewRanges
 
 STILL = ViewRanges(area=(1, 1), ratio=(1, 1), brightness=0, contrast=0, saturation=0, hue=0)
 
@@ -64,7 +64,7 @@ def test_saturation_and_hue_leave_grey_alone_and_keep_the_mean(change):
 
 def test_a_third_of_a_turn_permutes_the_colours():
     colour = draw(STILL, 1).colour
-    from foreact.training.views import _colour_maps
+    from foreact.recordings.views import _colour_maps
 
     one = torch.ones(1)
     turned = _colour_maps(one, one, one, 2 * torch.pi / 3 * one)

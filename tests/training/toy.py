@@ -7,7 +7,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from foreact.training.loop import Task, TrainConfig, train
+from foreact.training.loop import Task, train
+from foreact.core.recipe import TrainConfig
 
 
 class Toy(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from lively import lively
 from test_world_models import FAST, RELEASED, inputs, seeded
 
-from foreact.contracts import Batch
-from foreact.pretrained import load_model
+from foreact.core.batch import Batch
+from foreact.core.pretrained import load_model
 from foreact.world_models.distillation import TEACHER_STEPS, distillation_loss, make_student
 
 

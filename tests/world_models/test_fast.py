@@ -7,9 +7,10 @@ import torch
 from lively import lively
 from test_world_models import CONFIGS, FAST, PAPER, RELEASED, inputs, seeded
 
-from foreact.errors import ForeactError
-from foreact.pretrained import TokenSpec, meta_build
-from foreact.world_models.fast import FastWorldModel
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import meta_build
+from foreact.core.token_spec import TokenSpec
+from foreact.dreams.fast import FastWorldModel
 
 EVEN = TokenSpec(grid=(4, 6), channels=7, fingerprint="test@0", encoder="tiny", image_size=96)
 MERGED = dataclasses.replace(PAPER, rla=dataclasses.replace(PAPER.rla, tokens=EVEN), condition_merge=2)

@@ -6,11 +6,11 @@ import json
 import pytest
 import torch
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import load_model
 from foreact.encoders.pixels import PixelEncoder
-from foreact.errors import ForeactError
 from foreact.nn.past import Past
-from foreact.pretrained import load_model
 from foreact.world_models.video_diffusion import VideoDiffusionConfig
 
 diffusers = pytest.importorskip("diffusers")  # the extra [video]

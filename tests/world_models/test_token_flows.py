@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.token_spec import TokenSpec
 from foreact.nn.flow import shift_times
-from foreact.pretrained import TokenSpec
 from foreact.world_models.fm_wm import FMWMConfig
 from foreact.world_models.rae import RAEConfig
 

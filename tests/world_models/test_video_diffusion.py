@@ -7,12 +7,13 @@ import pytest
 import torch
 from lively import lively
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import load_model, meta_build
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
-from foreact.errors import ForeactError
 from foreact.nn.past import Past
-from foreact.presets import PRESETS
-from foreact.pretrained import TokenSpec, load_model, meta_build
+from foreact.core.presets import PRESETS
 from foreact.world_models.pretrained_video import PretrainedVideo
 from foreact.world_models.video_diffusion import VideoDiffusionConfig
 

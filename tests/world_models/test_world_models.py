@@ -6,10 +6,11 @@ import pytest
 import torch
 from lively import lively
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.pretrained import meta_build
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
 from foreact.latent_actions.rla import RLAConfig
-from foreact.pretrained import TokenSpec, meta_build
 from foreact.world_models.dino_wm import DinoWMConfig
 from foreact.world_models.fm_wm import FMWMConfig
 from foreact.world_models.rae import RAEConfig

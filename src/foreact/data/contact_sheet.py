@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.data.lerobot import Episode, LeRobotDataset
-from foreact.errors import ForeactError
-from foreact.pretrained import write_atomically
 
 _LABEL = 18
 _GAP = 4

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import ACTION, Episode, LeRobotDataset
 from foreact.data.video import Video
-from foreact.errors import ForeactError
 
 COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _SIZE = 64

@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from foreact.core.errors import ForeactError
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.defects import DefectFinder, data_columns, finite_actions
 from foreact.data.lerobot import ACTION, LeRobotDataset
-from foreact.errors import ForeactError
 
 SUCCESS = "next.success"  # LeRobot's name
 __all__ = ["DimensionRange", "Inspection", "contact_sheet", "inspect_dataset", "render_inspection"]

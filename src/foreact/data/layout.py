@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.data.statistics import Statistics, describe_rows, pool
-from foreact.errors import ForeactError
-from foreact.pretrained import write_atomically
 
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"

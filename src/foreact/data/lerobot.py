@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot_meta import EpisodeFiles, picture_keys, read_episodes, read_info, read_table, video_keys
 from foreact.data.pictures import StoredPictures
 from foreact.data.video import Video
-from foreact.errors import ForeactError
 
 ACTION = "action"
 STATE = "observation.state"

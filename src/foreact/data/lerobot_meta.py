@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 
 READABLE = ("v2.0", "v2.1", "v3.0")
 

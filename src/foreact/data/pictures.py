@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
+from foreact.core.errors import ForeactError
 from foreact.data.video import Video, scale_frames
-from foreact.errors import ForeactError
 
 
 class StoredPictures(Video):

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 
 # Waking threads for one small picture takes longer than scaling it. Older PyAV has no such option.
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}

@@ -17,11 +17,11 @@ from types import TracebackType
 import numpy as np
 import pyarrow.parquet as pq
 
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.data.layout import VIDEO_PATH, Settings, episode_table, file_path, gather, to_json, write_parquet
 from foreact.data.statistics import describe_frames
 from foreact.data.video import write_video
-from foreact.errors import ForeactError
-from foreact.pretrained import write_atomically
 
 ACTION = "action"
 

@@ -7,18 +7,24 @@ Shape legend: B batch, N patch tokens, C channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foreact.core.batch import FrameBatch
+from foreact.core.cards import DataSpec, ModelCard, ModelTraining
+from foreact.core.config import ModelConfig
+from foreact.core.presets import Preset
+from foreact.core.recipe import TrainConfig
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainableModel, TrainingData
 from foreact.nn.attention import zero
 from foreact.nn.convolution import group_norm
 from foreact.nn.similarity import structural_similarity
 from foreact.nn.tokens import TokenScale
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +33,8 @@ class ImageDecoderConfig(ModelConfig):
 
     Attributes:
         tokens: the tokens it draws.
-        channels: output channels of the stages; each doubles the resolution (four for patches of 16 pixels).
+        channels: output channels of the stages; each doubles the resolution. Four draw patches of 16 pixels; where patches
+            are of another size, pictures are scaled to that of the frames.
         blocks: residual blocks per stage.
         stem_channels: channels before the first stage; the tokens' C if None.
         ssim_weight: weight of 1 - SSIM.
@@ -45,19 +52,19 @@ class ImageDecoderConfig(ModelConfig):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
-        scale = 2 ** len(self.channels)
-        return self.tokens.grid[0] * scale, self.tokens.grid[1] * scale
+        """Height and width of the pictures: those that the encoder sees."""
+        return self.tokens.image_size, self.tokens.image_size
 
     def build(self) -> UNetDecoder:
         """An image decoder with fresh weights."""
         return UNetDecoder(self)
 
 
-class UNetDecoder(PretrainedModel):
+class UNetDecoder(TrainableModel):
     """Draws tokens as pictures."""
 
     config: ImageDecoderConfig
+    learns_from = "frames"
 
     def __init__(self, config: ImageDecoderConfig) -> None:
         super().__init__()
@@ -81,17 +88,26 @@ class UNetDecoder(PretrainedModel):
         """(B, N, C) -> unclamped pictures (B, 3, height, width)."""
         B, _, C = tokens_BNC.shape
         grid_BCHW = self.scale.normalise(tokens_BNC).transpose(1, 2).reshape(B, C, *self.config.tokens.grid)
-        return 0.5 + self.out(self.body(grid_BCHW.contiguous(memory_format=torch.channels_last))).float()
+        drawn = 0.5 + self.out(self.body(grid_BCHW.contiguous(memory_format=torch.channels_last))).float()
+        if drawn.shape[2:] == self.config.image_size:
+            return drawn
+        return F.interpolate(drawn, size=self.config.image_size, mode="bilinear", antialias=True, align_corners=False)
 
-    @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> pictures (B, height, width, 3) in [0, 1]."""
         return self(tokens).clamp(0, 1).permute(0, 2, 3, 1)
 
-    def loss(self, tokens: Tensor, frames: Tensor) -> dict[str, Tensor]:
-        """Loss of drawing `tokens` (B, N, C) against uint8 `frames` (B, height, width, 3)."""
-        target = frames.permute(0, 3, 1, 2).float() / 255
-        drawn = self(tokens)
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of tokens, where the config says so."""
+        if self.config.standardise:
+            self.scale.fit(*data.pairs())
+
+    def loss(self, batch: FrameBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Loss of drawing the tokens against their frames."""
+        if batch.tokens is None:
+            raise ValueError("an image decoder learns from frames with their tokens")
+        target = batch.frames.permute(0, 3, 1, 2).float() / 255
+        drawn = self(batch.tokens)
         l1 = F.l1_loss(drawn, target)
         ssim = structural_similarity(drawn, target).mean()
         return {"loss": l1 + self.config.ssim_weight * (1 - ssim), "l1": l1.detach(), "ssim": ssim.detach()}
@@ -114,3 +130,43 @@ class ResidualBlock(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         return x_BCHW + self.body(x_BCHW)
+
+
+_CHANNELS = {"tiny": (64, 32, 16, 8), "small": (96, 48, 24, 12)}
+_BLOCKS = {"tiny": 1, "small": 1}
+_SHORT = TrainConfig(
+    steps=800, batch_size=16, learning_rate=4e-3, warmup=30, schedule="cosine", ema=0.98, precision="no", save_every=100
+)
+_RECIPES = {"tiny": _SHORT, "small": replace(_SHORT, steps=4000, warmup=100, ema=0.995, save_every=500)}
+_RECIPE = TrainConfig(steps=60_000, batch_size=32, learning_rate=1e-4, warmup=1000, save_every=2500)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDecoderTraining(ModelTraining):
+    """The image decoder has no options of its own."""
+
+    def recipe(self, preset: Preset) -> TrainConfig:
+        """By AdamW in float32: convolutions."""
+        return preset.of(_RECIPES, _RECIPE)
+
+    def reads_frames(self) -> bool:
+        """To draw them."""
+        return True
+
+    def configure(self, preset: Preset, data: DataSpec) -> ImageDecoderConfig:
+        """See `ModelTraining.configure`."""
+        return ImageDecoderConfig(
+            tokens=data.tokens,
+            channels=preset.of(_CHANNELS, (512, 256, 128, 64)),
+            blocks=preset.of(_BLOCKS, 2),
+            standardise=preset.standardise,
+        )
+
+
+CARD = ModelCard(
+    kind="image_decoder",
+    role="image_decoder",
+    label="image decoder",
+    config=ImageDecoderConfig,
+    training=ImageDecoderTraining,
+)

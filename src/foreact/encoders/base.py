@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 
 BUNDLED = Path(__file__).parent / "weights"
 
@@ -40,19 +39,3 @@ def check_size(image_size: int, patch: int, name: str) -> int:
             f"image size {image_size} is not a multiple of {name}'s patch of {patch} px: use for instance {nearest}"
         )
     return image_size
-
-
-def state_hash(module: nn.Module, *, skip: tuple[str, ...] = ()) -> str:
-    """First 8 hexadecimal digits of the SHA-256 of a module's weights, rounded to float16 as they are shipped.
-
-    Tensors whose names begin with one of `skip` do not count.
-    """
-    digest = hashlib.sha256()
-    for key, tensor in sorted(module.state_dict().items()):
-        if skip and key.startswith(skip):
-            continue
-        value = tensor.detach().cpu().contiguous()
-        value = value.half() if value.is_floating_point() else value
-        digest.update(f"{key}{tuple(value.shape)}".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()[:8]

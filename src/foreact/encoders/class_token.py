@@ -11,8 +11,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from foreact.contracts import Encoder
-from foreact.pretrained import TokenSpec
+from foreact.core.contracts import Encoder
+from foreact.core.token_spec import TokenSpec
 
 PREFIX = "cls:"
 

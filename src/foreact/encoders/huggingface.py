@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foreact.encoders.base import check_size, resize, state_hash
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import state_hash
+from foreact.core.token_spec import TokenSpec
+from foreact.encoders.base import check_size, resize
 from foreact.encoders.class_token import with_mean
-from foreact.errors import ForeactError
-from foreact.pretrained import TokenSpec
 
 UNUSED = ("pooler.", "head.")  # parts behind the last hidden state, which classifiers' checkpoints lack
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

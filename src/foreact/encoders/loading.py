@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foreact.contracts import Encoder
+from foreact.core.contracts import Encoder
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import load_model, read_kind
 from foreact.encoders.base import BUNDLED, check_size
 from foreact.encoders.class_token import PREFIX, ClassTokenEncoder
 from foreact.encoders.pixels import PixelEncoder
 from foreact.encoders.tiny import PATCH, TinyEncoder
-from foreact.errors import ForeactError
-from foreact.pretrained import load_model, read_kind
 
 
 def load_encoder(name: str, *, image_size: int, revision: str | None = None) -> Encoder:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, DINOv3ViTConfig, PretrainedConfig
 
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import read_config, read_kind
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.base import BUNDLED
 from foreact.encoders.tiny import PATCH, TinyEncoderConfig
-from foreact.errors import ForeactError
-from foreact.pretrained import TokenSpec, read_config, read_kind
 
 _KNOWN: dict[str, dict[str, Any]] = {
     "facebook/dinov3-vits16-pretrain-lvd1689m": {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6},

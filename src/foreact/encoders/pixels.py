@@ -7,8 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.base import check_size, resize
-from foreact.pretrained import TokenSpec
 
 PATCH = 16
 

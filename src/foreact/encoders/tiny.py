@@ -13,10 +13,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from foreact.encoders.base import check_size, resize, state_hash
+from foreact.core.cards import ModelCard
+from foreact.core.config import ModelConfig
+from foreact.core.pretrained import PretrainedModel, state_hash
+from foreact.core.token_spec import TokenSpec
+from foreact.encoders.base import check_size, resize
 from foreact.nn.attention import MLP, Attention, Block, initialise, zero
 from foreact.nn.positions import sincos_2d
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 PATCH = 16
 
@@ -143,3 +146,6 @@ def _whitened_cosines(count: int) -> Tensor:
     chosen = order.flatten().argsort(stable=True)[:count]
     basis = torch.einsum("kc,uy,vx->kuvcyx", colours, waves, waves).flatten(0, 2)
     return basis[chosen] * (0.04 * (1 + order.flatten()[chosen])).view(-1, 1, 1, 1)
+
+
+CARD = ModelCard(kind="tiny_encoder", role="encoder", label="tiny encoder", config=TinyEncoderConfig)

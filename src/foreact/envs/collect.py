@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from foreact.core.errors import ForeactError
 from foreact.envs.recording import OnRecorded
-from foreact.errors import ForeactError
 
 _OWNERS = {"max_steps": "pusht", "look": "pusht", "task": "maniskill", "robot": "maniskill", "uncertain": "maniskill"}
 

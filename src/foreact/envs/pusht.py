@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
 from foreact.envs.block import Array, centre_of
 from foreact.envs.pusher import ORBIT, ScriptedPusher
 from foreact.envs.pusht_look import DEFAULT, LOOKS, PushTLook
 from foreact.envs.recording import OnRecorded, Recorded, Studio
-from foreact.errors import ForeactError
 
 if TYPE_CHECKING:
     from foreact.envs.pusht_env import PushT

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
-from foreact.errors import ForeactError
-from foreact.pretrained import write_atomically
 
 Recorded = tuple[np.ndarray, dict[str, np.ndarray], str]
 """Frames (T, H, W, 3) uint8, columns {name: (T, D) float32} and task of an episode."""

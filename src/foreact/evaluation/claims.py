@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreact.contracts import ImageDecoder, LatentActionModel
-from foreact.data.pairs import Pairs, PairSampler, PairSampling
-from foreact.data.token_cache import TokenCache
+from foreact.core.contracts import ImageDecoder, LatentActionModel
+from foreact.core.recipe import PairSampling
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import token_cosine, token_l1
 from foreact.latent_actions.rla import RLA
+from foreact.recordings.pairs import Pairs, PairSampler
+from foreact.recordings.token_cache import TokenCache
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

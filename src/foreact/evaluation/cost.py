@@ -15,18 +15,20 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from foreact.core.config import ModelConfig
+from foreact.core.presets import Preset, Variant
+from foreact.core.pretrained import PretrainedModel, meta_build
+from foreact.core.token_spec import TokenSpec
 from foreact.decoders.unet import ImageDecoderConfig
 from foreact.encoders.meta import meta_encoder
 from foreact.encoders.pixels import PixelEncoder, are_pixels
 from foreact.nn.flow import Solver
 from foreact.nn.past import Past
-from foreact.presets import Preset, Variant
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec, meta_build
+from foreact.world_models.causal_video import CausalVideoModel
 from foreact.world_models.dino_wm import DinoWM
 from foreact.world_models.fm_wm import FMWM
 from foreact.world_models.rae import RAE
 from foreact.world_models.rla_wm import RLAWorldModel
-from foreact.world_models.video_diffusion import CausalVideoModel
 
 Stage = dict[str, int]
 PAPER_TOTALS = {"rla_wm": 3.5e12, "dino_wm": 2.1e12, "fm_wm": 14.3e12, "rae": 14.3e12, "video_diffusion": 1.1e15}

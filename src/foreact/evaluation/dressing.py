@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreact.contracts import WorldModel
+from foreact.core.contracts import WorldModel
 from foreact.evaluation.rollouts import Protocol, Window, noise_seed
 from foreact.evaluation.scoring import Scores, Truth, score_tokens
 

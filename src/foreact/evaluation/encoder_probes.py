@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foreact.contracts import Encoder
+from foreact.core.contracts import Encoder
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.data.lerobot import LeRobotDataset
-from foreact.errors import ForeactError
 from foreact.evaluation.intervals import Bootstrap
 from foreact.evaluation.poses import find_poses
-from foreact.pretrained import write_atomically
 
 Array = np.ndarray
 PENALTIES = np.logspace(-8, -1, 15)  # as a share of the features' total variance

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from foreact.contracts import LatentActionModel, WorldModel
+from foreact.core.contracts import LatentActionModel, WorldModel
+from foreact.core.errors import ForeactError
+from foreact.core.machine import machine, versions
+from foreact.core.progress import Bar, OnProgress
+from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.splits import Split
-from foreact.data.token_cache import TokenCache
 from foreact.encoders.pixels import are_pixels
-from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
 from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.metrics import load_lpips
@@ -34,9 +35,8 @@ from foreact.evaluation.scoring import Judge
 from foreact.evaluation.stage import ORACLE, TRUE_TOKENS, EvaluationConfig, Stage, choose_strips
 from foreact.evaluation.state_probe import StateProbe, fit_probe
 from foreact.evaluation.timing import time_models
-from foreact.pretrained import TokenSpec
-from foreact.progress import Bar, OnProgress
-from foreact.training.machine import machine, versions
+from foreact.recordings.splits import Split
+from foreact.recordings.token_cache import TokenCache
 
 READABLE = 0.5
 """A pose counts as readable if the probe's error on true tokens is at most this share of a blind guess's error."""

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import FilmStrip, Results, StripRow
-from foreact.pretrained import write_atomically
 
 NAMES = {
     "real": "real",

@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from foreact.data.lerobot import STATE, LeRobotDataset
 from foreact.data.movement import object_positions
-from foreact.data.pairs import gather_actions
 from foreact.evaluation.latents import TRUE, Latents, Learner, Scene, Tally, latents
 from foreact.evaluation.poses import PoseTarget, find_poses
+from foreact.recordings.pairs import gather_actions
 
 _PENALTIES = tuple(10.0**k for k in range(-3, 4))  # of standardised features, times the number of pairs
 _COMPONENTS = 32  # of a frame's tokens, for the probe that sees no z

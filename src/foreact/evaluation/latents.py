@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from foreact.contracts import Encoder, LatentActionModel
-from foreact.data.pairs import Pairs
-from foreact.data.token_cache import TokenCache, encode_frames
+from foreact.core.contracts import Encoder, LatentActionModel
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.class_token import PREFIX
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.pixels import draw_pixels
@@ -27,7 +26,8 @@ from foreact.evaluation.claims import ALPHAS, HeldOut, NoiseToLatent, decode, in
 from foreact.evaluation.intervals import episode_means
 from foreact.evaluation.metrics import token_l1
 from foreact.evaluation.results import EpisodeValues
-from foreact.pretrained import TokenSpec
+from foreact.recordings.pairs import Pairs
+from foreact.recordings.token_cache import TokenCache, encode_frames
 
 TRUE = "true"
 CONTROLS = {

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import STATE, LeRobotDataset
 from foreact.envs.maniskill.robots import BASE, EYE, FIELD_OF_VIEW, ROBOTS, TARGET
-from foreact.errors import ForeactError
 
 Unit = Literal["px", "deg", "mm", ""]
 

@@ -13,11 +13,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
+from foreact.core.files import write_atomically
 from foreact.evaluation.dressing import PROPER, SUFFIX
 from foreact.evaluation.figures import colour, drift_curve, is_reference, label
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Comparison, Results, Row
-from foreact.pretrained import write_atomically
 
 _BESIDE = ("oracle", "true_tokens")  # bounds, not competitors
 _OF_SAMPLES = ("_best_of_k", "_of_mean")

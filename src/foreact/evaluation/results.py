@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from foreact.errors import ForeactError
-from foreact.pretrained import write_atomically
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 
 SCHEMA = 1
 SUBSETS = ("all", "moving")

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreact.contracts import LatentActionModel, WorldModel
+from foreact.core.contracts import LatentActionModel, WorldModel
+from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.movement import object_positions
-from foreact.errors import ForeactError
 from foreact.evaluation.poses import PoseTarget
 
 _MOVES = {2: (5.0, "5 pixels of the simulator's window"), 3: (0.01, "1 cm")}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreact.contracts import ImageDecoder
+from foreact.core.contracts import ImageDecoder
 from foreact.evaluation import metrics
 from foreact.evaluation.state_probe import StateProbe
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from accelerate import PartialState
 
-from foreact.data.splits import Split
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import find_beside, load_model
+from foreact.core.progress import Bar
+from foreact.core.token_spec import TokenSpec
 from foreact.decoders.unet import UNetDecoder
 from foreact.encoders.pixels import are_pixels
-from foreact.errors import ForeactError
 from foreact.evaluation.claims import HeldOut, sufficiency, topology
 from foreact.evaluation.cost import system_cost
 from foreact.evaluation.evaluate import evaluate
@@ -19,10 +21,9 @@ from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.stage import EvaluationConfig
 from foreact.latent_actions.rla import RLA
-from foreact.pretrained import TokenSpec, find_beside, load_model
-from foreact.progress import Bar
-from foreact.training.opening import open_recordings
-from foreact.training.recordings import Recordings
+from foreact.recordings.opening import open_recordings
+from foreact.recordings.recordings import Recordings
+from foreact.recordings.splits import Split
 from foreact.world_models.base import PretrainedWorldModel
 
 _TOPOLOGY_HORIZON = 12

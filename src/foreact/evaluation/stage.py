@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from foreact.contracts import LatentActionModel, WorldModel
-from foreact.data.token_cache import TokenCache, encode_frames
+from foreact.core.contracts import LatentActionModel, WorldModel
+from foreact.core.errors import ForeactError
+from foreact.core.progress import OnProgress
 from foreact.encoders.pixels import PixelEncoder, draw_pixels
-from foreact.errors import ForeactError
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
 from foreact.evaluation.dressing import Dressing
 from foreact.evaluation.figures import film_strip
@@ -24,7 +24,7 @@ from foreact.evaluation.results import FilmStrip
 from foreact.evaluation.rollouts import Protocol, Window, imagine, oracle, persistence
 from foreact.evaluation.scoring import Judge, Scores, Truth
 from foreact.evaluation.state_probe import ProbeConfig
-from foreact.progress import OnProgress
+from foreact.recordings.token_cache import TokenCache, encode_frames
 
 ORACLE = "oracle"
 TRUE_TOKENS = "true_tokens"

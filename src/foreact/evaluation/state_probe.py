@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.data.token_cache import TokenCache
 from foreact.evaluation.poses import PoseTarget, pose_errors
+from foreact.recordings.token_cache import TokenCache
 
 Poses = Mapping[str, np.ndarray]
 """Metric name -> (..., D) positions or angles, as `PoseTarget.read` gives them."""

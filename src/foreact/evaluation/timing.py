@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreact.contracts import WorldModel
+from foreact.core.contracts import WorldModel
 from foreact.evaluation.results import Timing
 from foreact.evaluation.rollouts import Protocol, chunked_actions
 

@@ -18,12 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.config import ModelConfig
+from foreact.core.presets import Preset
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainableModel
+from foreact.latent_actions.training import LatentActionTraining
 from foreact.nn.attention import Block, initialise
 from foreact.nn.gaussian import draw_and_price
 from foreact.nn.positions import PatchEmbedding
 from foreact.nn.space_time import ActionTokenEncoder
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class AdaWorldConfig(ModelConfig):
         return AdaWorld(self)
 
 
-class AdaWorld(PretrainedModel):
+class AdaWorld(TrainableModel):
     """`infer` gives the posterior mean (B, 1, Z); `decode` gives pixels in [0, 1]."""
 
     config: AdaWorldConfig
@@ -117,3 +122,25 @@ class AdditiveDecoder(nn.Module):
         for block in self.blocks:
             x_BND = block(x_BND)
         return self.out(self.norm(x_BND))
+
+
+_KL = {"tiny": 2e-7, "small": 2e-7}
+"""Published: 2e-4, which in few steps at small sizes leaves z empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaWorldTraining(LatentActionTraining):
+    """AdaWorld has no options of its own."""
+
+    def frames(self, preset: Preset) -> tuple[str, int]:
+        """Pixels."""
+        return self.pixels(preset)
+
+    def configure(self, preset: Preset, data: DataSpec) -> AdaWorldConfig:
+        """See `ModelTraining.configure`."""
+        return AdaWorldConfig(**self.sizes(preset, data), depth=preset.latent_depth, kl_weight=preset.of(_KL, 2e-4))
+
+
+CARD = ModelCard(
+    kind="adaworld", role="latent_action", label="AdaWorld", config=AdaWorldConfig, training=AdaWorldTraining
+)

@@ -20,10 +20,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.config import ModelConfig
+from foreact.core.presets import Preset
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainableModel, TrainingData
+from foreact.latent_actions.training import LatentActionTraining
 from foreact.nn.latent_decoder import LatentDecoder
 from foreact.nn.tokens import TokenScale
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,7 @@ class DinoCLSConfig(ModelConfig):
         return DinoCLS(self)
 
 
-class DinoCLS(PretrainedModel):
+class DinoCLS(TrainableModel):
     """`infer` gives the standardised class token (B, 1, C); `decode` gives [class token | patches]."""
 
     config: DinoCLSConfig
@@ -89,8 +94,9 @@ class DinoCLS(PretrainedModel):
             position_scale=config.position_scale,
         )
 
-    def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
-        """Set the statistics from pairs of the training split, both (B, 1 + N, C)."""
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of z and, where the config says so, of the patches."""
+        tokens_t, tokens_th = data.pairs()  # (P, 1 + N, C)
         first, then = tokens_t[:, :1].float(), tokens_th[:, :1].float()
         self.summary.fit(then - first if self.config.difference else then, then)
         if self.config.standardise:
@@ -114,3 +120,27 @@ class DinoCLS(PretrainedModel):
         """Reconstruction loss of the patches, L1 + MSE; it trains the decoder alone."""
         predicted = self.decode(batch.tokens_t, self.infer(batch.tokens_t, batch.tokens_th))
         return self.scale.loss(predicted[:, 1:], batch.tokens_th[:, 1:], batch.tokens_t[:, 1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DinoCLSTraining(LatentActionTraining):
+    """DINO-CLS has no options of its own."""
+
+    def frames(self, preset: Preset) -> tuple[str, int]:
+        """The encoder's, with its class token."""
+        encoder, image_size = super().frames(preset)
+        return f"cls:{encoder.removeprefix('cls:')}", image_size
+
+    def configure(self, preset: Preset, data: DataSpec) -> DinoCLSConfig:
+        """See `ModelTraining.configure`."""
+        return DinoCLSConfig(
+            **self.sizes(preset, data),
+            **self.output(preset),
+            depth=preset.latent_depth,
+            position_scale=preset.position_scale,
+        )
+
+
+CARD = ModelCard(
+    kind="dino_cls", role="latent_action", label="DINO-CLS", config=DinoCLSConfig, training=DinoCLSTraining
+)

@@ -22,11 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch, Columns
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.config import ModelConfig
+from foreact.core.presets import Preset
+from foreact.core.recipe import PairSampling
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainableModel, TrainingData
+from foreact.latent_actions.training import LatentActionTraining
 from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens, zero
 from foreact.nn.gaussian import draw_and_price
 from foreact.nn.positions import sincos_2d
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +53,11 @@ class LaWMConfig(ModelConfig):
         embodiments: E; the first is for humans, whose state is unknown.
         state_weight: of the state head's loss.
         residual_output: predict the change of the tokens instead of the tokens (not in the paper).
+        two_views: z is inferred from another view of the pair than the one that is predicted; in training alone.
     """
 
     kind: ClassVar[str] = "lawm"
+    added: ClassVar[tuple[str, ...]] = ("two_views",)
 
     tokens: TokenSpec
     dim: int = 1024
@@ -64,13 +72,14 @@ class LaWMConfig(ModelConfig):
     embodiments: int = 32
     state_weight: float = 1.0
     residual_output: bool = False
+    two_views: bool = False
 
     def build(self) -> LaWM:
         """A LaWM with fresh weights."""
         return LaWM(self)
 
 
-class LaWM(PretrainedModel):
+class LaWM(TrainableModel):
     """`infer` gives the posterior mean (B, 1, Z); tokens in and out are layer-normalised, see `normalise`.
 
     Attributes:
@@ -127,6 +136,17 @@ class LaWM(PretrainedModel):
             state_loss = self.state_loss(z, *self._states(batch))
             scalars |= {"loss": scalars["loss"] + state_loss, "state": state_loss.detach()}
         return scalars
+
+    @property
+    def columns(self) -> Columns:
+        """Two views, where the config says so, and states for the state head."""
+        return Columns(states=self.state_head is not None, two_views=self.config.two_views)
+
+    def fit(self, data: TrainingData) -> None:
+        """Set the range of each embodiment's states, for the state head."""
+        if self.state_head is not None:
+            for embodiment, states in data.states().items():
+                self.fit_states(states, embodiment)
 
     def fit_states(self, states: Tensor, embodiment: int) -> None:
         """Set the range of an embodiment's states from rows (n, up to P) of the training split; NaN are unknown."""
@@ -286,3 +306,45 @@ def space_time_codes(grid: tuple[int, int], dim: int) -> Tensor:
     frames = torch.stack([torch.zeros(dim // 4), torch.ones(dim // 4)])
     frames = torch.where(torch.arange(dim // 4) % 2 == 0, frames, 1 - frames)
     return torch.cat([frames.repeat_interleave(len(places), dim=0), places.repeat(2, 1)], dim=1)
+
+
+_ENCODER_DEPTH, _EMBODIMENTS, _LOG_VARIANCE = {"tiny": 2, "small": 3}, {"paper": 32}, {"tiny": -4.0, "small": -4.0}
+_FRAMES = {"paper": ("facebook/dinov3-vitb16-pretrain-lvd1689m", 256)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaWMTraining(LatentActionTraining):
+    """Attributes:
+    augment: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.
+    """
+
+    augment: bool = True
+
+    def frames(self, preset: Preset) -> tuple[str, int]:
+        """The published ones at the published size, else the preset's."""
+        encoder, image_size = preset.of(_FRAMES, (preset.encoder, preset.image_size))
+        return self.encoder or encoder, self.image_size or image_size
+
+    def reads_frames(self) -> bool:
+        """For the other views."""
+        return self.augment
+
+    def law(self, preset: Preset) -> PairSampling:
+        """All pairs 1.2 s apart."""
+        return PairSampling(seconds=1.2)
+
+    def configure(self, preset: Preset, data: DataSpec) -> LaWMConfig:
+        """See `ModelTraining.configure`; the state head takes as many numbers as the recordings have."""
+        return LaWMConfig(
+            **self.sizes(preset, data),
+            encoder_depth=preset.of(_ENCODER_DEPTH, 24),
+            decoder_depth=preset.latent_depth,
+            log_variance=preset.of(_LOG_VARIANCE, 0.0),
+            residual_output=preset.residual_output,
+            state_dim=data.state_dim,
+            embodiments=max(preset.of(_EMBODIMENTS, 2), data.embodiments),
+            two_views=self.augment,
+        )
+
+
+CARD = ModelCard(kind="lawm", role="latent_action", label="LaWM", config=LaWMConfig, training=LaWMTraining)

@@ -13,18 +13,25 @@ Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent cha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.config import ModelConfig
+from foreact.core.errors import ForeactError
+from foreact.core.presets import Preset
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainableModel, TrainingData
+from foreact.latent_actions.training import LatentActionTraining
 from foreact.nn.attention import Block, initialise, learned_tokens
 from foreact.nn.latent_decoder import LatentDecoder
 from foreact.nn.positions import PatchEmbedding
 from foreact.nn.tokens import TokenScale
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +71,7 @@ class RLAConfig(ModelConfig):
         return RLA(self)
 
 
-class RLA(PretrainedModel):
+class RLA(TrainableModel):
     """The autoencoder: `infer` is f_enc, `decode` is f_dec."""
 
     config: RLAConfig
@@ -94,6 +101,11 @@ class RLA(PretrainedModel):
         out_BNC = self.decoder(self.scale.normalise(tokens_t), z)
         return self.scale.restore(out_BNC, tokens_t, residual=self.config.residual_output)
 
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of tokens and changes, where the config says so."""
+        if self.config.standardise:
+            self.scale.fit(*data.pairs())
+
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction loss L1 + MSE; the skill against persistence is logged beside it."""
         z = self.infer(batch.tokens_t, batch.tokens_th)
@@ -119,3 +131,55 @@ class ResidualEncoder(nn.Module):
         for block in self.blocks:
             x_BSD = block(x_BSD)
         return self.out(self.norm(x_BSD[:, : len(self.queries)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLATraining(LatentActionTraining):
+    """Attributes:
+    latent: tokens x channels of z, such as 8x16; the preset's by default.
+    variant: with position codes, or without as in the released code.
+    merge: side of the squares of patches that the decoder reads as one; 2 makes it four times cheaper.
+    """
+
+    latent: str | None = None
+    variant: Literal["paper", "released"] = "paper"
+    merge: int = 1
+
+    def configure(self, preset: Preset, data: DataSpec) -> RLAConfig:
+        """See `ModelTraining.configure`."""
+        if self.merge < 1 or (self.merge > 1 and self.variant != "paper"):
+            raise ForeactError("--merge is a choice of the paper's variant: the side of the squares, at least 1")
+        require_squares(data.tokens, self.merge)
+        tokens, channels = self._latent(preset)
+        return RLAConfig(
+            **self.sizes(preset, data),
+            **self.output(preset),
+            depth=preset.latent_depth,
+            latent_tokens=tokens,
+            latent_channels=channels,
+            position_scale=preset.position_scale if self.variant == "paper" else 0.0,
+            decoder_merge=self.merge,
+        )
+
+    def _latent(self, preset: Preset) -> tuple[int, int]:
+        if self.latent is None:
+            return preset.latent_tokens, preset.latent_channels
+        found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", self.latent)
+        if found is None:
+            raise ForeactError(f"--latent takes tokens x channels, such as 8x16, not {self.latent!r}")
+        return int(found[1]), int(found[2])
+
+
+def require_squares(tokens: TokenSpec, merge: int) -> None:
+    """Refuse to merge patches of a grid that does not divide.
+
+    Raises:
+        ForeactError: it does not.
+    """
+    if any(side % merge for side in tokens.grid):
+        raise ForeactError(
+            f"--merge {merge} does not fit {tokens.grid[0]} x {tokens.grid[1]} patches: take a divisor, or another --image-size"
+        )
+
+
+CARD = ModelCard(kind="rla", role="latent_action", label="RLA", config=RLAConfig, training=RLATraining)

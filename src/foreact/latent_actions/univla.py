@@ -20,12 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.config import ModelConfig
+from foreact.core.presets import Preset
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainableModel, TrainingData
+from foreact.latent_actions.training import LatentActionTraining
 from foreact.nn.attention import initialise
 from foreact.nn.latent_decoder import LatentDecoder
 from foreact.nn.space_time import ActionTokenEncoder
 from foreact.nn.tokens import TokenScale
-from foreact.pretrained import ModelConfig, PretrainedModel, TokenSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,7 @@ class UniVLAConfig(ModelConfig):
         return UniVLA(self)
 
 
-class UniVLA(PretrainedModel):
+class UniVLA(TrainableModel):
     """`infer` gives the chosen codes, (B, Q, Z)."""
 
     config: UniVLAConfig
@@ -102,6 +107,11 @@ class UniVLA(PretrainedModel):
         """s^_{t+h} (B, N, C) from s_t (B, N, C) and codes (B, Q, Z)."""
         out_BNC = self.decoder(self.scale.normalise(tokens_t), z)
         return self.scale.restore(out_BNC, tokens_t, residual=self.config.residual_output)
+
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of tokens and changes, where the config says so."""
+        if self.config.standardise:
+            self.scale.fit(*data.pairs())
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction, codebook and commitment; logs how many codes are used and their perplexity."""
@@ -163,3 +173,20 @@ class Codebook(nn.Module):
             self.vectors[unused] = moved[unused]
         self.used.zero_()
         self.settled.zero_()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniVLATraining(LatentActionTraining):
+    """UniVLA has no options of its own."""
+
+    def configure(self, preset: Preset, data: DataSpec) -> UniVLAConfig:
+        """See `ModelTraining.configure`."""
+        return UniVLAConfig(
+            **self.sizes(preset, data),
+            **self.output(preset),
+            depth=preset.latent_depth,
+            position_scale=preset.position_scale,
+        )
+
+
+CARD = ModelCard(kind="univla", role="latent_action", label="UniVLA", config=UniVLAConfig, training=UniVLATraining)

@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
-from foreact.errors import DivergedError, ForeactError
+from foreact.core.errors import DivergedError, ForeactError
+from foreact.core.presets import preset
+from foreact.core.pretrained import load_model
+from foreact.core.progress import Bar
+from foreact.dreams.fast import FastWorldModel
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import EpisodeValues, Results
 from foreact.evaluation.rollouts import Protocol
-from foreact.presets import preset
-from foreact.pretrained import load_model
-from foreact.progress import Bar
+from foreact.recordings.opening import open_recordings
+from foreact.recordings.recordings import Recordings
 from foreact.studies.scores import save_study, stack, stored
 from foreact.studies.settings import CheaperStudy
 from foreact.studies.trained import train_run
 from foreact.studies.verdicts import Verdict, below
 from foreact.studies.ways import Scores, Way, compare, difference, flops, score, windows_that_move
-from foreact.training.opening import open_recordings
-from foreact.training.recordings import Recordings
-from foreact.world_models.fast import FastWorldModel
 
 PROTOCOL = Protocol()
 REFERENCE = Way(run="plain", solver="euler", steps=30)

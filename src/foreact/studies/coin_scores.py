@@ -13,13 +13,13 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import are_pixels, cut_patches, draw_pixels
 from foreact.envs import coin
 from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.figures import label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import energy_score, local_energy_score
-from foreact.pretrained import TokenSpec
 from foreact.studies.verdicts import Verdict, below, within
 from foreact.world_models.base import PretrainedWorldModel
 

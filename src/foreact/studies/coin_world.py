@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.errors import DivergedError, ForeactError
+from foreact.core.presets import Preset, tiny
+from foreact.core.pretrained import PretrainedModel, load_model
+from foreact.core.progress import Bar
+from foreact.core.recipe import TrainConfig
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
 from foreact.envs import coin
-from foreact.errors import DivergedError, ForeactError
 from foreact.evaluation.dressing import SUFFIX
 from foreact.latent_actions.rla import RLA
-from foreact.presets import Preset, tiny
-from foreact.pretrained import PretrainedModel, TokenSpec, load_model
-from foreact.progress import Bar
 from foreact.studies.coin_picture import write_futures
 from foreact.studies.coin_scores import (
     FUTURES,
@@ -40,7 +42,7 @@ from foreact.studies.coin_scores import (
 )
 from foreact.studies.scores import save_study
 from foreact.studies.settings import CoinWorld
-from foreact.training.loop import Task, TrainConfig, train
+from foreact.training.loop import Task, train
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.fm_wm import FMWMConfig
 from foreact.world_models.rae import RAEConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich import print as show
 
-from foreact.progress import Bar
+from foreact.core.progress import Bar
 from foreact.studies import (
     cheaper,
     coin_scores,

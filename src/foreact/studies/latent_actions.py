@@ -17,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from foreact.errors import DivergedError, ForeactError
+from foreact.core.errors import DivergedError, ForeactError
+from foreact.core.presets import Preset, preset
+from foreact.core.pretrained import load_model
+from foreact.core.progress import Bar
 from foreact.evaluation.claims import HeldOut, NoiseToLatent, infer
 from foreact.evaluation.latent_motion import (
     AgentReader,
@@ -31,16 +34,13 @@ from foreact.evaluation.latent_motion import (
 from foreact.evaluation.latent_picture import draw_transfer
 from foreact.evaluation.latents import TRUE, Learner, Scene, Tally, between, latents, other_episode, reconstruct
 from foreact.evaluation.results import EpisodeValues, Results
-from foreact.presets import Preset, preset
-from foreact.pretrained import load_model
-from foreact.progress import Bar
+from foreact.recordings.opening import open_recordings
+from foreact.recordings.recordings import Recordings
 from foreact.studies.latent_claims import SUBSETS, rows, verdicts
 from foreact.studies.scores import save_study, stack, stored
 from foreact.studies.settings import LatentStudy
 from foreact.studies.trained import train_run
 from foreact.train_command import LATENT_ACTIONS
-from foreact.training.opening import open_recordings
-from foreact.training.recordings import Recordings
 
 _SHARES = (1 / 32, 1 / 8, 1 / 2, 1)  # of the preset's |z|: 64 to 2048 in the paper
 _REFERENCES = "references"

@@ -12,18 +12,18 @@ from typing import Any
 
 from accelerate import PartialState
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import load_model
+from foreact.core.progress import Bar
+from foreact.dreams.fast import FastWorldModel
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.rollouts import Protocol
 from foreact.nn.flow import Solver
-from foreact.pretrained import load_model
-from foreact.progress import Bar
+from foreact.recordings.opening import open_recordings
 from foreact.studies.scores import save_study
 from foreact.studies.settings import SamplerStudy
 from foreact.studies.verdicts import Verdict, below
 from foreact.studies.ways import Scores, Way, compare, difference, flops, score, windows_that_move
-from foreact.training.opening import open_recordings
-from foreact.world_models.fast import FastWorldModel
 from foreact.world_models.rla_wm import RLAWorldModel
 
 REFERENCE: tuple[Solver, int] = ("euler", 30)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
+from foreact.core.machine import machine, versions
 from foreact.evaluation.results import EpisodeValues, Results
-from foreact.pretrained import write_atomically
 from foreact.studies.settings import Study, command
-from foreact.training.machine import machine, versions
 
 Key = tuple[str, str, str, int]
 """Model, metric, subset, chunk."""

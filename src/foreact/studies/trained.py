@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from foreact.presets import preset
-from foreact.progress import Bar
+from foreact.core.presets import preset
+from foreact.core.progress import Bar
 from foreact.studies.settings import Comparison
 from foreact.train_command import TrainRequest, run_training
 

@@ -17,7 +17,9 @@ import torch
 from accelerate import PartialState
 from rich.table import Table
 
-from foreact.contracts import WorldModel
+from foreact.core.config import ModelConfig
+from foreact.core.contracts import WorldModel
+from foreact.dreams.fast import FastWorldModel
 from foreact.evaluation.cost import system_cost, total_flops
 from foreact.evaluation.intervals import Bootstrap, Interval, episode_means
 from foreact.evaluation.metrics import describe
@@ -25,9 +27,7 @@ from foreact.evaluation.poses import find_poses
 from foreact.evaluation.rollouts import Protocol, Window, imagine, moving_windows, select_windows, usable_lengths
 from foreact.evaluation.scoring import score_tokens
 from foreact.nn.flow import Solver
-from foreact.pretrained import ModelConfig
-from foreact.training.recordings import Recordings
-from foreact.world_models.fast import FastWorldModel
+from foreact.recordings.recordings import Recordings
 from foreact.world_models.rla_wm import RLAWorldModel
 
 METRICS = ("token_l1", "token_l1_of_mean", "token_energy_score", "token_energy_score_local")

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from foreact.errors import DivergedError, ForeactError
+from foreact.core.errors import DivergedError, ForeactError
+from foreact.core.presets import preset
+from foreact.core.progress import Bar
 from foreact.evaluation.cost import Stage, total_flops
 from foreact.evaluation.figures import is_reference, label
 from foreact.evaluation.intervals import Bootstrap, Interval
@@ -25,8 +27,6 @@ from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.session import evaluate_runs
-from foreact.presets import preset
-from foreact.progress import Bar
 from foreact.studies.scores import save_study, stack
 from foreact.studies.settings import Arena
 from foreact.studies.trained import train_run

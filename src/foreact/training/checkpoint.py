@@ -14,25 +14,26 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from foreact.errors import ForeactError
-from foreact.registry import config_class
+from foreact.core.errors import ForeactError
+from foreact.core.registry import config_class
 from foreact.training.optimizers import restore_by_name, state_by_name
+from foreact.training.task import Task
 
 Optimizers = list[torch.optim.Optimizer]
 _NAME = re.compile(r"step-(\d{8})")
 
 
 def save_state(
-    run: Path, step: int, model: nn.Module, average: dict[str, Tensor], optimizers: Optimizers, about: Any
+    run: Path, step: int, task: Task, average: dict[str, Tensor], optimizers: Optimizers, about: Any
 ) -> None:
     """Write the state after `step` steps and then remove older ones.
 
     Args:
         run: the run's folder.
         step: steps done.
-        model: trained module; parameters and buffers are stored.
+        task: whose model is trained; its parameters and buffers are stored, and of frozen parts their hash.
         average: the exponential moving average of its state, by name.
         optimizers: over the module's trainable parameters.
         about: JSON data that a resume must find unchanged (config, split).
@@ -42,15 +43,15 @@ def save_state(
     """
     folder = run / "checkpoints" / f"step-{step:08d}"
     partial = folder.with_name(f".{folder.name}.partial")
-    tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
+    tensors = {f"model/{k}": v for k, v in task.trained_state().items()}
     tensors |= {f"average/{k}": v for k, v in average.items()}
-    tensors |= {f"optimizer/{k}": v for k, v in state_by_name(model, optimizers).items()}
+    tensors |= {f"optimizer/{k}": v for k, v in state_by_name(task.model, optimizers).items()}
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         flat = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         (partial / "state.safetensors").write_bytes(safetensors.torch.save(flat))
-        (partial / "state.json").write_text(json.dumps({"step": step, "about": about}))
+        (partial / "state.json").write_text(json.dumps({"step": step, "about": about, "frozen": dict(task.frozen)}))
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
@@ -63,14 +64,14 @@ def save_state(
             shutil.rmtree(other, ignore_errors=True)
 
 
-def load_state(run: Path, model: nn.Module, optimizers: Optimizers, about: Any) -> tuple[int, dict[str, Tensor]]:
-    """Restore the latest state into `model` and `optimizers`.
+def load_state(run: Path, task: Task, optimizers: Optimizers, about: Any) -> tuple[int, dict[str, Tensor]]:
+    """Restore the latest state into the model of `task` and into `optimizers`.
 
     Returns:
         Steps done and the average by name; (0, {}) where the run has no state.
 
     Raises:
-        ForeactError: the state is unreadable, or belongs to another config or split.
+        ForeactError: the state is unreadable, or belongs to another config or split, or to other frozen parts.
     """
     states = _states(run)
     if not states:
@@ -93,9 +94,26 @@ def load_state(run: Path, model: nn.Module, optimizers: Optimizers, about: Any) 
     for key, tensor in tensors.items():
         kind, name = key.split("/", 1)
         groups[kind][name] = tensor
-    model.load_state_dict(groups["model"])
-    restore_by_name(model, optimizers, groups["optimizer"])
-    return int(described["step"]), groups["average"]
+    _require_frozen(run, task, described.get("frozen"), groups["model"])
+    trained = task.trained_state().keys()
+    task.model.load_state_dict({k: v for k, v in groups["model"].items() if k in trained}, strict=False)
+    restore_by_name(task.model, optimizers, groups["optimizer"])
+    return int(described["step"]), {k: v for k, v in groups["average"].items() if k in trained}
+
+
+def _require_frozen(run: Path, task: Task, begun: dict[str, str] | None, stored: dict[str, Tensor]) -> None:
+    """Refuse other frozen parts than those that a run was begun with; states of before 0.2 hold their weights."""
+    state = task.model.state_dict()
+    for name, now in task.frozen.items():
+        if begun is None:
+            same = all(torch.equal(v.cpu(), state[k].cpu()) for k, v in stored.items() if k.startswith(f"{name}."))
+        else:
+            same = begun.get(name) == now
+        if not same:
+            was = "" if begun is None else f" ({begun.get(name)} then, {now} now)"
+            raise ForeactError(
+                f"{run} was begun with another {name}{was}: name the one that it was begun with by --{name}, or choose another --out"
+            )
 
 
 def _with_added_fields(about: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -104,7 +122,7 @@ def _with_added_fields(about: dict[str, Any], folder: Path) -> dict[str, Any]:
         config = config_class(about.get("kind", ""), where=str(folder)).from_dict(about.get("model"), where=str(folder))
     except ForeactError:  # not a registered model's, or of a version that is told apart below
         return about
-    return about | {"model": json.loads(json.dumps(config.to_dict()))}
+    return about | {"kind": config.kind, "model": json.loads(json.dumps(config.to_dict()))}
 
 
 def _states(run: Path) -> list[Path]:

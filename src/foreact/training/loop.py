@@ -10,91 +10,31 @@ import copy
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, set_seed
 from torch import Tensor, nn
 
-from foreact.errors import DivergedError, ForeactError
-from foreact.precision import Precision, use_bf16
+from foreact.core.errors import DivergedError, ForeactError
+from foreact.core.machine import matmul_rate, step_flops, synchronise
+from foreact.core.precision import use_bf16
+from foreact.core.recipe import TrainConfig
 from foreact.training.activations import checkpoint_activations
 from foreact.training.checkpoint import load_state, save_state
 from foreact.training.journal import Journal
-from foreact.training.machine import matmul_rate, step_flops, synchronise
-from foreact.training.optimizers import OptimizerName, build_optimizers
+from foreact.training.optimizers import build_optimizers
 from foreact.training.prefetch import Interrupt, prefetch
+from foreact.training.task import Task
 
 _DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 _HELD_OUT_BATCHES = 8
 
 OnStep = Callable[[int, int, dict[str, float]], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a model is trained.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: samples per step over all processes.
-        optimizer: AdamW, or Muon for the matrices of transformer blocks; see `training.optimizers`.
-        learning_rate: after warm-up.
-        warmup: steps of linear warm-up.
-        schedule: after warm-up: constant, or a cosine to zero.
-        weight_decay: decoupled from the gradient.
-        clip: largest gradient norm.
-        ema: decay of the weights' moving average, which is what is saved; early steps use less.
-        precision: autocast to bf16, none, or bf16 where it is faster than float32.
-        seed: of initial weights, batches and noise.
-        save_every: steps between checkpoints, and between losses of the averaged weights on held-out data.
-        log_every: steps between log lines.
-        compile: compile the model with torch.compile (needs a C++ compiler on a CPU).
-        checkpoint_activations: keep less for the backward pass and compute it again; see `training.activations`.
-    """
-
-    steps: int
-    batch_size: int
-    optimizer: OptimizerName = "adamw"
-    learning_rate: float = 1e-4
-    warmup: int = 100
-    schedule: Literal["constant", "cosine"] = "constant"
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    ema: float = 0.999
-    precision: Precision = "auto"
-    seed: int = 0
-    save_every: int = 500
-    log_every: int = 20
-    compile: bool = False
-    checkpoint_activations: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is trained.
-
-    Attributes:
-        model: trained module; parameters that do not require gradients stay as they are.
-        loss: (model, batch, generator) -> scalars, of which `loss` is minimised.
-        batches: (step, rank, processes) -> this process's part of the step's batch, on the CPU.
-        export: writes the model, which holds the averaged weights during the call.
-        about: JSON data that must be unchanged for a resume.
-        after_step: called with (step, steps) after each optimiser step.
-        held_out: like `batches`, from data that is never trained on; None where there is none.
-    """
-
-    model: nn.Module
-    loss: Callable[[Any, Any, torch.Generator], dict[str, Tensor]]
-    batches: Callable[[int, int, int], Any]
-    export: Callable[[], None]
-    about: dict[str, Any]
-    after_step: Callable[[int, int], None] | None = None
-    held_out: Callable[[int, int, int], Any] | None = None
 
 
 class _Loss(nn.Module):
@@ -155,13 +95,13 @@ class _Run:
             self.model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
         self.about = {"train": _what_matters(config), **task.about}
-        self.step, self.average = load_state(run, self.model, self.raw_optimizers, self.about)
+        self.step, self.average = load_state(run, task, self.raw_optimizers, self.about)
         if not self.average:
-            self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.average = {k: v.detach().clone() for k, v in task.trained_state().items()}
         module, *self.optimizers = self.accelerator.prepare(self.loss, *self.raw_optimizers)
         self.module: Any = torch.compile(module) if config.compile else module
         self.average = {k: v.to(self.accelerator.device) for k, v in self.average.items()}
-        self.generator = torch.Generator()
+        self.generator = torch.Generator(self.accelerator.device)
         self.waited = self.apart = 0.0  # seconds for data, and for what is not training, since the last log line
 
     def train(self, on_step: OnStep | None) -> dict[str, float]:
@@ -230,7 +170,7 @@ class _Run:
     def _update_average(self) -> None:
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
-        state = self.model.state_dict()
+        state = self.task.trained_state()
         floating = [k for k in state if k in trained]
         torch._foreach_lerp_([self.average[k] for k in floating], [state[k] for k in floating], 1 - decay)
         for name in state.keys() - trained:
@@ -247,7 +187,7 @@ class _Run:
         found: list[dict[str, Tensor]] = []
         for k in range(_HELD_OUT_BATCHES):
             batch = _to_device(batches(k, rank, processes), self.accelerator.device)
-            noise = torch.Generator().manual_seed(k)
+            noise = torch.Generator(self.accelerator.device).manual_seed(k)
             found.append(torch.func.functional_call(self.loss, average, (batch, noise)))
         for module, mode in modes:
             module.training = mode
@@ -258,17 +198,17 @@ class _Run:
     def _meter(self) -> _Meter:
         sample = _to_device(self._batch(self.step), self.accelerator.device)
         scratch = copy.deepcopy(self.model)  # counting must leave no trace in the weights and buffers
-        flops = step_flops(lambda: self.task.loss(scratch, sample, torch.Generator().manual_seed(0)))
+        flops = step_flops(lambda: self.task.loss(scratch, sample, self.generator.manual_seed(0)))
         return _Meter(flops, matmul_rate(self.accelerator.device))
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            save_state(self.folder, self.step, self.model, self.average, self.raw_optimizers, self.about)
+            save_state(self.folder, self.step, self.task, self.average, self.raw_optimizers, self.about)
         self.accelerator.wait_for_everyone()
 
     def _export(self) -> None:
         if self.accelerator.is_main_process:
-            self.model.load_state_dict(self.average)
+            self.model.load_state_dict(self.average, strict=False)  # frozen parts are as they were
             self.task.export()
         self.accelerator.wait_for_everyone()
 

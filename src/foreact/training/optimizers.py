@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 
 OptimizerName = Literal["adamw", "muon"]
 

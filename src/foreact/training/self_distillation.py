@@ -14,20 +14,27 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.encoders.tiny import PATCH, TinyEncoderConfig, whitened_cosines
+from foreact.core.batch import FrameBatch
+from foreact.core.cards import DataSpec, ModelCard, ModelTraining
+from foreact.core.config import ModelConfig
+from foreact.core.presets import Preset
+from foreact.core.recipe import TrainConfig
+from foreact.core.trainable import TrainableModel
+from foreact.encoders.tiny import PATCH, TinyEncoder, TinyEncoderConfig, whitened_cosines
 from foreact.nn.attention import Block, initialise
-from foreact.training.views import random_colours, random_crops
+from foreact.recordings.views import random_colours, random_crops
 
 CONTRAST_FLOOR = 0.25  # of pixels in [-1, 1]: below it, differences within a patch pass for noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfDistillationConfig:
+class SelfDistillationConfig(ModelConfig):
     """The objective.
 
     Attributes:
@@ -42,6 +49,8 @@ class SelfDistillationConfig:
         mask_ratio: largest share of masked patches; each view draws its own, uniformly from zero.
     """
 
+    kind: ClassVar[str] = "encoder"
+
     encoder: TinyEncoderConfig = field(default_factory=TinyEncoderConfig)
     distillation: float = 1.0
     reconstruction: float = 1.0
@@ -54,9 +63,16 @@ class SelfDistillationConfig:
     momentum: float = 0.992
     mask_ratio: float = 0.6
 
+    def build(self) -> SelfDistillation:
+        """Student, teacher and heads with fresh weights."""
+        return SelfDistillation(self)
 
-class SelfDistillation(nn.Module):
-    """Trains `encoder` (what is exported); call `after_step` after each optimiser step."""
+
+class SelfDistillation(TrainableModel):
+    """Trains `encoder`, which is what is exported; call `after_step` after each optimiser step."""
+
+    config: SelfDistillationConfig
+    learns_from = "recorded_frames"
 
     def __init__(self, config: SelfDistillationConfig) -> None:
         super().__init__()
@@ -71,9 +87,14 @@ class SelfDistillation(nn.Module):
             self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
             self.teacher_head = copy.deepcopy(self.head).requires_grad_(False)
 
-    def loss(self, frames_u8: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Frames uint8 (B, height, width, 3) -> scalars, of which `loss` is minimised."""
-        config = self.config
+    @property
+    def exported(self) -> TinyEncoder:
+        """The encoder alone."""
+        return self.encoder
+
+    def loss(self, batch: FrameBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars of frames as they were recorded, of which `loss` is minimised."""
+        config, frames_u8 = self.config, batch.frames
         sizes = config.view_sizes
         size = sizes[int(torch.randint(len(sizes), (), generator=generator))]
         frames = frames_u8.permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -92,11 +113,11 @@ class SelfDistillation(nn.Module):
         return {"loss": total, **{k: v.detach() for k, v in scalars.items()}}
 
     @torch.no_grad()
-    def after_step(self, step: int, total: int) -> None:
-        """Move the teacher towards the student, after `step` of `total` steps."""
+    def after_step(self, step: int, steps: int) -> None:
+        """Move the teacher towards the student, after `step` of `steps` steps."""
         if not self.config.distillation:
             return
-        momentum = 1 - (1 - self.config.momentum) * 0.5 * (1 + math.cos(math.pi * step / total))
+        momentum = 1 - (1 - self.config.momentum) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for mean, live in ((self.teacher, self.encoder), (self.teacher_head, self.head)):
             torch._foreach_lerp_(list(mean.parameters()), list(live.parameters()), 1 - momentum)
 
@@ -191,3 +212,28 @@ def sinkhorn(scores: Tensor, temperature: float, *, rounds: int = 3) -> Tensor:
         q = q / q.sum(0, keepdim=True).clamp_min(1e-12)
         q = q / q.sum(1, keepdim=True).clamp_min(1e-12)
     return q
+
+
+_RECIPES = {
+    "tiny": TrainConfig(steps=500, batch_size=32, learning_rate=1e-3, schedule="cosine"),
+    "small": TrainConfig(steps=10_000, batch_size=64, learning_rate=1e-3, schedule="cosine"),
+}
+_RECIPE = TrainConfig(steps=100_000, batch_size=256, learning_rate=5e-4, warmup=5000, schedule="cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderTraining(ModelTraining):
+    """The encoder has no options of its own."""
+
+    def recipe(self, preset: Preset) -> TrainConfig:
+        """Its own."""
+        return preset.of(_RECIPES, _RECIPE)
+
+    def configure(self, preset: Preset, data: DataSpec) -> SelfDistillationConfig:
+        """One size for all presets: that of the bundled encoder."""
+        return SelfDistillationConfig()
+
+
+CARD = ModelCard(
+    kind="encoder", role="encoder", label="encoder", config=SelfDistillationConfig, training=EncoderTraining
+)

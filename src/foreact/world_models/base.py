@@ -1,35 +1,48 @@
-"""What all world models do alike: standardise actions, and feed predictions back, chunk after chunk."""
+"""What all world models do alike: standardise actions, and say what noise a prediction takes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from foreact.contracts import Batch, WorldModel
+from foreact.core.batch import Batch, Columns
+from foreact.core.contracts import LatentActionModel
+from foreact.core.trainable import TrainableModel, TrainingData
 from foreact.nn.actions import ActionNormaliser
-from foreact.pretrained import PretrainedModel
 
 
-class PretrainedWorldModel(PretrainedModel, ABC):
+class PretrainedWorldModel(TrainableModel):
     """A `contracts.WorldModel` on disk. Shapes: B batch, N patch tokens, C channels, H horizon, A action dimension."""
 
     config: Any  # a ModelConfig with `tokens`, `action_dim` and `horizon`
     stochastic: bool
-    clip_stride: int | None = None
-    """Actions between the frames of the clips that the loss needs; None where pairs are enough."""
 
     def __init__(self, action_dim: int) -> None:
         super().__init__()
         self.normalise = ActionNormaliser(action_dim)
 
     @property
+    def columns(self) -> Columns:
+        """Action chunks of the model's horizon."""
+        return Columns(actions=self.config.horizon)
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Of the noise that one prediction takes; a deterministic model takes none."""
+        return (0,)
+
+    @property
+    def latent_action(self) -> LatentActionModel | None:
+        """The latent-action model inside, where there is one."""
+        return None
+
+    @property
     def networks(self) -> list[nn.Module]:
         """The modules that `predict` calls, each of which a compiler may turn into one graph; the model itself where its
-        `forward` is all of a prediction but the noise."""
+        `forward` is a whole prediction."""
         return [child for child in self.children() if next(child.parameters(), None) is not None]
 
     def chunk(self, actions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,31 +58,18 @@ class PretrainedWorldModel(PretrainedModel, ABC):
             )
         return self.normalise(actions, lengths)
 
-    @abstractmethod
-    def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
-        """Set the statistics that the model asks for, from pairs of the training split, both (P, N, C)."""
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of the actions."""
+        self.normalise.fit(*data.action_statistics())
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
+        """See `contracts.WorldModel.draw_noise`."""
+        return torch.randn(batch, *self.noise_shape, generator=generator, device=generator.device)
 
     @abstractmethod
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`."""
 
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See `contracts.WorldModel.loss`."""
-
-    def rollout(
-        self, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
-    ) -> list[Tensor]:
-        """See `contracts.WorldModel.rollout`."""
-        return roll_out(self, tokens, chunks, generator)
-
-
-def roll_out(
-    model: WorldModel, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
-) -> list[Tensor]:
-    """Predict chunk after chunk; predictions are fed back without encoding them again. See `contracts.WorldModel.rollout`."""
-    futures = []
-    for actions, lengths in chunks:
-        tokens = model.predict(tokens, actions, lengths, generator)
-        futures.append(tokens)
-    return futures

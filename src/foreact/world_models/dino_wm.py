@@ -14,9 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.cost import Stage, count_stage, meta
+from foreact.core.presets import Preset
 from foreact.nn.attention import zero
-from foreact.world_models.token_model import TokenModelConfig, TokenWorldModel
+from foreact.world_models.token_model import TokenModelConfig, TokenModelTraining, TokenWorldModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +61,39 @@ class DinoWM(TokenWorldModel):
         features_BND = self.network(self.scale.normalise(tokens_BNC), *self.chunk(actions_BHA, lengths_B))
         return self.scale.restore(self.out(features_BND), tokens_BNC, residual=self.config.residual_output)
 
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
-        """See `contracts.WorldModel.predict`; the generator is not used."""
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
+        """See `contracts.WorldModel.predict`; the noise is empty."""
         return self(tokens, actions, lengths).float()
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """L1 + MSE of the predicted tokens."""
         predicted = self(batch.tokens_t, batch.require_actions(), batch.lengths).float()
         return self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DinoWMTraining(TokenModelTraining):
+    """DINO-WM has no options of its own."""
+
+    def configure(self, preset: Preset, data: DataSpec) -> DinoWMConfig:
+        """See `ModelTraining.configure`."""
+        return DinoWMConfig(**self.sizes(preset, data), residual_output=preset.residual_output)
+
+
+def cost(model: DinoWM) -> dict[str, Stage]:
+    """The one pass, on the meta device."""
+    config, tokens = model.config, model.config.tokens
+    s_t, actions = meta(1, tokens.count, tokens.channels), meta(1, config.horizon, config.action_dim)
+    return {"decode": count_stage(model, lambda: model(s_t, actions, torch.ones(1, dtype=torch.long, device="meta")))}
+
+
+CARD = ModelCard(
+    kind="dino_wm",
+    role="world_model",
+    label="DINO-WM",
+    config=DinoWMConfig,
+    training=DinoWMTraining,
+    cost=cost,
+    published_flops=2.1e12,
+    colour="#b45309",
+)

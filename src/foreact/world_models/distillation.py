@@ -13,16 +13,41 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import TrainingPlan
+from foreact.core.errors import ForeactError
+from foreact.core.pretrained import PretrainedModel, state_hash
+from foreact.core.trainable import TrainableModel
 from foreact.world_models.rla_wm import RLAWorldModel
 
 TEACHER_STEPS = 16
 """Euler steps of the teacher from noise to z, at least; more than these change its energy score by less than 1 % (docs/performance.md)."""
+
+
+def distillation_plan(plan: TrainingPlan, teacher: PretrainedModel, *, steps: int, depth: int | None) -> TrainingPlan:
+    """The plan of rla-wm, changed to one of a student.
+
+    Raises:
+        ForeactError: a depth that the teacher does not have.
+    """
+    teaching: Any = teacher.requires_grad_(False)
+    try:
+        student: TrainableModel = make_student(teaching, steps, depth)
+    except ValueError as error:
+        raise ForeactError(f"--flow-depth: {error}") from error
+
+    def loss(model: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return distillation_loss(model, teaching.to(batch.tokens_t.device), batch, generator)
+
+    return dataclasses.replace(
+        plan, build=lambda data: student, fitted=True, loss=loss, about={"teacher": state_hash(teacher)}
+    )
 
 
 def make_student(teacher: RLAWorldModel, steps: int, depth: int | None = None) -> RLAWorldModel:

@@ -17,11 +17,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.presets import Preset
 from foreact.nn.attention import zero
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
 from foreact.nn.positions import TimeEmbedding
-from foreact.world_models.token_model import TokenModelConfig, TokenWorldModel
+from foreact.world_models.token_model import TokenModelConfig, TokenModelTraining, TokenWorldModel, token_flow_cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +72,15 @@ class FMWM(TokenWorldModel):
             seen = torch.cat([seen, self.scale.normalise(tokens_t)], dim=-1)
         return self.out(self.network(seen, *actions, self.time(time_B))).float()
 
-    @torch.no_grad()
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """That of the tokens (N, C), where the source has noise."""
+        return (self.config.tokens.count, self.config.tokens.channels) if self.stochastic else (0,)
+
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`."""
         source = tokens.float()
         if self.stochastic:
-            noise = torch.randn(tokens.shape, generator=generator, device=generator.device).to(tokens.device)
             source = source + self.config.source_noise * self.scale.std * noise
         chunk = self.chunk(actions, lengths)
         return integrate(
@@ -103,3 +108,24 @@ class FMWM(TokenWorldModel):
 def _mean_where(values_B: Tensor, chosen_B: Tensor) -> Tensor:
     """Mean of the chosen values; 0 where none is."""
     return ((values_B * chosen_B).sum() / chosen_B.sum().clamp_min(1)).detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FMWMTraining(TokenModelTraining):
+    """FM-WM has no options of its own."""
+
+    def configure(self, preset: Preset, data: DataSpec) -> FMWMConfig:
+        """See `ModelTraining.configure`."""
+        return FMWMConfig(**self.sizes(preset, data))
+
+
+CARD = ModelCard(
+    kind="fm_wm",
+    role="world_model",
+    label="FM-WM",
+    config=FMWMConfig,
+    training=FMWMTraining,
+    cost=lambda model: token_flow_cost(model, model.velocity),
+    published_flops=14.3e12,
+    colour="#0369a1",
+)

@@ -23,10 +23,11 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from foreact.errors import ForeactError
+from foreact.core.cards import ModelCard
+from foreact.core.errors import ForeactError
 from foreact.nn.attention import zero
 from foreact.nn.past import Past
-from foreact.world_models.video_diffusion import CausalVideoModel, VideoModelConfig
+from foreact.world_models.causal_video import CausalVideoModel, VideoModelConfig, cost
 
 _UNET, _VAE = "UNetSpatioTemporalConditionModel", "AutoencoderKLTemporalDecoder"
 _LARGEST_SIGMA = 700.0  # that it was trained with; ours is infinite where no signal is left
@@ -100,12 +101,17 @@ class PretrainedVideo(CausalVideoModel):
         made.vae.load_state_dict(vae.state_dict())
         return made
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """The autoencoder's latents."""
+        side = self.config.tokens.image_size // 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.vae.config.latent_channels, side, side
+
     @torch.no_grad()
     def to_latents(self, images: Tensor) -> Tensor:
         """See `CausalVideoModel.to_latents`; the mode of the autoencoder's posterior."""
         return self.vae.encode(images).latent_dist.mode() * self.vae.config.scaling_factor
 
-    @torch.no_grad()
     def to_images(self, latents: Tensor) -> Tensor:
         """See `CausalVideoModel.to_images`; every picture by itself, since the decoder would look at later frames."""
         return self.vae.decode(latents / self.vae.config.scaling_factor, num_frames=1).sample
@@ -170,3 +176,12 @@ def _load(source: str, part: str, wanted: str, revision: str | None) -> Any:
 
 def _json(model: Any) -> str:
     return json.dumps({k: v for k, v in dict(model.config).items() if not k.startswith("_")}, sort_keys=True)
+
+
+CARD = ModelCard(
+    kind="pretrained_video",
+    role="world_model",
+    label="video diffusion (pre-trained)",
+    config=PretrainedVideoConfig,
+    cost=cost,
+)

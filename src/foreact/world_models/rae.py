@@ -20,11 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contracts import Batch
+from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec, ModelCard
+from foreact.core.presets import Preset
+from foreact.core.trainable import TrainingData
 from foreact.nn.attention import ModulatedBlock, initialise, zero
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times, shift_times
 from foreact.nn.positions import PatchEmbedding, TimeEmbedding
-from foreact.world_models.token_model import TokenModelConfig, TokenWorldModel
+from foreact.world_models.token_model import TokenModelConfig, TokenModelTraining, TokenWorldModel, token_flow_cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +79,15 @@ class RAE(TokenWorldModel):
         self.register_buffer("latent_mean", torch.zeros(config.tokens.count, channels))
         self.register_buffer("latent_std", torch.ones(config.tokens.count, channels))
 
-    def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
-        """Set the statistics per position and channel from pairs of the training split, both (P, N, C)."""
-        super().fit(tokens_t, tokens_th)
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """That of the tokens, (N, C)."""
+        return self.config.tokens.count, self.config.tokens.channels
+
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of actions, tokens, and of the futures per position and channel."""
+        super().fit(data)
+        _, tokens_th = data.pairs()
         self.latent_mean.copy_(tokens_th.float().mean(dim=0))
         self.latent_std.copy_(tokens_th.float().std(dim=0).clamp_min(1e-3))
 
@@ -89,11 +98,9 @@ class RAE(TokenWorldModel):
         features_BND = self.trunk(seen, *actions, time_BD)
         return self.out(z_BNC, features_BND, time_BD).float()
 
-    @torch.no_grad()
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`."""
         chunk = self.chunk(actions, lengths)
-        noise = torch.randn(tokens.shape, generator=generator, device=generator.device).to(tokens.device)
         z = integrate(
             lambda z, time: self.velocity(z, time, tokens, chunk),
             noise,
@@ -148,3 +155,27 @@ class NarrowHead(nn.Module):
     def forward(self, z_BNC: Tensor, features_BND: Tensor, time_BD: Tensor) -> Tensor:
         """-> (B, N, C)."""
         return self.out(features_BND)
+
+
+_HEAD = {"tiny": 512, "small": 512}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RAETraining(TokenModelTraining):
+    """RAE has no options of its own."""
+
+    def configure(self, preset: Preset, data: DataSpec) -> RAEConfig:
+        """See `ModelTraining.configure`."""
+        return RAEConfig(**self.sizes(preset, data), head_dim=preset.of(_HEAD, 2048))
+
+
+CARD = ModelCard(
+    kind="rae",
+    role="world_model",
+    label="RAE",
+    config=RAEConfig,
+    training=RAETraining,
+    cost=lambda model: token_flow_cost(model, model.velocity),
+    published_flops=14.3e12,
+    colour="#4d7c0f",
+)

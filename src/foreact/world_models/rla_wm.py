@@ -1,36 +1,36 @@
-"""RLA-WM: generate the residual latent action z by flow matching, then decode the future tokens (RLA-WM, section 3).
+"""RLA-WM: generate the residual latent action z by flow matching, then decode the future tokens (RLA-WM, section 3, Fig. 2).
 
-    condition = f_cond(s_t, a_{t:t+h})                                      once per chunk
-    v^ = f_flow(z_tau, tau, condition),  z <- z + dtau * v^                 30 Euler steps from z_0 = eps
-    s^_{t+h} = f_dec(s_t, z_1)                                              once per chunk
+    condition = f_cond(queries, s_t, a_{t:t+h})                        once per chunk
+    z_tau = tau z + (1 - tau) eps,    v* = z - eps                     training (E5, E6)
+    z <- z + dtau v^(z, tau, condition)   from z_0 = eps, 30 steps     inference (E7)
+    s^_{t+h} = f_dec(s_t, z_1)                                         once per chunk (E3)
 
-z is standardised per dimension with statistics fitted on the training split (the released code divides by 10). Two
-variants share this file's model; their condition and flow networks are in `rla_wm_networks`:
-the paper's (default): [Q queries | s_t | action] -> self-attention -> Q condition tokens; flow over [condition | z_tau];
-the released code's: s_t through blocks modulated by a GRU of the actions; flow cross-attends to all N tokens.
-The paper does not say how tau enters; here it modulates the flow's blocks (adaLN-zero).
-Two regressions can teach the condition network beside the flow: of z from its condition tokens, of s_{t+h} from its patches.
+Equations are numbered in docs/papers.md. z is standardised per dimension with statistics of the training split (E8). The
+paper does not say how tau enters; here it modulates the flow's blocks (adaLN-zero). What the paper does not have is in
+`RLAWorldModelExtras`; the released code's other networks are in `rla_wm_released`.
 
 Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, H horizon, A action dimension.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contracts import Batch
-from foreact.latent_actions.rla import RLAConfig
-from foreact.nn.attention import zero
+from foreact.core.batch import Batch
+from foreact.core.config import ModelConfig
+from foreact.core.cost import Stage, all_steps, count_stage, meta
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainingData
+from foreact.latent_actions.rla import RLA, RLAConfig
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
-from foreact.nn.positions import split_patches
-from foreact.pretrained import ModelConfig, TokenSpec
 from foreact.world_models.base import PretrainedWorldModel
-from foreact.world_models.rla_wm_networks import AdaptiveCondition, CrossFlow, JointFlow, QueryCondition, Sizes
+from foreact.world_models.rla_wm_extras import Regressions, RLAWorldModelExtras
+from foreact.world_models.rla_wm_networks import JointFlow, QueryCondition, Sizes
 
 _FIT_BATCH = 64
 _UNROLLED = 2
@@ -39,80 +39,79 @@ _UNROLLED = 2
 
 @dataclass(frozen=True, kw_only=True)
 class RLAWorldModelConfig(ModelConfig):
-    """Sizes and variant of RLA-WM; the defaults are the paper's.
+    """Sizes of RLA-WM; the defaults are the paper's (section A.2).
 
     Attributes:
         rla: the frozen autoencoder inside; its tokens are the model's.
         action_dim: A.
-        horizon: H, the longest chunk (15 in the paper).
+        horizon: H, the longest chunk.
         dim: width D of condition and flow networks.
-        condition_depth: blocks of the condition network (8; 12 in the released IWS configs).
-        condition_merge: side of the squares of patches that become one token of the condition network: 2 quarters its
-            cost. Not in the paper, the paper's variant only.
+        condition_depth: blocks of the condition network (12 in the released IWS configs).
         flow_depth: blocks of the flow network.
         heads: attention heads.
-        spread_actions: the paper's variant also adds the action embedding to all other tokens, as DINO-WM's own code joins
-            it to every patch: what depends on place and action is then learned from the first block on. Not in the paper.
-        variant: the paper's networks or the released code's.
-        slots: learned slot tokens on z in the flow network (off in the released code).
-        time_law: law of tau in training (the released code: logit_normal).
-        draws: noises and times per training pair; the condition network runs once for all of them (1 in the paper).
-        l1_weight: weight of an L1 term beside the MSE on velocities (the released code: 1).
-        mean_weight: weight of a linear regression of z from the condition tokens, which teaches the condition network
-            faster than the flow's noisy gradients do; not in the papers, the paper's variant only.
-        token_weight: weight of a regression of s_{t+h} from the condition network's patch tokens, DINO-WM's loss: what each
-            patch will be is then known in its place, where the condition tokens find it. In training alone; not in the papers,
-            the paper's variant only.
+        time_law: law of tau in training (the paper does not say; the released code: logit_normal).
         solver: ODE solver.
         steps: its steps.
+        extras: what the paper does not have.
     """
 
     kind: ClassVar[str] = "rla_wm"
-    added: ClassVar[tuple[str, ...]] = ("condition_merge", "token_weight")
 
     rla: RLAConfig
     action_dim: int
     horizon: int = 15
     dim: int = 1024
     condition_depth: int = 8
-    condition_merge: int = 1
     flow_depth: int = 8
     heads: int = 16
-    spread_actions: bool = False
-    variant: Literal["paper", "released"] = "paper"
-    slots: bool = True
     time_law: TimeLaw = "uniform"
-    draws: int = 1
-    l1_weight: float = 0.0
-    mean_weight: float = 0.0
-    token_weight: float = 0.0
     solver: Solver = "euler"
     steps: int = 30
+    extras: RLAWorldModelExtras = field(default_factory=RLAWorldModelExtras)
 
     @property
     def tokens(self) -> TokenSpec:
         """The tokens the model works on."""
         return self.rla.tokens
 
+    @property
+    def latent(self) -> tuple[int, int]:
+        """Q and Z."""
+        return self.rla.latent_tokens, self.rla.latent_channels
+
     def sizes(self, depth: int) -> Sizes:
         """What one of the two networks, `depth` blocks deep, is built from."""
         return Sizes(
             grid=self.tokens.grid,
             channels=self.tokens.channels,
-            latent=(self.rla.latent_tokens, self.rla.latent_channels),
+            latent=self.latent,
             actions=(self.horizon, self.action_dim),
             dim=self.dim,
             heads=self.heads,
             depth=depth,
             position_scale=self.rla.position_scale,
-            merge=self.condition_merge,
-            spread_actions=self.spread_actions,
-            slots=self.slots,
+            merge=self.extras.condition_merge,
+            spread_actions=self.extras.spread_actions,
+            slots=self.extras.slots,
         )
 
     def build(self) -> RLAWorldModel:
         """A world model with fresh weights, its autoencoder's included."""
         return RLAWorldModel(self)
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> tuple[type[ModelConfig], dict[str, Any]]:
+        """Configs of before 0.2, which had all fields in a row and both variants in one class."""
+        if "variant" not in data:
+            return cls, data
+        defaults = asdict(RLAWorldModelExtras())
+        extras = {k: data.get(k, default) for k, default in defaults.items()}
+        rest = {k: v for k, v in data.items() if k not in defaults and k != "variant"}
+        if data["variant"] == "paper":
+            return cls, {**rest, "extras": extras}
+        from foreact.world_models.rla_wm_released import ReleasedRLAWorldModelConfig
+
+        return ReleasedRLAWorldModelConfig, {**rest, "extras": extras}
 
 
 class RLAWorldModel(PretrainedWorldModel):
@@ -127,21 +126,28 @@ class RLAWorldModel(PretrainedWorldModel):
         super().__init__(config.action_dim)
         self.config = config
         self.rla = config.rla.build().requires_grad_(False)
-        condition, flow = (QueryCondition, JointFlow) if config.variant == "paper" else (AdaptiveCondition, CrossFlow)
-        self.condition = condition(config.sizes(config.condition_depth))
-        self.flow = flow(config.sizes(config.flow_depth))
-        if config.variant != "paper" and (config.mean_weight or config.token_weight or config.condition_merge > 1):
-            raise ValueError(
-                "only the paper's variant has Q condition tokens, to regress z from or to read merged patches"
-            )
-        self.mean = nn.Linear(config.dim, config.rla.latent_channels) if config.mean_weight else None
-        squares = config.condition_merge**2 * config.tokens.channels
-        self.future = nn.Linear(config.dim, squares) if config.token_weight else None
-        if self.future is not None:
-            zero(self.future)
-        shape = (config.rla.latent_tokens, config.rla.latent_channels)
-        self.register_buffer("latent_mean", torch.zeros(shape))
-        self.register_buffer("latent_std", torch.ones(shape))
+        self.condition: Any
+        self.flow: Any
+        self.condition, self.flow = self.build_networks()
+        regressions = Regressions(config.extras, config.dim, config.rla)
+        self.mean, self.future = regressions.mean, regressions.future
+        self.register_buffer("latent_mean", torch.zeros(config.latent))
+        self.register_buffer("latent_std", torch.ones(config.latent))
+
+    def build_networks(self) -> tuple[nn.Module, nn.Module]:
+        """Condition and flow network."""
+        config = self.config
+        return QueryCondition(config.sizes(config.condition_depth)), JointFlow(config.sizes(config.flow_depth))
+
+    @property
+    def latent_action(self) -> RLA:
+        """The autoencoder inside."""
+        return self.rla
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """That of z, (Q, Z)."""
+        return self.config.latent
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -150,52 +156,27 @@ class RLAWorldModel(PretrainedWorldModel):
         return [self] if calls <= _UNROLLED else [self.condition, self.flow, self.rla.decoder]
 
     @torch.no_grad()
-    def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
-        """Set the statistics that standardise z per dimension, from pairs of the training split, both (P, N, C)."""
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of the actions, and mu and sigma of z (E8)."""
+        super().fit(data)
+        tokens_t, tokens_th = data.pairs()
         parts = zip(tokens_t.split(_FIT_BATCH), tokens_th.split(_FIT_BATCH), strict=True)
         z_PQZ = torch.cat([self.rla.infer(s_t, s_th).float() for s_t, s_th in parts])
         self.latent_mean.copy_(z_PQZ.mean(dim=0))
         self.latent_std.copy_(z_PQZ.std(dim=0).clamp_min(1e-4))
 
     def infer_latent(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
-        """The standardised z of a true pair, (B, Q, Z); no gradient reaches the autoencoder."""
+        """The standardised z = f_enc(s_{t+h} - s_t) of a true pair, (B, Q, Z) (E2, E8); no gradient reaches f_enc."""
         with torch.no_grad():
             return (self.rla.infer(tokens_t, tokens_th).float() - self.latent_mean) / self.latent_std
 
     def decode_latent(self, tokens_t: Tensor, z: Tensor) -> Tensor:
-        """Future tokens (B, N, C) of a standardised z (B, Q, Z)."""
+        """s^_{t+h} = f_dec(s_t, z) (B, N, C) of a standardised z (B, Q, Z) (E3)."""
         return self.rla.decode(tokens_t, z.float() * self.latent_std + self.latent_mean).float()
 
-    def sample_latent(
-        self,
-        tokens: Tensor,
-        actions: Tensor,
-        lengths: Tensor,
-        generator: torch.Generator,
-        *,
-        steps: int | None = None,
-        solver: Solver | None = None,
-    ) -> Tensor:
-        """A standardised z (B, Q, Z) for the chunk, by integrating the flow from noise.
-
-        Args:
-            tokens: s_t, (B, N, C).
-            actions: (B, H, A) in the data's units.
-            lengths: valid actions of each chunk, (B,).
-            generator: source of the noise.
-            steps: ODE steps; the config's if None.
-            solver: ODE solver; the config's if None.
-
-        Raises:
-            ValueError: fewer than one step, an unknown solver or a chunk longer than the config's horizon.
-        """
-        noise = self.draw_noise(len(tokens), generator)
-        return self.transport(tokens, actions, lengths, noise, steps=steps, solver=solver)
-
-    def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
-        """z at tau = 0, (B, Q, Z), on the model's device."""
-        shape = (batch, *self.latent_mean.shape)
-        return torch.randn(shape, generator=generator, device=generator.device).to(self.latent_mean.device)
+    def condition_tokens(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
+        """Condition tokens (B, Q, D) of s_t (B, N, C) and the actions (B, H, A), of which `lengths` (B,) count."""
+        return self.condition(self.rla.scale.normalise(tokens), *self.chunk(actions, lengths))
 
     def transport(
         self,
@@ -207,7 +188,19 @@ class RLAWorldModel(PretrainedWorldModel):
         steps: int | None = None,
         solver: Solver | None = None,
     ) -> Tensor:
-        """The standardised z (B, Q, Z) where the flow takes this noise (B, Q, Z); see `sample_latent`."""
+        """z_1, standardised (B, Q, Z): where the flow takes z_0 = `noise` (B, Q, Z) (E7).
+
+        Args:
+            tokens: s_t, (B, N, C).
+            actions: (B, H, A) in the data's units.
+            lengths: valid actions of each chunk, (B,).
+            noise: z_0.
+            steps: ODE steps; the config's if None.
+            solver: ODE solver; the config's if None.
+
+        Raises:
+            ValueError: fewer than one step, an unknown solver or a chunk longer than the config's horizon.
+        """
         context = self.flow.prepare(self.condition_tokens(tokens, actions, lengths))
         return integrate(
             lambda z, time: self.flow(z, time, context).float(),
@@ -220,43 +213,46 @@ class RLAWorldModel(PretrainedWorldModel):
         """The prediction s^_{t+h} (B, N, C) that follows from this noise (B, Q, Z)."""
         return self.decode_latent(tokens, self.transport(tokens, actions, lengths, noise))
 
-    @torch.no_grad()
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`."""
-        return self(tokens, actions, lengths, self.draw_noise(len(tokens), generator))
+        return self(tokens, actions, lengths, noise)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Flow-matching loss: MSE (and L1, where weighted) between predicted and true velocity z - eps."""
-        draws = self.config.draws
+        """|v^ - v*|^2 at a random tau (E6), and the regressions of the extras where they have a weight."""
+        extras, draws = self.config.extras, self.config.extras.draws
         z = self.infer_latent(batch.tokens_t, batch.tokens_th)
-        noise = batch.noise(draws, *z.shape[1:], generator=generator)
-        times = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws))
-        point, velocity = interpolate(noise.flatten(0, 1), z.repeat_interleave(draws, dim=0), times.flatten())
-        condition, tokens = self._condition(batch)
+        eps = batch.noise(draws, *z.shape[1:], generator=generator).flatten(0, 1)
+        tau = batch.draw(lambda n: sample_times(self.config.time_law, n * draws, generator).view(n, draws)).flatten()
+        z_tau, v_true = interpolate(eps, z.repeat_interleave(draws, dim=0), tau)  # E5
+
+        chunk = self.chunk(batch.require_actions(), batch.lengths)
+        condition, patches = self.condition.features(self.rla.scale.normalise(batch.tokens_t), *chunk)
         context = self.flow.prepare(condition.repeat_interleave(draws, dim=0))
-        predicted = self.flow(point, times.flatten(), context).float()
-        mse = F.mse_loss(predicted, velocity)
-        l1 = F.l1_loss(predicted, velocity)
-        loss, scalars = mse + self.config.l1_weight * l1, {"mse": mse.detach(), "l1": l1.detach()}
-        if self.mean is not None:
+        v = self.flow(z_tau, tau, context).float()
+
+        mse = F.mse_loss(v, v_true)  # E6, the paper's only term
+        l1 = F.l1_loss(v, v_true)  # of the released code
+        total, logged = mse + extras.l1_weight * l1, {"mse": mse.detach(), "l1": l1.detach()}
+        if self.mean is not None:  # extra: E[z] from the condition tokens
             mean = F.mse_loss(self.mean(condition).float(), z)
-            loss, scalars = loss + self.config.mean_weight * mean, scalars | {"mean": mean.detach()}
-        if tokens is not None:
-            loss, scalars = loss + self.config.token_weight * tokens, scalars | {"tokens": tokens.detach()}
-        return {"loss": loss, **scalars}
+            total, logged = total + extras.mean_weight * mean, logged | {"mean": mean.detach()}
+        if self.future is not None:  # extra: s_{t+h} from the condition network's patches
+            future = Regressions.future_tokens(self.future, patches, batch.tokens_t, self.rla, extras.condition_merge)
+            tokens = self.rla.scale.loss(future, batch.tokens_th, batch.tokens_t)["loss"]
+            total, logged = total + extras.token_weight * tokens, logged | {"tokens": tokens.detach()}
+        return {"loss": total, **logged}
 
-    def _condition(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Condition tokens (B, Q or N, D), and the loss of the tokens that the network's patches regress, where they do."""
-        tokens_t, actions = batch.tokens_t, batch.require_actions()
-        if self.future is None:
-            return self.condition_tokens(tokens_t, actions, batch.lengths), None
-        assert isinstance(self.condition, QueryCondition)
-        chunk = self.chunk(actions, batch.lengths)
-        condition_BQD, patches_BMD = self.condition.features(self.rla.scale.normalise(tokens_t), *chunk)
-        out_BNC = split_patches(self.future(patches_BMD).float(), self.config.tokens.grid, self.config.condition_merge)
-        future = self.rla.scale.restore(out_BNC, batch.tokens_t, residual=self.config.rla.residual_output)
-        return condition_BQD, self.rla.scale.loss(future, batch.tokens_th, batch.tokens_t)["loss"]
 
-    def condition_tokens(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
-        """Condition tokens (B, Q or N, D)."""
-        return self.condition(self.rla.scale.normalise(tokens), *self.chunk(actions, lengths))
+def cost(model: RLAWorldModel) -> dict[str, Stage]:
+    """Condition, one flow step, all flow steps and decode, on the meta device."""
+    config, tokens = model.config, model.config.tokens
+    s_t, z, time = meta(1, tokens.count, tokens.channels), meta(1, *config.latent), meta(1)
+    actions, mask = meta(1, config.horizon, config.action_dim), meta(1, config.horizon).bool()
+    context = model.flow.prepare(model.condition(s_t, actions, mask))
+    step = count_stage(model.flow, lambda: model.flow(z, time, context))
+    return {
+        "condition": count_stage(model.condition, lambda: model.flow.prepare(model.condition(s_t, actions, mask))),
+        "flow_step": step,
+        "flow": all_steps(step, config.steps, config.solver),
+        "decode": count_stage(model.rla.decoder, lambda: model.rla.decoder(s_t, z)),
+    }

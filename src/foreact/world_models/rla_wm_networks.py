@@ -1,8 +1,8 @@
-"""Condition and flow networks of RLA-WM: the paper's pair (QueryCondition, JointFlow) and the released code's pair
-(AdaptiveCondition, CrossFlow).
+"""Condition and flow networks of RLA-WM (Fig. 2).
 
-A condition network maps (s_t, actions) to context tokens once per chunk. A flow network's `prepare` turns them into
-what all ODE steps share, and its `forward` predicts a velocity.
+A condition network maps (s_t, actions) to context tokens once per chunk; `features` also gives what its patches became, for
+the regressions of `rla_wm_extras`. A flow network's `prepare` turns context tokens into what all ODE steps share, and its
+`forward` predicts a velocity.
 
 Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, M context tokens, D width.
 """
@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from foreact.nn.actions import RecurrentEncoder
 from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens, zero
-from foreact.nn.positions import PatchEmbedding, TimeEmbedding
+from foreact.nn.positions import TimeEmbedding
 from foreact.nn.token_network import TokenNetwork
 
 
@@ -97,54 +96,3 @@ class JointFlow(nn.Module):
         for block in self.blocks:
             x_BSD = block(x_BSD, time_BD)
         return self.out(self.norm(x_BSD[:, context_BMD.shape[1] :]))
-
-
-class AdaptiveCondition(nn.Module):
-    """The released code's: s_t through blocks modulated by one vector of the actions; all N tokens are passed on."""
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
-        self.project = PatchEmbedding(sizes.grid, sizes.channels, sizes.dim, sizes.position_scale)
-        self.embed_actions = RecurrentEncoder(sizes.actions[1], sizes.dim)
-        self.blocks = nn.ModuleList([ModulatedBlock(sizes.dim, sizes.heads) for _ in range(sizes.depth)])
-        initialise(self)
-
-    def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, mask_BH: Tensor) -> Tensor:
-        """s_t (B, N, C), standardised actions (B, H, A), their mask (B, H) -> condition tokens (B, N, D)."""
-        x_BND = self.project(tokens_BNC)
-        action_BD = self.embed_actions(actions_BHA, mask_BH)
-        for block in self.blocks:
-            x_BND = block(x_BND, action_BD)
-        return x_BND
-
-
-class CrossFlow(nn.Module):
-    """The released code's: latent tokens attend to themselves and to the condition, modulated by the flow time.
-
-    The condition's keys and values are computed once per chunk; the released code projects them in every ODE step.
-    """
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
-        self.time = TimeEmbedding(sizes.dim)
-        self.project_z = nn.Linear(sizes.latent[1], sizes.dim)
-        self.slots = learned_tokens(sizes.latent[0], sizes.dim) if sizes.slots else None
-        self.blocks = nn.ModuleList([ModulatedBlock(sizes.dim, sizes.heads, cross=True) for _ in range(sizes.depth)])
-        self.norm = nn.LayerNorm(sizes.dim)
-        self.out = nn.Linear(sizes.dim, sizes.latent[1])
-        initialise(self)
-        zero(self.out)
-
-    def prepare(self, context_BMD: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of the condition tokens, one pair per block."""
-        return [block.cross.keys_values(context_BMD) for block in self.blocks]  # type: ignore[union-attr, operator]
-
-    def forward(self, z_BQZ: Tensor, time_B: Tensor, context: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Noisy latent (B, Q, Z) at times (B,) -> velocity (B, Q, Z)."""
-        x_BQD = self.project_z(z_BQZ)
-        if self.slots is not None:
-            x_BQD = x_BQD + self.slots
-        time_BD = self.time(time_B)
-        for block, keys_values in zip(self.blocks, context, strict=True):
-            x_BQD = block(x_BQD, time_BD, keys_values)
-        return self.out(self.norm(x_BQD))

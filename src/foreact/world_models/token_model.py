@@ -5,13 +5,20 @@ Shape legend: B batch, N patch tokens, C channels, H horizon in actions, A actio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
+from foreact.core.cards import DataSpec, ModelTraining
+from foreact.core.config import ModelConfig
+from foreact.core.cost import Stage, all_steps, count_stage, meta
+from foreact.core.presets import Preset
+from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainingData
 from foreact.nn.token_network import TokenNetwork
 from foreact.nn.tokens import TokenScale
-from foreact.pretrained import ModelConfig, TokenSpec
 from foreact.world_models.base import PretrainedWorldModel
 
 
@@ -66,7 +73,36 @@ class TokenWorldModel(PretrainedWorldModel):
         self.config = config
         self.scale = TokenScale(config.tokens.channels)
 
-    def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
-        """Set the statistics that the config asks for, from pairs of the training split, both (P, N, C)."""
+    def fit(self, data: TrainingData) -> None:
+        """Set the statistics of actions and, where the config says so, of tokens."""
+        super().fit(data)
         if self.config.standardise:
-            self.scale.fit(tokens_t, tokens_th)
+            self.scale.fit(*data.pairs())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenModelTraining(ModelTraining):
+    """Trained as deep as RLA-WM's condition network and decoder together."""
+
+    def sizes(self, preset: Preset, data: DataSpec) -> dict[str, Any]:
+        """What all `TokenModelConfig` take from preset and data."""
+        return {
+            "tokens": data.tokens,
+            "action_dim": data.action_dim,
+            "horizon": preset.horizon,
+            "dim": preset.dim,
+            "depth": preset.condition_depth + preset.latent_depth,
+            "heads": preset.heads,
+            "position_scale": preset.position_scale,
+            "spread_actions": preset.spread_actions,
+            "standardise": preset.standardise,
+        }
+
+
+def token_flow_cost(model: TokenWorldModel, velocity: Callable[..., Tensor]) -> dict[str, Stage]:
+    """One step and all steps of a flow over the tokens themselves, on the meta device."""
+    config: Any = model.config
+    s_t = meta(1, config.tokens.count, config.tokens.channels)
+    chunk = meta(1, config.horizon, config.action_dim), meta(1, config.horizon).bool()
+    step = count_stage(model, lambda: velocity(s_t, meta(1), s_t, chunk))
+    return {"flow_step": step, "flow": all_steps(step, config.steps, config.solver)}

@@ -1,72 +1,33 @@
 """Causal pixel-video diffusion in the manner of Vid2World (arXiv:2505.14357), trained from scratch.
 
 Vid2World turns a video model that was trained on millions of clips (DynamiCrafter) into a world model. Here are its mechanisms
-without its prior: the U-Net starts from random weights and sees pixels, so its pictures are not the ones that the paper's numbers
-stand for. `world_models.pretrained_video` starts from the weights of a video model instead.
+(`causal_video`) without its prior: the U-Net starts from random weights and sees pixels, so its pictures are not the ones that the
+paper's numbers stand for. `pretrained_video` starts from the weights of a video model instead.
 
-    clip        x^0 = s_t and the frames after every `stride` actions up to s_{t+h}: x^1 .. x^K,  K = ceil(h / stride)
-    training    diffusion forcing: every frame has its own noise level n_k, uniform; loss = mean_k |v^(x^k, n_k, a) - v*|^2
-    causality   convolutions and attention over time look back only, norms are of single frames
-    actions     the actions between x^{k-1} and x^k are embedded and added to the embedding of frame k's noise level;
-                dropped per frame with probability 0.2
-    sampling    frame by frame, earlier frames clean:  v = v_u + guidance (v_c - v_u),  where v_u drops the newest action alone
-
-The first frame's picture is also given beside each noisy frame, as in DynamiCrafter; it is never generated and has no loss.
-
-Shape legend: B batch, T frames of a clip with the first, K generated frames, N patches, C pixels of a patch, H horizon in
-actions, A action dimension, D embedding, c h w channels, rows and columns of what is diffused.
+Shape legend: as in `causal_video`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from foreact.contracts import Batch
-from foreact.encoders.pixels import are_pixels, cut_patches, draw_pixels
-from foreact.errors import ForeactError
-from foreact.nn.actions import PaddedMLP
-from foreact.nn.diffusion import LEVELS, ddim, diffuse, signal_powers
+from foreact.core.cards import DataSpec, ModelCard, ModelTraining, TrainingPlan
+from foreact.core.errors import ForeactError
+from foreact.core.presets import Preset
+from foreact.core.pretrained import PretrainedModel
+from foreact.core.recipe import TrainConfig
+from foreact.core.trainable import TrainableModel
+from foreact.nn.diffusion import LEVELS
 from foreact.nn.past import Past
 from foreact.nn.positions import TimeEmbedding
 from foreact.nn.video_unet import VideoUNet
-from foreact.pretrained import ModelConfig, TokenSpec
-from foreact.world_models.base import PretrainedWorldModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoModelConfig(ModelConfig):
-    """What all causal video models are told.
-
-    Attributes:
-        tokens: of the encoder `pixels`.
-        action_dim: A.
-        horizon: H, the longest chunk.
-        stride: actions from one frame of a clip to the next; Vid2World has a frame after every action.
-        action_dropout: probability that a frame's actions are dropped in training.
-        steps: DDIM steps per frame.
-        guidance: strength of the action guidance; 1 is none, 0 ignores the newest actions.
-        guidance_rescale: how far the guided velocity is brought back to the spread of the unguided one.
-    """
-
-    tokens: TokenSpec
-    action_dim: int
-    horizon: int = 15
-    stride: int = 1
-    action_dropout: float = 0.2
-    steps: int = 50
-    guidance: float = 2.5
-    guidance_rescale: float = 0.7
-
-    @property
-    def frames(self) -> int:
-        """K of the longest chunk."""
-        return -(-self.horizon // self.stride)
+from foreact.world_models.causal_video import CausalVideoModel, VideoModelConfig, cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,121 +49,6 @@ class VideoDiffusionConfig(VideoModelConfig):
     def build(self) -> VideoDiffusion:
         """A world model with fresh weights."""
         return VideoDiffusion(self)
-
-
-class CausalVideoModel(PretrainedWorldModel):
-    """Diffusion forcing and frame-by-frame sampling over a network that subclasses bring.
-
-    Raises:
-        ForeactError: the tokens are not pixels.
-    """
-
-    config: VideoModelConfig
-    stochastic = True
-    latent_range: tuple[float, float]
-    powers: Tensor
-
-    def __init__(self, config: VideoModelConfig, embedding: int) -> None:
-        super().__init__(config.action_dim)
-        if not are_pixels(config.tokens):
-            raise ForeactError(
-                f"video diffusion sees pixels, not tokens of {config.tokens.encoder}: use --encoder pixels"
-            )
-        self.config = config
-        self.clip_stride = config.stride
-        self.embed_actions = PaddedMLP(config.action_dim, config.stride, embedding)
-        self.register_buffer("powers", signal_powers(), persistent=False)
-
-    @abstractmethod
-    def to_latents(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, height, width) in [-1, 1] -> what is diffused, (B, c, h, w)."""
-
-    @abstractmethod
-    def to_images(self, latents: Tensor) -> Tensor:
-        """Inverse of `to_latents`."""
-
-    @abstractmethod
-    def velocity(
-        self, x_BTchw: Tensor, level_BT: Tensor, action_BTD: Tensor, first_Bchw: Tensor, past: Past | None = None
-    ) -> Tensor:
-        """v^ (B, T, c, h, w) of noisy frames, given their levels, the embedding of the actions that led to each, and the first
-        frame's picture; with a past, of the frames that come after it.
-        """
-
-    def velocity_after(self, past: Past, x_Bchw: Tensor, level: int, action_BD: Tensor, first_Bchw: Tensor) -> Tensor:
-        """v^ (B, c, h, w) of the one frame that comes after the past."""
-        level_B1 = torch.full((len(x_Bchw), 1), level, device=x_Bchw.device)
-        return self.velocity(x_Bchw[:, None], level_B1, action_BD[:, None], first_Bchw, past)[:, 0].float()
-
-    def fit(self, tokens_t: Tensor, tokens_th: Tensor) -> None:
-        """Nothing: pixels are scaled to [-1, 1], whatever the data."""
-
-    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """MSE of the velocity over the frames of each clip, every frame at its own noise level."""
-        if batch.clip is None:
-            raise ValueError("this model learns from clips, the batch has pairs alone")
-        K = batch.clip.shape[1]
-        clip_BTNC = torch.cat(
-            [batch.tokens_t[:, None].float(), batch.clip.float()], dim=1
-        )  # float16 where they are cached
-        x_BTchw = self._latents(clip_BTNC)
-        noise = batch.noise(*x_BTchw.shape[1:], generator=generator)
-        device = generator.device
-        level_BT = batch.draw(lambda n: torch.randint(LEVELS, (n, K + 1), generator=generator, device=device))
-        kept_BK = batch.draw(lambda n: torch.rand(n, K, generator=generator, device=device))
-        action_BKD, real_BK = (x[:, :K] for x in self._frame_actions(batch.require_actions(), batch.lengths))
-        action_BKD = action_BKD * (kept_BK >= self.config.action_dropout)[..., None]
-        point, velocity = diffuse(x_BTchw, noise, self.powers[level_BT])
-        predicted = self.velocity(point, level_BT, F.pad(action_BKD, (0, 0, 1, 0)), x_BTchw[:, 0]).float()
-        error_BK = (predicted - velocity).square().mean(dim=(2, 3, 4))[:, 1:]
-        return {"loss": ((error_BK * real_BK).sum(dim=1) / real_BK.sum(dim=1)).mean()}
-
-    @torch.no_grad()
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
-        """See `contracts.WorldModel.predict`: the chunk's last frame, after all frames before it."""
-        first = self._latents(tokens[:, None])[:, 0]
-        action_BKD, real_BK = self._frame_actions(actions, lengths)
-        last_B = real_BK.sum(dim=1) - 1
-        past, newest, result = Past(), first, first
-        for k in range(int(last_B.max()) + 1):
-            led_here = action_BKD[:, k - 1] if k else torch.zeros_like(action_BKD[:, 0])
-            past.keeps = True
-            self.velocity_after(past, newest, 0, led_here, first)
-            past.keeps = False
-            noise = torch.randn(first.shape, generator=generator, device=generator.device).to(first.device)
-            newest = self._sample(noise, action_BKD[:, k], first, past)
-            result = torch.where((last_B == k)[:, None, None, None], newest, result)
-        return cut_patches((self.to_images(result).permute(0, 2, 3, 1).float() / 2 + 0.5).clamp(0, 1))
-
-    def _sample(self, noise: Tensor, action_BD: Tensor, first: Tensor, past: Past) -> Tensor:
-        """The frame that comes after the past, (B, c, h, w)."""
-        strength, rescale = self.config.guidance, self.config.guidance_rescale
-
-        def guided(x: Tensor, level: int) -> Tensor:
-            told = self.velocity_after(past, x, level, action_BD, first)
-            if strength == 1:
-                return told
-            untold = self.velocity_after(past, x, level, torch.zeros_like(action_BD), first)
-            pushed = untold + strength * (told - untold)
-            spread = told.std(dim=(1, 2, 3), keepdim=True) / pushed.std(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
-            return pushed * (rescale * spread + 1 - rescale)
-
-        return ddim(guided, noise, self.powers, self.config.steps).clamp(*self.latent_range)
-
-    def _latents(self, tokens_BTNC: Tensor) -> Tensor:
-        """Pixel tokens (B, T, N, C) -> (B, T, c, h, w)."""
-        images = draw_pixels(tokens_BTNC.flatten(0, 1).float(), self.config.tokens.grid).permute(0, 3, 1, 2)
-        return self.to_latents(2 * images - 1).unflatten(0, tokens_BTNC.shape[:2])
-
-    def _frame_actions(self, actions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, K, D) of the actions that lead to each generated frame, and which frames there are (B, K)."""
-        normal_BHA, mask_BH = self.chunk(actions, lengths)
-        K, stride = self.config.frames, self.config.stride
-        room = K * stride - self.config.horizon
-        groups = F.pad(normal_BHA, (0, 0, 0, room)).reshape(-1, stride, self.config.action_dim)
-        masks = F.pad(mask_BH, (0, room)).reshape(-1, stride)
-        embedded = self.embed_actions(groups, masks).unflatten(0, (len(actions), K))
-        return embedded, masks[:, 0].unflatten(0, (len(actions), K))
 
 
 class VideoDiffusion(CausalVideoModel):
@@ -229,6 +75,12 @@ class VideoDiffusion(CausalVideoModel):
             2 * channels, channels, widths=config.widths, stages=config.stages, embedding=embedding
         )
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Squares of `patch` pixels."""
+        side = self.config.tokens.image_size // self.config.patch
+        return 3 * self.config.patch**2, side, side
+
     def to_latents(self, images: Tensor) -> Tensor:
         """See `CausalVideoModel.to_latents`."""
         return F.pixel_unshuffle(images, self.config.patch)
@@ -244,3 +96,61 @@ class VideoDiffusion(CausalVideoModel):
         level_BTD = self.embed_level(level_BT.flatten() / LEVELS).unflatten(0, level_BT.shape)
         beside = first_Bchw[:, None].expand_as(x_BTchw)
         return self.network(torch.cat([x_BTchw, beside], dim=2), level_BTD + action_BTD, past)
+
+
+_STRIDE, _STEPS, _STAGES = {"tiny": 5, "small": 5}, {"tiny": 8, "small": 16}, {"tiny": 1, "small": 1}
+_WIDTHS = {"tiny": (48, 96), "small": (64, 128, 192)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoTraining(ModelTraining):
+    """Attributes:
+    pretrained: diffusers folder or Hub id of Stable Video Diffusion to start from; from scratch if not given.
+    """
+
+    pretrained: str | None = None
+
+    def frames(self, preset: Preset) -> tuple[str, int]:
+        """Pixels."""
+        return self.pixels(preset)
+
+    def recipe(self, preset: Preset) -> TrainConfig:
+        """As the other world models, by AdamW: Muon's larger steps are for the matrices of transformers."""
+        return replace(preset.train, optimizer="adamw", learning_rate=min(preset.train.learning_rate, 3e-3))
+
+    def configure(self, preset: Preset, data: DataSpec) -> VideoDiffusionConfig:
+        """See `ModelTraining.configure`."""
+        return VideoDiffusionConfig(
+            tokens=data.tokens,
+            action_dim=data.action_dim,
+            horizon=preset.horizon,
+            stride=preset.of(_STRIDE, 1),
+            widths=preset.of(_WIDTHS, (320, 640, 1280, 1280)),
+            stages=preset.of(_STAGES, 2),
+            steps=preset.of(_STEPS, 50),
+        )
+
+    def plan(self, preset: Preset, parts: Mapping[str, PretrainedModel]) -> TrainingPlan:
+        """See `ModelTraining.plan`."""
+        plan, source = super().plan(preset, parts), self.pretrained
+        if source is None:
+            return plan
+
+        def start(data: DataSpec) -> TrainableModel:
+            from foreact.world_models.pretrained_video import PretrainedVideo
+
+            return PretrainedVideo.start_from(source, self.configure(preset, data))
+
+        return replace(plan, build=start)
+
+
+CARD = ModelCard(
+    kind="video_diffusion",
+    role="world_model",
+    label="video diffusion (Vid2World-style)",
+    config=VideoDiffusionConfig,
+    training=VideoTraining,
+    cost=cost,
+    published_flops=1.1e15,
+    colour="#a21caf",
+)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 import foreact.envs.maniskill
 from foreact.cli import main
+from foreact.core.errors import ForeactError
 from foreact.data.inspect import inspect_dataset, render_inspection
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.movement import object_positions
@@ -19,7 +20,6 @@ from foreact.envs.maniskill.collect import CAMERA, collect_maniskill, make_manis
 from foreact.envs.maniskill.episode import record_episode, unseen_pushes
 from foreact.envs.maniskill.robots import ROBOTS
 from foreact.envs.maniskill.tasks import TASKS, choose
-from foreact.errors import ForeactError
 from foreact.evaluation.poses import find_poses
 
 POKE = {"task": "PokeCube", "robot": "xarm6_robotiq", "episodes": 3, "seed": 5, "image_size": 16, "make": FakeTable}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from foreact.core.errors import ForeactError
 from foreact.data.importers.folder import is_folder, open_folder
 from foreact.data.importers.iws import is_iws, open_iws
 from foreact.data.importers.maniskill import is_maniskill, open_maniskill
 from foreact.data.importers.recordings import ImportOptions, Recordings
 from foreact.data.writer import LeRobotWriter
-from foreact.errors import ForeactError
 
 __all__ = ["FORMATS", "import_recordings"]
 

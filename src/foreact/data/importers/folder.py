@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from foreact.core.errors import ForeactError
 from foreact.data.importers.recordings import ImportOptions, Recording, Recordings, pad_last_row
 from foreact.data.video import Video
-from foreact.errors import ForeactError
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 TABLES = (".csv", ".parquet")

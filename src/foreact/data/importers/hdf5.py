@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 
 
 @contextmanager

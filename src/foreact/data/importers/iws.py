@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
 from foreact.data.importers.hdf5 import open_hdf5, read_array
 from foreact.data.importers.recordings import ImportOptions, Recording, Recordings, leading_rows
 from foreact.data.video import scale_frames
-from foreact.errors import ForeactError
 
 SOURCES = ("reached", "joints", "commanded")
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
 from foreact.data.importers.hdf5 import open_hdf5, read_array
 from foreact.data.importers.recordings import ImportOptions, Recording, Recordings, join, pad_last_row
 from foreact.data.video import scale_frames
-from foreact.errors import ForeactError
 
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 # ManiSkill's own default rate of control.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from foreact.errors import ForeactError
+from foreact.core.errors import ForeactError
 
 
 @dataclass(frozen=True, kw_only=True)

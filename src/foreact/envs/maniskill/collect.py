@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
 from foreact.envs.maniskill.contract import Simulator
 from foreact.envs.maniskill.episode import columns_of, record_episode
 from foreact.envs.maniskill.robots import Robot
 from foreact.envs.maniskill.tasks import Task, choose
 from foreact.envs.recording import OnRecorded, Recorded, Studio
-from foreact.errors import ForeactError
 
 CAMERA = "observation.images.front"
 FPS = 20  # ManiSkill's rate of control

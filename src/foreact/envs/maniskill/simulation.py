@@ -16,11 +16,11 @@ import sapien
 from mani_skill import ASSET_DIR
 from numpy.typing import NDArray
 
+from foreact.core.errors import ForeactError
 from foreact.envs.maniskill.contract import Array, Command, Snapshot
 from foreact.envs.maniskill.robots import Robot
 from foreact.envs.maniskill.tasks import Task
 from foreact.envs.maniskill.worlds import WORLDS
-from foreact.errors import ForeactError
 
 _TOLERANCE = 0.01  # metres and radians by which a solution of the inverse kinematics may miss
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from foreact.core.errors import ForeactError
 from foreact.envs.maniskill.robots import ROBOTS, Robot
-from foreact.errors import ForeactError
 
 TaskName = Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"]
 Manner = Literal["planned", "scripted"]

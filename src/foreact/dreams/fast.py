@@ -9,17 +9,17 @@ in the models: few flow steps and merged condition tokens (`rla_wm`), keys and v
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from foreact.contracts import Batch
-from foreact.errors import ForeactError
-from foreact.precision import Precision, use_bf16
-from foreact.pretrained import ModelConfig
-from foreact.world_models.base import PretrainedWorldModel, roll_out
+from foreact.core.batch import Batch
+from foreact.core.config import ModelConfig
+from foreact.core.errors import ForeactError
+from foreact.core.precision import Precision, use_bf16
+from foreact.world_models.base import PretrainedWorldModel
 
 _ON_CPU = {"freezing": True, "cpp_wrapper": True}
 
@@ -63,9 +63,17 @@ class FastWorldModel:
         """What built the model."""
         return self.model.config
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Of the copy that predicts."""
+        return self.model.parameters()
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
+        """See `contracts.WorldModel.draw_noise`."""
+        return self.model.draw_noise(batch, generator)
+
     @torch.no_grad()
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
-        """See `contracts.WorldModel.predict`.
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
+        """See `contracts.WorldModel.predict`; without gradients.
 
         Raises:
             ForeactError: another batch size than compiled for.
@@ -78,14 +86,8 @@ class FastWorldModel:
         if self._replayed:
             torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self._bf16):
-            future = self.model.predict(tokens, actions, lengths, generator).float()
+            future = self.model.predict(tokens, actions, lengths, noise).float()
         return future.clone() if self._replayed else future  # the next replay overwrites a graph's output
-
-    def rollout(
-        self, tokens: Tensor, chunks: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
-    ) -> list[Tensor]:
-        """See `contracts.WorldModel.rollout`."""
-        return roll_out(self, tokens, chunks, generator)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The plain model's."""

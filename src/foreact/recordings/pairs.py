@@ -8,32 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from foreact.errors import ForeactError
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSampling:
-    """How pairs are drawn.
-
-    Attributes:
-        max_horizon: largest h; the smallest is 1.
-        law: of h: uniform, or the long-biased Beta(5, 2) over the range (the released code, on ManiSkill).
-        moving: probability of a start frame near movement (0.9 in the paper).
-        seconds: instead of the law, the one gap of all pairs in seconds (LaWM: 1.2); a start too near the end has no pair.
-    """
-
-    max_horizon: int = 15
-    law: Literal["uniform", "beta"] = "uniform"
-    moving: float = 0.9
-    seconds: float | None = None
-
-    def gap(self, fps: float) -> int | None:
-        """The one h of all pairs at this frame rate, at least 1; None where h follows the law."""
-        return None if self.seconds is None else max(1, round(self.seconds * fps))
+from foreact.core.errors import ForeactError
+from foreact.core.recipe import PairSampling
 
 
 @dataclass(frozen=True, kw_only=True)

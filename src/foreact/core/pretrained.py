@@ -6,20 +6,18 @@ strict in both directions and nothing in a downloaded file is executed: `kind` i
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
-import os
-import types
-import typing
-from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
 from torch import nn
 
-from foreact.errors import ForeactError
+from foreact.core.config import ModelConfig
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 
 SCHEMA = 1
 CONFIG_FILE = "config.json"
@@ -27,68 +25,6 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenSpec:
-    """The tokens that a model works on: those of one encoder at one image size.
-
-    Attributes:
-        grid: rows and columns of patches; N = grid[0] * grid[1].
-        channels: C, feature channels per token.
-        fingerprint: the encoder's identity (name, weights' hash, layer, normalisation, image size).
-        encoder: by which name or folder the encoder is loaded; where it lies does not make it another one.
-        image_size: side of the square frames that are encoded, in pixels.
-    """
-
-    grid: tuple[int, int]
-    channels: int
-    fingerprint: str
-    encoder: str = dataclasses.field(compare=False)
-    image_size: int = dataclasses.field(compare=False)
-
-    @property
-    def count(self) -> int:
-        """N, the number of patch tokens of a frame."""
-        return self.grid[0] * self.grid[1]
-
-    def require(self, other: TokenSpec, *, model: str, source: str) -> None:
-        """Refuse tokens of another encoder.
-
-        Raises:
-            ForeactError: `other` has another fingerprint or shape.
-        """
-        if other != self:
-            raise ForeactError(
-                f"{model} was trained on tokens of encoder {self.fingerprint} ({self.count} x {self.channels}), but "
-                f"{source} has tokens of {other.fingerprint} ({other.count} x {other.channels}): use the same encoder and image size"
-            )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(ABC):
-    """Base of all model configs: plain, frozen, JSON-serialisable data that can build its model.
-
-    Attributes:
-        kind: name in the registry.
-        added: fields that checkpoints of earlier versions lack; they were built with the defaults.
-    """
-
-    kind: ClassVar[str]
-    added: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def build(self) -> PretrainedModel:
-        """Make the model with fresh weights, on the default device."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The config as JSON-serialisable data."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls: type[T], data: Any, *, where: str = "config") -> T:
-        """Inverse of `to_dict`, strict: unknown or ill-typed keys, and missing ones unless `added`, raise `ForeactError` naming `where`."""
-        return _decode(cls, data, where)
 
 
 class PretrainedModel(nn.Module):
@@ -163,7 +99,7 @@ def read_config(folder: Path) -> ModelConfig:
     Raises:
         ForeactError: missing, unreadable or ill-formed.
     """
-    from foreact.registry import config_class
+    from foreact.core.registry import config_class
 
     described = _read_config(folder)
     kind: type[ModelConfig] = config_class(described["kind"], where=str(folder))
@@ -182,23 +118,6 @@ def find_beside(folder: Path, kind: str) -> list[Path]:
     """Folders beside `folder` that hold a model of `kind`."""
     parent = folder.resolve().parent
     return [p for p in sorted(parent.iterdir()) if p.is_dir() and read_kind(p) == kind] if parent.is_dir() else []
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds either its old or its whole new content, also after a kill."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ForeactError(f"cannot write {path}: {error.strerror or error}; nothing that was there is lost") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _local_folder(source: str | Path, revision: str | None) -> Path:
@@ -250,52 +169,23 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()})
 
 
-def _decode(annotation: Any, value: Any, where: str) -> Any:
-    """Turn JSON data into `annotation` (dataclasses, tuples, optionals, scalars), strictly."""
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-        return _decode_dataclass(annotation, value, where)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            if type(None) in args:
-                return None
-            raise ForeactError(f"{where} must not be null")
-        return _decode(next(a for a in args if a is not type(None)), value, where)
-    if origin is typing.Literal:
-        if value not in args:
-            raise ForeactError(f"{where} is {value!r}, not one of {list(args)}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ForeactError(f"{where} must be a list")
-        items = args[:1] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
-        if len(items) != len(value):
-            raise ForeactError(f"{where} must have {len(items)} entries, not {len(value)}")
-        return tuple(_decode(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(items, value, strict=True)))
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(annotation, type) and (
-        not isinstance(value, annotation) or (annotation is int and isinstance(value, bool))
-    ):
-        raise ForeactError(f"{where} must be {annotation.__name__}, not {value!r}")
-    return value
-
-
-def _decode_dataclass(cls: type[T], value: Any, where: str) -> T:
-    if not isinstance(value, dict):
-        raise ForeactError(f"{where} must be an object for {cls.__name__}")
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    names = fields.keys()
-    value = {name: fields[name].default for name in getattr(cls, "added", ())} | value
-    if value.keys() != names:
-        raise ForeactError(
-            f"{where} does not fit {cls.__name__}: missing keys {sorted(names - value.keys())}, unknown keys {sorted(value.keys() - names)}"
-        )
-    return cls(**{name: _decode(hints[name], value[name], f"{where}: {name}") for name in names})
-
-
 def meta_build(config: ModelConfig) -> PretrainedModel:
     """Build the model on the meta device: shapes, parameters and FLOPs without allocating weights."""
     with torch.device("meta"):
         return config.build()
+
+
+def state_hash(module: nn.Module, *, skip: tuple[str, ...] = ()) -> str:
+    """First 8 hexadecimal digits of the SHA-256 of a module's weights, rounded to float16 as they are shipped.
+
+    Tensors whose names begin with one of `skip` do not count.
+    """
+    digest = hashlib.sha256()
+    for key, tensor in sorted(module.state_dict().items()):
+        if skip and key.startswith(skip):
+            continue
+        value = tensor.detach().cpu().contiguous()
+        value = value.half() if value.is_floating_point() else value
+        digest.update(f"{key}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:8]

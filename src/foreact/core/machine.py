@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from foreact.precision import bf16_pays
+from foreact.core.precision import bf16_pays
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foreact.contracts import Encoder
+from foreact.core.contracts import Encoder
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
+from foreact.core.precision import bf16_pays
 from foreact.data.lerobot import LeRobotDataset
-from foreact.errors import ForeactError
-from foreact.precision import bf16_pays
-from foreact.pretrained import write_atomically
 
 OnProgress = Callable[[int, int], None]
 _ENCODE_BATCH = 64

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.data.lerobot import LeRobotDataset
-from foreact.errors import ForeactError
-from foreact.pretrained import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)

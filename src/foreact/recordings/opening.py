@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from foreact.core.progress import Bar
 from foreact.data.lerobot import LeRobotDataset
-from foreact.data.splits import split_episodes
-from foreact.data.token_cache import LiveTokens, TokenCache
 from foreact.encoders.loading import load_encoder
-from foreact.progress import Bar
-from foreact.training.recordings import Recordings
+from foreact.recordings.recordings import Recordings
+from foreact.recordings.splits import split_episodes
+from foreact.recordings.token_cache import LiveTokens, TokenCache
 
 
 def open_recordings(

@@ -1,0 +1,38 @@
+"""Files written whole or not at all, and JSON read with an error that names the file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from foreact.core.errors import ForeactError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds either its old or its whole new content, also after a kill."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ForeactError(f"cannot write {path}: {error.strerror or error}; nothing that was there is lost") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any, *, indent: int | None = 2) -> None:
+    """Write JSON atomically, with a last newline; NaN and infinities are refused.
+
+    Raises:
+        ForeactError: the file cannot be written.
+        ValueError: a number is not finite.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(data, indent=indent, allow_nan=False) + "\n").encode())

@@ -1,0 +1,144 @@
+"""From a request to a trained run: the model's plan, its parts, the recordings, the task and the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+
+from foreact.core.cards import ModelCard, ModelTraining, Part, TrainingPlan
+from foreact.core.errors import ForeactError
+from foreact.core.precision import use_bf16
+from foreact.core.presets import preset
+from foreact.core.pretrained import PretrainedModel, find_beside, load_model
+from foreact.core.progress import Bar
+from foreact.core.recipe import PairSampling, TrainConfig
+from foreact.core.registry import card
+from foreact.recordings.opening import open_recordings
+from foreact.training.loop import train
+from foreact.training.make_task import make_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What `foreact train` was asked for.
+
+    Attributes:
+        kind: of model.
+        options: those that only this kind has; the defaults if None.
+        data: a LeRobot dataset.
+        out: folder of the run.
+        preset: name of the sizes.
+        overrides: fields of `TrainConfig` instead of the preset's.
+        seconds: from the first frame to the second of every pair, instead of the model's law.
+        camera: which one; the first if None.
+        cache: folder of token caches.
+        no_cache: encode frames while training instead of once beforehand.
+    """
+
+    kind: str
+    data: Path
+    out: Path
+    options: ModelTraining | None = None
+    preset: str = "tiny"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    camera: str | None = None
+    cache: Path | None = None
+    no_cache: bool = False
+
+
+def run_training(request: TrainRequest, bar: Bar) -> dict[str, float]:
+    """Prepare and train the requested model.
+
+    Args:
+        request: what to train.
+        bar: (title, unit) -> a context that gives a progress callback.
+
+    Returns:
+        The last logged values.
+
+    Raises:
+        ForeactError: bad input; see the parts.
+    """
+    plan = plan_training(request)
+    torch.manual_seed(plan.recipe.seed)
+    kind = card(request.kind)
+    recordings = open_recordings(
+        request.data,
+        camera=request.camera,
+        encoder=plan.encoder,
+        image_size=plan.image_size,
+        cache=request.cache,
+        live=request.no_cache or kind.role == "encoder",
+        frames=plan.frames,
+        bar=bar,
+    )
+    task = make_task(plan, recordings, plan.recipe, request.out)
+    fast = use_bf16(plan.recipe.precision, PartialState().device.type)
+    with bar(f"train {kind.name}{'' if fast else ' in float32'}", "steps") as on_progress:
+        return train(task, plan.recipe, request.out, on_step=on_progress)
+
+
+def plan_training(request: TrainRequest) -> TrainingPlan:
+    """The plan of the requested model, with what was asked for in the place of the preset's; loads its parts.
+
+    Raises:
+        ForeactError: an unknown kind or preset, options that do not fit, a part that is not there.
+    """
+    kind, sizes = card(request.kind), preset(request.preset)
+    options = request.options or default_options(kind)
+    plan = options.plan(sizes, {name: load_part(part, name, request.out) for name, part in options.parts().items()})
+    law = plan.law if request.seconds is None else PairSampling(seconds=request.seconds)
+    return dataclasses.replace(plan, law=law, recipe=_checked(dataclasses.replace(plan.recipe, **request.overrides)))
+
+
+def default_options(kind: ModelCard) -> ModelTraining:
+    """The options of a kind as they are when nothing is asked for.
+
+    Raises:
+        ForeactError: models of this kind are loaded and not trained.
+    """
+    if kind.training is None:
+        raise ForeactError(f"{kind.name} is not trained: it is only loaded")
+    return kind.training()
+
+
+def load_part(part: Part, option: str, out: Path) -> PretrainedModel:
+    """Another trained model, as named or the only one of its kind beside the new run.
+
+    Raises:
+        ForeactError: it is not there, there are several, or it is of another kind.
+    """
+    source = part.source or the_one_beside(out, part.kind, flag=f"--{option}")
+    model = load_model(source)
+    if model.config.kind != part.kind:
+        raise ForeactError(f"{source} holds a {model.config.kind}, not a {part.kind}")
+    return model
+
+
+def the_one_beside(folder: Path, kind: str, *, flag: str) -> Path:
+    """The one folder beside `folder` that holds a trained model of `kind`.
+
+    Raises:
+        ForeactError: there is none, or several; `flag` is the option that would name it.
+    """
+    found = find_beside(folder, kind)
+    if len(found) != 1:
+        what = f"{len(found)} runs with a" if found else "no"
+        raise ForeactError(
+            f"{what} trained {kind.replace('_', '-')} beside {folder}: train one there, or name it with {flag}"
+        )
+    return found[0]
+
+
+def _checked(config: TrainConfig) -> TrainConfig:
+    if config.steps < 1 or config.batch_size < 1 or not 0 < config.learning_rate < math.inf:
+        raise ForeactError("--steps and --batch-size must be at least 1, and --learning-rate positive")
+    return config

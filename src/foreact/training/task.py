@@ -1,0 +1,40 @@
+"""What the training loop is given: a model, its loss, its batches, and what to do at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+        model: trained module; parameters that do not require gradients stay as they are.
+        loss: (model, batch, generator) -> scalars, of which `loss` is minimised.
+        batches: (step, rank, processes) -> this process's part of the step's batch, on the CPU.
+        export: writes the model, which holds the averaged weights during the call.
+        about: JSON data that must be unchanged for a resume.
+        after_step: called with (step, steps) after each optimiser step.
+        held_out: like `batches`, from data that is never trained on; None where there is none.
+        frozen: submodules that training does not change -> hash of their weights. Checkpoints and averages hold the hash alone.
+    """
+
+    model: nn.Module
+    loss: Callable[[Any, Any, torch.Generator], dict[str, Tensor]]
+    batches: Callable[[int, int, int], Any]
+    export: Callable[[], None]
+    about: dict[str, Any]
+    after_step: Callable[[int, int], None] | None = None
+    held_out: Callable[[int, int, int], Any] | None = None
+    frozen: Mapping[str, str] = field(default_factory=dict)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The model's parameters and buffers without those of frozen parts."""
+        frozen = tuple(f"{name}." for name in self.frozen)
+        return {k: v for k, v in self.model.state_dict().items() if not k.startswith(frozen)}
