@@ -18,6 +18,7 @@ import foreact
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "foreact"
 MODULES = sorted(SOURCE.rglob("*.py"))
+TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 MODEL_ROOMS = ("nn", "decoders", "latent_actions", "world_models")
 
 # A module imports from its own room and from the floors below it. `foundation` are the single files that all rooms share;
@@ -92,6 +93,18 @@ def test_arrows_point_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_library_needs_no_tools():
+    """Nor scripts of benchmarks/: neither is installed."""
+    assert TOOLS
+    wrong = [
+        f"{local(path)}:{line}: imports {name}"
+        for path in MODULES
+        for line, name in imports_of(ast.parse(path.read_text()))
+        if name.partition(".")[0] in ("tools", "benchmarks")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize(
     ("rooms", "forbidden"),
     [
@@ -113,7 +126,7 @@ def test_rooms_know_only_their_trade(rooms, forbidden):
 
 def test_public_names_have_docstrings():
     bare = []
-    for path in MODULES:
+    for path in [*MODULES, *TOOLS]:
         tree = ast.parse(path.read_text())
         if path.name != "__init__.py" and not ast.get_docstring(tree):
             bare.append(local(path))
@@ -129,7 +142,7 @@ def test_public_names_have_docstrings():
 
 def test_pieces_are_small():
     large = []
-    for path in MODULES:
+    for path in [*MODULES, *TOOLS]:
         text = path.read_text()
         if len(text.splitlines()) > 400:
             large.append(f"{local(path)} has {len(text.splitlines())} lines")

@@ -1,6 +1,6 @@
 """Visually randomised tabletop scenes with a robot arm or a disc pusher: pictures to train and probe encoders on.
 
-A scene is plain data, drawn by `foreact.envs.scene_drawing`. World units: the table spans about [-1, 1] x [-1, 1] at z = 0.
+A scene is plain data, drawn by `scene_drawing`. World units: the table spans about [-1, 1] x [-1, 1] at z = 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foreact.envs.scene_drawing import Camera, Look, Prism, draw
+from tools.tiny_encoder.scene_drawing import Camera, Look, Prism, draw
 
 _T = (
     ((-0.5, 0.25), (0.5, 0.25), (0.5, 0.5), (-0.5, 0.5)),

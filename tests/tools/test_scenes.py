@@ -5,7 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from foreact.envs.scenes import draw_clip, draw_probe_scenes, draw_scene, draw_scenes, move, sample_scene, scene_labels
+from tools.tiny_encoder.scenes import (
+    draw_clip,
+    draw_probe_scenes,
+    draw_scene,
+    draw_scenes,
+    move,
+    sample_scene,
+    scene_labels,
+)
 
 
 def test_the_same_seed_draws_the_same_frames_and_another_seed_others():
@@ -82,7 +90,7 @@ def test_moving_keeps_everything_but_poses():
 
 def test_pusht_frames_show_what_their_labels_say():
     pytest.importorskip("gym_pusht")
-    from foreact.envs.pusht_frames import draw_pusht
+    from tools.tiny_encoder.pusht_frames import draw_pusht
 
     frames, labels = draw_pusht(6, np.random.default_rng(0), size=128)
     blue = (frames[..., 2].astype(int) - frames[..., 0] > 80) & (frames[..., 2] > 180)  # the agent is royal blue
