@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,20 @@ SAME_ROOM = {"presets": "training", "train_command": "training", "load": "imagin
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
+IMPORT_ALL = """
+import importlib, sys
+import matplotlib
+
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:  # an extra, or a simulator that has an environment of its own
+        if (error.name or "").startswith("foreact"):
+            raise
+sys.exit(f"the backend is {matplotlib.get_backend()}" if matplotlib.get_backend() != "svg" else 0)
+"""
+
+
 def room_of(module: str) -> str:
     """`foreact.data.video` -> data; `foreact.errors` -> foundation."""
     name = module.partition(".")[2].partition(".")[0]
@@ -74,6 +89,15 @@ def test_import_and_help_are_light():
         seconds.append(time.perf_counter() - start)
     assert "collect" in shown.stdout
     assert min(seconds) < 3
+
+
+def test_importing_everything_leaves_matplotlibs_backend_alone():
+    """A notebook keeps drawing as its user chose."""
+    names = [module_name(path) for path in MODULES if path.name != "__main__.py"]
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, *names], env={**os.environ, "MPLBACKEND": "svg"}, check=False
+    )
+    assert ended.returncode == 0
 
 
 def test_version_is_the_packages():
