@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from tools.tiny_encoder.scenes import (
-    draw_clip,
     draw_probe_scenes,
     draw_scene,
     draw_scenes,
-    move,
     sample_scene,
     scene_labels,
 )
@@ -68,24 +66,6 @@ def test_the_number_of_objects_is_in_range():
     rng = np.random.default_rng(0)
     counts = {len(sample_scene(rng, objects=(2, 4)).objects) for _ in range(60)}
     assert counts == {2, 3, 4}
-
-
-def test_a_clip_moves_a_little_and_keeps_its_look():
-    clip = draw_clip(np.random.default_rng(3), frames=4, size=64).astype(int)
-    assert clip.shape == (4, 64, 64, 3)
-    steps = np.abs(np.diff(clip, axis=0)).max(-1)
-    assert all((step > 8).any() for step in steps)
-    assert all((step > 8).mean() < 0.5 for step in steps)
-
-
-def test_moving_keeps_everything_but_poses():
-    rng = np.random.default_rng(1)
-    scene = sample_scene(rng)
-    later = move(scene, rng)
-    assert later.camera == scene.camera
-    assert later.look == scene.look
-    assert later.joints[-1] != scene.joints[-1]
-    assert sum(a != b for a, b in zip(scene.objects, later.objects, strict=True)) == 1
 
 
 def test_pusht_frames_show_what_their_labels_say():
