@@ -26,11 +26,11 @@ from torch import Tensor
 
 from foreact.core.config import ModelConfig
 from foreact.core.machine import matmul_rate, peak_memory, synchronise
+from foreact.core.presets import PRESETS, Preset
 from foreact.core.token_spec import TokenSpec
 from foreact.dreams.fast import FastWorldModel
 from foreact.encoders.meta import meta_encoder
 from foreact.evaluation.cost import system_cost, total_flops
-from foreact.core.presets import PRESETS, Preset
 
 ACTION_DIM = 8
 _FEWEST_CALLS = 5

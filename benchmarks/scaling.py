@@ -21,11 +21,11 @@ from rich.table import Table
 
 from foreact.core.batch import Batch
 from foreact.core.machine import peak_memory
+from foreact.core.presets import paper
 from foreact.core.pretrained import PretrainedModel, meta_build
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.meta import meta_encoder
 from foreact.latent_actions.rla import RLAConfig
-from foreact.core.presets import paper
 from foreact.training.activations import checkpoint_activations
 from foreact.world_models.rla_wm import RLAWorldModelConfig
 

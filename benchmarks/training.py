@@ -21,19 +21,19 @@ from typing import Any
 
 import record
 import torch
+from foreact.train_command import TrainRequest, run_training
 from torch import Tensor, nn
 
 from foreact.core.batch import Batch
 from foreact.core.machine import matmul_rate, peak_memory, step_flops, synchronise
 from foreact.core.precision import use_bf16
+from foreact.core.presets import PRESETS, Preset
 from foreact.core.progress import bar
+from foreact.core.recipe import TrainConfig
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.class_token import PREFIX
 from foreact.encoders.meta import meta_encoder
 from foreact.encoders.pixels import PixelEncoder
-from foreact.core.presets import PRESETS, Preset
-from foreact.train_command import TrainRequest, run_training
-from foreact.core.recipe import TrainConfig
 from foreact.training.optimizers import build_optimizers
 
 Loss = Callable[[], dict[str, Tensor]]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from foreact.core.token_spec import TokenSpec
 from foreact.core.presets import tiny
+from foreact.core.token_spec import TokenSpec
 
 TOKENS = TokenSpec(grid=(4, 4), channels=192, fingerprint="test@0", encoder="tiny", image_size=64)
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

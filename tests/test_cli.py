@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +172,27 @@ def test_the_python_of_the_readme_runs(place, tiny_dataset, tmp_path, monkeypatc
     )
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "future.png").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["inspect", "nowhere"]])
+@pytest.mark.parametrize("streams", [["stdout"], ["stdout", "stderr"]])
+def test_a_reader_that_left_is_no_error(arguments, streams, tmp_path):
+    """As in `foreact train --help | head -1`, but with nobody there from the start."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(tmp_path / "stderr", "w+") as errors:
+        ended = subprocess.run(
+            [sys.executable, "-m", "foreact", *arguments],
+            stdout=write,
+            stderr=write if "stderr" in streams else errors,
+            check=False,
+        )
+        os.close(write)
+        errors.seek(0)
+        said = errors.read()
+    if arguments[0] == "inspect" and streams == ["stdout"]:  # it has nothing to say on standard output
+        assert ended.returncode == 2
+        assert said.startswith("foreact: ")
+    else:
+        assert ended.returncode == 141
+        assert said == ""

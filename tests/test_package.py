@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import foreact
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "foreact"
 MODULES = sorted(SOURCE.rglob("*.py"))
+TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 MODEL_ROOMS = ("nn", "decoders", "latent_actions", "world_models")
 
 # A module imports from its own room and from the floors below it. `foundation` are the single files that all rooms share;
@@ -37,6 +39,20 @@ FLOORS = (
 FOUNDATION = {"", "__version__", "errors", "registry", "pretrained", "contracts", "progress", "precision"}
 SAME_ROOM = {"presets": "training", "train_command": "training", "load": "imagine", "__main__": "cli", "verbs": "cli"}
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+IMPORT_ALL = """
+import importlib, sys
+import matplotlib
+
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:  # an extra, or a simulator that has an environment of its own
+        if (error.name or "").startswith("foreact"):
+            raise
+sys.exit(f"the backend is {matplotlib.get_backend()}" if matplotlib.get_backend() != "svg" else 0)
+"""
 
 
 def room_of(module: str) -> str:
@@ -75,6 +91,15 @@ def test_import_and_help_are_light():
     assert min(seconds) < 3
 
 
+def test_importing_everything_leaves_matplotlibs_backend_alone():
+    """A notebook keeps drawing as its user chose."""
+    names = [module_name(path) for path in MODULES if path.name != "__main__.py"]
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, *names], env={**os.environ, "MPLBACKEND": "svg"}, check=False
+    )
+    assert ended.returncode == 0
+
+
 def test_version_is_the_packages():
     assert foreact.__version__ == importlib.metadata.version("foreact")
 
@@ -89,6 +114,18 @@ def test_arrows_point_one_way():
             other = room_of(name)
             if name.startswith("foreact.") and other != own and FLOOR_OF[other] >= FLOOR_OF[own]:
                 wrong.append(f"{local(path)}:{line}: {own} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_library_needs_no_tools():
+    """Nor scripts of benchmarks/: neither is installed."""
+    assert TOOLS
+    wrong = [
+        f"{local(path)}:{line}: imports {name}"
+        for path in MODULES
+        for line, name in imports_of(ast.parse(path.read_text()))
+        if name.partition(".")[0] in ("tools", "benchmarks")
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -113,7 +150,7 @@ def test_rooms_know_only_their_trade(rooms, forbidden):
 
 def test_public_names_have_docstrings():
     bare = []
-    for path in MODULES:
+    for path in [*MODULES, *TOOLS]:
         tree = ast.parse(path.read_text())
         if path.name != "__init__.py" and not ast.get_docstring(tree):
             bare.append(local(path))
@@ -129,7 +166,7 @@ def test_public_names_have_docstrings():
 
 def test_pieces_are_small():
     large = []
-    for path in MODULES:
+    for path in [*MODULES, *TOOLS]:
         text = path.read_text()
         if len(text.splitlines()) > 400:
             large.append(f"{local(path)} has {len(text.splitlines())} lines")

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from foreact.train_command import LATENT_ACTIONS, WORLD_MODELS
 
 from foreact import load
 from foreact.cli import main
 from foreact.core.pretrained import load_model
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoderConfig
-from foreact.train_command import LATENT_ACTIONS, WORLD_MODELS
 from foreact.training.journal import read_log
 
 

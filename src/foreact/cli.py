@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -17,8 +18,36 @@ from foreact.verbs import VERBS
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: errors of the user's making end with one line on standard error and exit status 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Entry point: errors of the user's making end with one line on standard error and exit status 2.
+
+    Where nobody reads on, as in `foreact --help | head -1`, it ends in silence, with the status that shells give.
+    """
+    try:
+        try:
+            _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _leave_closed_pipe():
+            raise
+        sys.exit(141)
+
+
+def _leave_closed_pipe() -> bool:
+    """Whether standard output or error is a pipe that its reader closed; what is left to say to it is dropped.
+
+    Only a further line tells: the broken pipe may also be one to another process of a training.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            print(file=stream, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return True
+    return False
+
+
+def _run(arguments: list[str]) -> None:
     debug = "--debug" in arguments
     try:
         _parse([a for a in arguments if a != "--debug"])()

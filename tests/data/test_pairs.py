@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreact.core.errors import ForeactError
+from foreact.core.recipe import PairSampling
 from foreact.data.movement import moving_starts
 from foreact.recordings.pairs import PairSampler, action_statistics, gather_actions
-from foreact.core.recipe import PairSampling
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import logging as stdlib_logging
 
 import pytest
 import torch
@@ -140,6 +142,42 @@ def test_a_classifiers_checkpoint_without_pooler_has_a_stable_fingerprint(tmp_pa
     ).save_pretrained(tmp_path)
     first, second = (load_encoder(str(tmp_path), image_size=24).spec for _ in range(2))
     assert first.fingerprint == second.fingerprint
+
+
+def test_loading_is_silent_and_leaves_the_users_settings(tmp_path, capfd):
+    from transformers.utils import logging
+
+    config = transformers.ViTConfig(**SMALL, patch_size=8, image_size=24)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path)  # lacks a pooler, has a head too many
+
+    def said(load):
+        """What `load` writes by itself, and what it logs, with bars on and warnings wanted."""
+        handler = stdlib_logging.StreamHandler(log := io.StringIO())
+        logging.add_handler(handler)
+        try:
+            capfd.readouterr()
+            load()
+        finally:
+            logging.remove_handler(handler)
+        return "".join(capfd.readouterr()), log.getvalue()
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    try:
+        bars, warnings = said(lambda: transformers.AutoModel.from_pretrained(tmp_path))
+        assert "Loading weights" in bars
+        assert "pooler" in warnings
+        assert said(lambda: load_encoder(str(tmp_path), image_size=24)) == ("", "")
+        (tmp_path / "model.safetensors").unlink()
+        with pytest.raises(ForeactError):
+            load_encoder(str(tmp_path), image_size=24)
+        assert logging.get_verbosity() == logging.INFO
+        assert logging.is_progress_bar_enabled()
+    finally:
+        logging.set_verbosity(before[0])
+        if not before[1]:
+            logging.disable_progress_bar()
 
 
 def test_missing_weights_and_pickles_are_refused(folders, tmp_path):

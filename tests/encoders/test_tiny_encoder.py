@@ -7,9 +7,8 @@ import torch
 
 from foreact.core.contracts import Encoder
 from foreact.core.errors import ForeactError
-from foreact.core.pretrained import meta_build
+from foreact.core.pretrained import meta_build, state_hash
 from foreact.encoders.base import BUNDLED, check_size, resize
-from foreact.core.pretrained import state_hash
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoder, TinyEncoderConfig
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from foreact.core.presets import PRESETS
 from foreact.encoders.meta import meta_encoder
 from foreact.evaluation.cost import preset_cost, system_cost, total_flops
-from foreact.core.presets import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import torch
 from lively import lively
 
 from foreact.core.batch import Batch
+from foreact.core.presets import preset
 from foreact.core.pretrained import load_model, meta_build
 from foreact.core.token_spec import TokenSpec
 from foreact.latent_actions.lawm import LaWMConfig, space_time_codes
-from foreact.core.presets import preset
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
 CONFIG = LaWMConfig(

@@ -7,8 +7,8 @@ import pytest
 
 from foreact.cli import main
 from foreact.core.errors import DivergedError, ForeactError
-from foreact.evaluation.results import EpisodeValues, Results
 from foreact.core.presets import preset
+from foreact.evaluation.results import EpisodeValues, Results
 from foreact.studies import latent_actions
 from foreact.studies.latent_actions import latent_sizes, learners_of
 from foreact.studies.latent_claims import markdown, rows, verdicts

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.data.lerobot import LeRobotDataset
 from foreact.core.recipe import PairSampling
+from foreact.data.lerobot import LeRobotDataset
 from foreact.recordings.recordings import PairBatches, Recordings
 from foreact.recordings.splits import split_episodes
 

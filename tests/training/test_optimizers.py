@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from foreact.core.errors import ForeactError
+from foreact.core.presets import PRESETS
 from foreact.core.pretrained import meta_build
 from foreact.core.token_spec import TokenSpec
 from foreact.nn.attention import Block
-from foreact.core.presets import PRESETS
 from foreact.training.optimizers import build_optimizers, restore_by_name, state_by_name
 
 RECIPE = PRESETS["tiny"]()

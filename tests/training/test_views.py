@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from foreact.core.batch import Batch
+from foreact.core.recipe import PairSampling
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import PixelEncoder
-from foreact.core.recipe import PairSampling
 from foreact.recordings.recordings import PairBatches, Recordings
 from foreact.recordings.splits import split_episodes
 from foreact.recordings.token_cache import LiveTokens

@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from foreact.training.loop import Task, train
 from foreact.core.recipe import TrainConfig
+from foreact.training.loop import Task, train
 
 
 class Toy(nn.Module):

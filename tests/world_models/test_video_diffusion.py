@@ -9,11 +9,11 @@ from lively import lively
 
 from foreact.core.batch import Batch
 from foreact.core.errors import ForeactError
+from foreact.core.presets import PRESETS
 from foreact.core.pretrained import load_model, meta_build
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
 from foreact.nn.past import Past
-from foreact.core.presets import PRESETS
 from foreact.world_models.pretrained_video import PretrainedVideo
 from foreact.world_models.video_diffusion import VideoDiffusionConfig
 

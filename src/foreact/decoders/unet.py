@@ -1,6 +1,6 @@
 """Tokens -> pixels: the decoder-only 'UNet' of RLA-WM (section A.2): conv, then x2 stages of deconv and residual blocks.
 
-Loss: L1 + 0.2 (1 - SSIM), and 0.2 LPIPS where its weights can be had.
+Loss: L1 + 0.2 (1 - SSIM). The paper adds 0.2 LPIPS, which needs weights of a VGG-16 and is left out here.
 
 Shape legend: B batch, N patch tokens, C channels.
 """

@@ -10,6 +10,8 @@ import hashlib
 import inspect
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +67,9 @@ class HuggingFaceEncoder(nn.Module):
             ForeactError: the weights are missing, gated or not safetensors, the model is none of images, or the image
                 size does not fit. No other encoder is ever taken instead.
         """
-        return cls(
-            _load(name, revision), name=name, image_size=image_size, normalisation=_normalisation(name, revision)
-        )
+        with _quiet():
+            model, normalisation = _load(name, revision), _normalisation(name, revision)
+        return cls(model, name=name, image_size=image_size, normalisation=normalisation)
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
@@ -125,6 +127,24 @@ class HuggingFaceEncoder(nn.Module):
         raise ForeactError(
             f"{self.name}: {count} tokens at {self.image_size} px are no square grid, alone or after {extra} others"
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Load without the bars, warnings and reports of transformers, whose settings then are as before.
+
+    Downloads keep their bar, which `disable_progress_bar` would take away, too: hence the flag itself.
+    """
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging._tqdm_active = False
+    try:
+        yield
+    finally:
+        logging._tqdm_active = bars
+        logging.set_verbosity(verbosity)
 
 
 def _load(name: str, revision: str | None) -> nn.Module:

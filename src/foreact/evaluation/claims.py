@@ -15,7 +15,6 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,9 +26,6 @@ from foreact.evaluation.metrics import token_cosine, token_l1
 from foreact.latent_actions.rla import RLA
 from foreact.recordings.pairs import Pairs, PairSampler
 from foreact.recordings.token_cache import TokenCache
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 _BATCH = 64
 ALPHAS = (0.25, 0.5, 0.75)
@@ -187,13 +183,14 @@ def _text(interval: Interval | None, digits: int) -> str:
 
 def _picture(columns: list[tuple[str, Tensor]], held_out: HeldOut, decoder: ImageDecoder | None) -> str | None:
     """Drawn tokens as a PNG in base64: a row per pair, a column per entry; the pairs with the greatest change."""
+    from matplotlib.figure import Figure
+
     if decoder is None:
         return None
     change = token_l1(held_out.tokens_t, held_out.tokens_th)
     chosen = change.argsort(descending=True)[: 4 * _SHOWN : 4]
-    figure, axes = plt.subplots(
-        len(chosen), len(columns), figsize=(1.3 * len(columns), 1.4 * len(chosen)), squeeze=False
-    )
+    figure = Figure(figsize=(1.3 * len(columns), 1.4 * len(chosen)))
+    axes: Any = figure.subplots(len(chosen), len(columns), squeeze=False)
     for column, (title, tokens) in enumerate(columns):
         for row, image in enumerate(decoder.decode(tokens[chosen]).cpu().numpy()):
             axes[row, column].imshow(image)
@@ -202,5 +199,4 @@ def _picture(columns: list[tuple[str, Tensor]], held_out: HeldOut, decoder: Imag
     figure.tight_layout(pad=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    plt.close(figure)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -1,6 +1,6 @@
 """Make the bundled encoder: draw pictures, train, probe, and write weights with their model card. One command does it all.
 
-    python benchmarks/train_tiny_encoder.py --out runs/tiny_encoder --panda DATASET
+    python -m tools.tiny_encoder.train --out runs/tiny_encoder --panda DATASET
 
 It trains three objectives on the same short CPU time and `CHOSEN`, which is shipped, for longer; then it probes them all. Every stage is resumable; what is done is left as it is.
 """
@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from foreact.core.batch import FrameBatch
+from foreact.core.recipe import TrainConfig
 from foreact.encoders.tiny import TinyEncoder, TinyEncoderConfig
-from foreact.envs.pusht_frames import draw_pusht
-from foreact.envs.scenes import draw_probe_scenes, draw_scenes
-from foreact.evaluation.encoder_probes import (
+from foreact.training.loop import train
+from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from foreact.training.task import Task
+from tools.tiny_encoder.probes import (
     ProbeRow,
     ProbeSet,
     panda_probe_set,
@@ -28,9 +31,8 @@ from foreact.evaluation.encoder_probes import (
     probe_table,
     write_results,
 )
-from foreact.training.loop import Task, train
-from foreact.core.recipe import TrainConfig
-from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from tools.tiny_encoder.pusht_frames import draw_pusht
+from tools.tiny_encoder.scenes import draw_probe_scenes, draw_scenes
 
 SIDE, CHUNK, SEED = 160, 500, 7
 SIDE_PROBED, PROBED = 128, 4000
@@ -71,13 +73,13 @@ It makes demos, tests and CPU-sized world models possible without a download; fo
 - **Use**: `load_encoder("tiny", image_size=128)`; any image size that is a multiple of 16, made for 96 to 256 px.
 - **Architecture**: a linear patch embedding plus a stem of four strided convolutions, 5 pre-norm blocks of width 192 with
   3 heads, fixed 2-D sine-cosine positions, a final layer norm without parameters: tokens have mean 0 and variance 1.
-- **Data**: {scenes:,} drawn tabletop scenes (`foreact.envs.scenes`: arms, pushers, primitive objects, random looks) and
-  {pusht:,} Push-T frames in random colours (`foreact.envs.pusht_frames`), all simulated, no real pictures, no downloads.
+- **Data**: {scenes:,} drawn tabletop scenes (`tools/tiny_encoder/scenes.py`: arms, pushers, primitive objects, random looks) and
+  {pusht:,} Push-T frames in random colours (`tools/tiny_encoder/pusht_frames.py`), all simulated, no real pictures, no downloads.
   Neither Push-T's own colours nor any ManiSkill recording was trained on.
 - **Objective**: self-distillation as in DINO and iBOT (`foreact.training.self_distillation`), chosen by the probes below and
   by what world models learn from its tokens; masked reconstruction, alone or added, reads the pixels within a patch better.
 - **Budget**: {steps} steps of {batch} frames at 96 to 160 px on one CPU thread, AdamW, bf16, seed {seed}.
-- **Reproduce**: `python benchmarks/train_tiny_encoder.py --out runs/tiny_encoder --panda DATASET`.
+- **Reproduce**: `python -m tools.tiny_encoder.train --out runs/tiny_encoder --panda DATASET`.
 - **Fingerprint** at 128 px: `{fingerprint}`
 - **Licence**: Apache-2.0.
 
@@ -151,7 +153,7 @@ def train_encoder(
 
     task = Task(
         model=model,
-        loss=lambda module, frames, generator: module.loss(frames, generator),
+        loss=lambda module, frames, generator: module.loss(FrameBatch(frames=frames), generator),
         batches=batches,
         export=lambda: model.encoder.save_pretrained(run / "encoder", half=True),
         about={"objective": dataclasses.asdict(objective), "frames": [*FRAMES.values(), SIDE, SEED]},
@@ -172,6 +174,7 @@ def random_encoder() -> TinyEncoder:
 
 
 def main() -> None:
+    """Draw, train and probe as the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/tiny_encoder"), help="frames, runs and the finished encoder"
@@ -198,7 +201,7 @@ def finish(out: Path, sets: list[ProbeSet]) -> None:
     shown = {"random weights": random_encoder(), **encoders}
     rows = [row for name, encoder in shown.items() for s in sets for row in probe_encoder(encoder, s, name=name)]
     rows += [row for s in sets for row in probe_pixels(s)]
-    about = {
+    about: dict[str, object] = {
         "fingerprint": final.spec.fingerprint,
         "objectives": {name: dataclasses.asdict(objective) for name, objective in OBJECTIVES.items()},
         "recipe": RECIPE,

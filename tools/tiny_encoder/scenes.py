@@ -1,6 +1,6 @@
 """Visually randomised tabletop scenes with a robot arm or a disc pusher: pictures to train and probe encoders on.
 
-A scene is plain data, drawn by `foreact.envs.scene_drawing`. World units: the table spans about [-1, 1] x [-1, 1] at z = 0.
+A scene is plain data, drawn by `scene_drawing`. World units: the table spans about [-1, 1] x [-1, 1] at z = 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foreact.envs.scene_drawing import Camera, Look, Prism, draw
+from tools.tiny_encoder.scene_drawing import Camera, Look, Prism, draw
 
 _T = (
     ((-0.5, 0.25), (0.5, 0.25), (0.5, 0.5), (-0.5, 0.5)),
@@ -37,7 +37,7 @@ class Scene:
         joints: the arm's joints (J, 3) from base to wrist, or the pusher's centre (1, 3).
         thickness: radius of the arm's links or of the pusher.
         finger: direction of the gripper's opening, in radians.
-        noise_seed: seed of textures and sensor noise, so that frames of a clip share their texture.
+        noise_seed: seed of textures and sensor noise.
     """
 
     camera: Camera
@@ -73,17 +73,6 @@ def sample_scene(
         finger=rng.uniform(0, math.pi),
         noise_seed=int(rng.integers(2**31)),
     )
-
-
-def move(scene: Scene, rng: np.random.Generator, *, amount: float = 0.08) -> Scene:
-    """The scene a moment later: the arm or pusher and one object move by about `amount`, everything else stays."""
-    shift = rng.normal(0, amount, 2)
-    which = int(rng.integers(len(scene.objects)))
-    body = scene.objects[which]
-    x, y = np.clip(np.array(body.position) + rng.normal(0, amount, 2), -0.95, 0.95)
-    moved = dataclasses.replace(body, position=(float(x), float(y)), angle=body.angle + rng.normal(0, 3 * amount))
-    objects = (*scene.objects[:which], moved, *scene.objects[which + 1 :])
-    return dataclasses.replace(scene, joints=_shift(scene.joints, shift), objects=objects)
 
 
 def draw_scene(scene: Scene, size: int) -> NDArray[np.uint8]:
@@ -138,16 +127,6 @@ def draw_probe_scenes(
         if places.min() >= 0 and places.max() < size:
             scenes.append(scene)
     return _draw_all(scenes, size)
-
-
-def draw_clip(rng: np.random.Generator, *, frames: int = 4, size: int = 128) -> NDArray[np.uint8]:
-    """A short clip of one scene with small motions, uint8 (frames, size, size, 3)."""
-    scene = sample_scene(rng)
-    pictures = []
-    for _ in range(frames):
-        pictures.append(draw_scene(scene, size))
-        scene = move(scene, rng)
-    return np.stack(pictures)
 
 
 def _draw_all(scenes: list[Scene], size: int) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:

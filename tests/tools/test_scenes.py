@@ -5,7 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from foreact.envs.scenes import draw_clip, draw_probe_scenes, draw_scene, draw_scenes, move, sample_scene, scene_labels
+from tools.tiny_encoder.scenes import (
+    draw_probe_scenes,
+    draw_scene,
+    draw_scenes,
+    sample_scene,
+    scene_labels,
+)
 
 
 def test_the_same_seed_draws_the_same_frames_and_another_seed_others():
@@ -62,27 +68,9 @@ def test_the_number_of_objects_is_in_range():
     assert counts == {2, 3, 4}
 
 
-def test_a_clip_moves_a_little_and_keeps_its_look():
-    clip = draw_clip(np.random.default_rng(3), frames=4, size=64).astype(int)
-    assert clip.shape == (4, 64, 64, 3)
-    steps = np.abs(np.diff(clip, axis=0)).max(-1)
-    assert all((step > 8).any() for step in steps)
-    assert all((step > 8).mean() < 0.5 for step in steps)
-
-
-def test_moving_keeps_everything_but_poses():
-    rng = np.random.default_rng(1)
-    scene = sample_scene(rng)
-    later = move(scene, rng)
-    assert later.camera == scene.camera
-    assert later.look == scene.look
-    assert later.joints[-1] != scene.joints[-1]
-    assert sum(a != b for a, b in zip(scene.objects, later.objects, strict=True)) == 1
-
-
 def test_pusht_frames_show_what_their_labels_say():
     pytest.importorskip("gym_pusht")
-    from foreact.envs.pusht_frames import draw_pusht
+    from tools.tiny_encoder.pusht_frames import draw_pusht
 
     frames, labels = draw_pusht(6, np.random.default_rng(0), size=128)
     blue = (frames[..., 2].astype(int) - frames[..., 0] > 80) & (frames[..., 2] > 180)  # the agent is royal blue

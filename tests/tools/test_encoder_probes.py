@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from foreact.encoders.tiny import TinyEncoderConfig
-from foreact.evaluation.encoder_probes import (
+from tools.tiny_encoder.probes import (
     LOCAL,
     LOOK,
     ProbeSet,

@@ -1,0 +1,1 @@
+"""Makes the bundled encoder: `python -m tools.tiny_encoder.train`."""
