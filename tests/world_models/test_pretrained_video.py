@@ -135,6 +135,17 @@ def test_it_learns_actions_is_saved_and_predicts(model, tmp_path):
     torch.testing.assert_close(predict(load_model(tmp_path), tokens, actions, lengths), future)
 
 
+def test_gradients_reach_the_actions_of_an_earlier_chunk_through_the_autoencoder(model):
+    torch.nn.init.normal_(model.embed_actions.mlp[-1].weight, std=0.2)
+    tokens, actions, _ = chunk()
+    lengths, noise = torch.full((B,), H), model.draw_noise(B, seeded())
+    actions.requires_grad_()
+    first = model.predict(tokens, actions, lengths, noise)
+    model.predict(first, actions.detach(), lengths, noise).square().mean().backward()
+    assert actions.grad.abs().max() > 0
+    assert all(p.grad is None for p in model.vae.parameters())
+
+
 def test_other_models_gaps_and_empty_folders_are_refused(folder, tmp_path):
     import shutil
 
