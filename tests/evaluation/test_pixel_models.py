@@ -54,8 +54,8 @@ def test_its_pictures_are_seen_by_the_common_encoder_and_are_its_own(stage, imag
 
 
 @pytest.fixture(scope="module")
-def video_run(place, tiny_dataset):
-    root, _ = place
+def video_run(trained, in_small, tiny_dataset):
+    root, _ = trained
     run = root / "video/video-diffusion"
     command = [
         "train",
@@ -67,7 +67,8 @@ def video_run(place, tiny_dataset):
         "--out",
         str(run),
     ]
-    main([*command, "--steps", "2", "--batch-size", "2", "--image-size", "32", "--precision", "no"])
+    with in_small():
+        main([*command, "--steps", "2", "--batch-size", "2", "--image-size", "32", "--precision", "no"])
     return run
 
 
