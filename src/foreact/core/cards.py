@@ -59,10 +59,12 @@ class Part:
 
     Attributes:
         kind: of that model.
+        variants: kinds that will do as well, where their folder is named.
         source: its folder; the one beside the new run if None.
     """
 
     kind: str
+    variants: tuple[str, ...] = ()
     source: ModelPath | None = None
 
 
@@ -79,7 +81,8 @@ class TrainingPlan:
         loss: instead of the model's own.
         fitted: the model has its statistics already.
         frames: resized frames are read beside tokens.
-        frozen: submodule -> the part that it holds and that training does not change; kept by reference in checkpoints.
+        frozen: submodule that training does not change -> the option that names where it comes from; kept by reference in
+            checkpoints.
         about: what a resume must find unchanged, beside config, recipe, law and split.
     """
 

@@ -15,7 +15,7 @@ Shape legend: B batch, N patch tokens, C channels, Z latent channels, D width, E
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -77,6 +77,11 @@ class LaWMConfig(ModelConfig):
     def build(self) -> LaWM:
         """A LaWM with fresh weights."""
         return LaWM(self)
+
+    @classmethod
+    def upgrade_run(cls, about: dict[str, Any]) -> dict[str, Any]:
+        """Before 0.2 the config did not say whether there were two views; the run did."""
+        return about | {"model": {"two_views": "views" in about} | about["model"]}
 
 
 class LaWM(TrainableModel):

@@ -46,8 +46,9 @@ def distillation_plan(plan: TrainingPlan, teacher: PretrainedModel, *, steps: in
     def loss(model: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return distillation_loss(model, teaching.to(batch.tokens_t.device), batch, generator)
 
+    frozen = {name: "teacher" for name, child in student.named_children() if name != "flow" and [*child.parameters()]}
     return dataclasses.replace(
-        plan, build=lambda data: student, fitted=True, loss=loss, about={"teacher": state_hash(teacher)}
+        plan, build=lambda data: student, fitted=True, loss=loss, frozen=frozen, about={"teacher": state_hash(teacher)}
     )
 
 

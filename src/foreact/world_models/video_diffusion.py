@@ -141,7 +141,7 @@ class VideoTraining(ModelTraining):
 
             return PretrainedVideo.start_from(source, self.configure(preset, data))
 
-        return replace(plan, build=start)
+        return replace(plan, build=start, frozen={"vae": "pretrained"})
 
 
 CARD = ModelCard(
