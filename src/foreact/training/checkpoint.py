@@ -51,7 +51,9 @@ def save_state(
         partial.mkdir(parents=True)
         flat = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         (partial / "state.safetensors").write_bytes(safetensors.torch.save(flat))
-        (partial / "state.json").write_text(json.dumps({"step": step, "about": about, "frozen": {k: v.hash for k, v in task.frozen.items()}}))
+        (partial / "state.json").write_text(
+            json.dumps({"step": step, "about": about, "frozen": {k: v.hash for k, v in task.frozen.items()}})
+        )
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
