@@ -1,6 +1,7 @@
 """The verbs of the command line, one file each: a frozen dataclass of its options with `run()`, light to import."""
 
 VERBS = {
+    "fit": "foreact.commands.fit:Fit",
     "collect": "foreact.commands.collect:Collect",
     "import": "foreact.commands.importing:Import",
     "inspect": "foreact.commands.inspect:Inspect",

@@ -99,7 +99,7 @@ def overall_bar() -> Iterator[Callable[[float, float, str], None]]:
 
         def say(done: float, total: float, doing: str) -> None:
             if (left := lines.due(done, total)) is not None:
-                lines.write(f"{done / total:4.0%}  {doing}  {left}")
+                lines.write(f"{done / total:4.0%}  {doing}  {left}" if done < total else f"{1:4.0%}  {doing}")
 
         yield say
         return
