@@ -155,19 +155,26 @@ def partly_actionless_dataset(make_dataset: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tuple[Path, list[str]]:
-    """A folder with a small encoder, a cache and runs of six models, trained for three steps through the command line, and
-    the options that they shared. Shared: do not change its files.
+    """A folder with a small encoder, a cache and runs of six models, trained for three steps, and the options of the command
+    line that they shared. Shared: do not change its files.
     """
-    from foreact.cli import main
+    from foreact.core.progress import bar
+    from foreact.core.registry import card
     from foreact.encoders.tiny import TinyEncoderConfig
+    from foreact.training.run import TrainRequest, run_training
 
     root = tmp_path_factory.mktemp("place")
     TinyEncoderConfig(stem=(8, 8, 8), dim=24, depth=1, heads=3).build().save_pretrained(root / "encoder")
     common = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--encoder", str(root / "encoder")]
     common += ["--batch-size", "4", "--precision", "no"]
+    shared = {"data": tiny_dataset, "cache": root / "cache"}
+    overrides = {"batch_size": 4, "precision": "no", "steps": 3}
     with scaled_down():
         for model in ("rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"):
-            main(["train", model, "--out", str(root / "runs" / model), "--steps", "3", *common])
+            options = card(model).training(encoder=str(root / "encoder"))
+            run_training(
+                TrainRequest(kind=model, out=root / "runs" / model, options=options, overrides=overrides, **shared), bar
+            )
     return root, common
 
 

@@ -112,7 +112,8 @@ def test_ctrl_c_in_a_stage_is_one_line_and_leaves_earlier_results_whole(
 
         yield on_progress
 
-    monkeypatch.setattr("foreact.verbs.bar", interrupted)
+    for verb in ("evaluate", "claims", "inspect", "benchmark"):
+        monkeypatch.setattr(f"foreact.commands.{verb}.bar", interrupted)
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
     study = tmp_path / "study"
     for arguments in (

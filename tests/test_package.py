@@ -34,6 +34,7 @@ ROOMS = (
     ("training",),
     ("imagination", "evaluation"),
     ("serving", "studies"),
+    ("fitting",),
     ("commands",),
 )
 """From the ground up: a module imports from its own room and from floors below. CONTRIBUTING.md shows this list."""

@@ -319,8 +319,10 @@ _FRAMES = {"paper": ("facebook/dinov3-vitb16-pretrain-lvd1689m", 256)}
 
 @dataclass(frozen=True, kw_only=True)
 class LaWMTraining(LatentActionTraining):
-    """Attributes:
-    augment: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.
+    """Options of LaWM alone.
+
+    Attributes:
+        augment: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.
     """
 
     augment: bool = True

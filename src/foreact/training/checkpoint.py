@@ -103,6 +103,12 @@ def load_state(run: Path, task: Task, optimizers: Optimizers, about: Any) -> tup
     return int(described["step"]), {k: v for k, v in groups["average"].items() if k in trained}
 
 
+def steps_done(run: Path) -> int:
+    """Steps of the latest state of a run; 0 where there is none."""
+    states = _states(run)
+    return int(states[-1].name.removeprefix("step-")) if states else 0
+
+
 def _require_frozen(run: Path, task: Task, begun: dict[str, str] | None, stored: dict[str, Tensor]) -> None:
     """Refuse other frozen parts than those that a run was begun with; states of before 0.2 hold their weights."""
     state = task.model.state_dict()

@@ -104,8 +104,10 @@ _WIDTHS = {"tiny": (48, 96), "small": (64, 128, 192)}
 
 @dataclass(frozen=True, kw_only=True)
 class VideoTraining(ModelTraining):
-    """Attributes:
-    pretrained: diffusers folder or Hub id of Stable Video Diffusion to start from; from scratch if not given.
+    """Options of the video diffusion model alone.
+
+    Attributes:
+        pretrained: diffusers folder or Hub id of Stable Video Diffusion to start from; from scratch if not given.
     """
 
     pretrained: str | None = None
