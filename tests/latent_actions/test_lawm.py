@@ -12,7 +12,8 @@ from foreact.core.cards import DataSpec
 from foreact.core.presets import preset
 from foreact.core.pretrained import load_model, meta_build
 from foreact.core.token_spec import TokenSpec
-from foreact.latent_actions.lawm import LaWMConfig, LaWMTraining, space_time_codes
+from foreact.latent_actions.lawm import LaWMConfig, LaWMTraining
+from foreact.latent_actions.lawm_networks import space_time_codes
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
 CONFIG = LaWMConfig(
