@@ -49,7 +49,9 @@ def evidence(results: dict[str, Result]) -> str:
         "where there are several. A verdict says what the interval says: *holds* and *does not hold* exclude the other, *undecided* does "
         "not. Persistence copies the first frame, the oracle decodes the true z. A *dressed* regression is its one answer with its own "
         "errors of other held-out episodes added: a control of the energy score, which any spread of the right size improves. The energy "
-        "score of each token, averaged, sees whether samples spread where the truth is uncertain, but not how tokens hang together.",
+        "score of each token, averaged, sees whether samples spread where the truth is uncertain, but not how tokens hang together. "
+        "Since version 0.2 every sample draws noise of its own, where these files' windows drew it together: the same commands give "
+        "other numbers in rows that sample, once, and the same ones in all others.",
         "",
     ]
     lines += ["## What the papers claim", "", *claims(results)]

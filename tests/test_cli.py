@@ -17,12 +17,13 @@ from foreact.cli import main
 
 
 @pytest.fixture(scope="module")
-def results(place, tiny_dataset, tmp_path_factory):
-    root, _ = place
+def results(trained, in_small, tiny_dataset, tmp_path_factory):
+    root, _ = trained
     path = tmp_path_factory.mktemp("results") / "results.json"
     runs = [str(root / "runs" / name) for name in ("rla-wm", "dino-wm", "fm-wm")]
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
-    main(["evaluate", *runs, *where, "--out", str(path), "--starts", "2", "--samples", "2"])
+    with in_small():
+        main(["evaluate", *runs, *where, "--out", str(path), "--starts", "2", "--samples", "2"])
     return path
 
 
@@ -111,7 +112,8 @@ def test_ctrl_c_in_a_stage_is_one_line_and_leaves_earlier_results_whole(
 
         yield on_progress
 
-    monkeypatch.setattr("foreact.verbs.bar", interrupted)
+    for verb in ("evaluate", "claims", "inspect", "benchmark"):
+        monkeypatch.setattr(f"foreact.commands.{verb}.bar", interrupted)
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
     study = tmp_path / "study"
     for arguments in (

@@ -50,19 +50,20 @@ class FakeWorldModel(nn.Module):
         self.config = SimpleNamespace(kind="fake", tokens=SPEC, action_dim=2, horizon=horizon)
         self.calls: list[tuple[int, ...]] = []
 
-    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Noise of the tokens' shape, or none."""
+        shape = (SPEC.count, SPEC.channels) if self.stochastic else (0,)
+        return torch.randn(batch, *shape, generator=generator)
+
+    def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """Tokens moved by the mean valid action."""
         valid = torch.arange(actions.shape[1])[None] < lengths[:, None]
         assert not actions[~valid].any(), "padding must be zero"
         self.calls.append(tuple(lengths.tolist()))
         moved = tokens + self.gain * actions.sum(dim=(1, 2))[:, None, None] / lengths[:, None, None]
         if self.stochastic:
-            moved = moved + self.noise * torch.randn(tokens.shape, generator=generator)
+            moved = moved + self.noise * noise
         return moved
-
-    def rollout(self, tokens: Tensor, chunks: list[tuple[Tensor, Tensor]], generator: torch.Generator) -> list[Tensor]:
-        """Chunk after chunk."""
-        return [tokens := self.predict(tokens, *chunk, generator) for chunk in chunks]
 
 
 class PerfectRLA:

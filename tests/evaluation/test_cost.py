@@ -1,10 +1,22 @@
 """The cost of the paper's sizes, as the reference arithmetic has them."""
 
-import pytest
+import dataclasses
+import io
 
+import pytest
+from rich.console import Console
+
+from foreact.core import registry
+from foreact.core.cards import DataSpec
+from foreact.core.cost import total_flops
 from foreact.core.presets import PRESETS
+from foreact.core.registry import card
+from foreact.core.token_spec import TokenSpec
 from foreact.encoders.meta import meta_encoder
-from foreact.evaluation.cost import preset_cost, system_cost, total_flops
+from foreact.evaluation.cost import cost_table, model_cost, preset_cost
+from foreact.world_models.rla_wm_training import RLAWMTraining
+
+TOKENS = TokenSpec(grid=(8, 8), channels=192, fingerprint="", encoder="tiny", image_size=128)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +55,8 @@ def test_papers_rivals(costs):
 def test_released_variant_with_cached_keys_and_values():
     preset = PRESETS["paper"]()
     _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
-    rla = preset.rla(tokens, variant="released")
-    costs = system_cost(tokens, {"rla_wm": preset.rla_wm(rla, 8, variant="released")}, None)
+    config = RLAWMTraining(variant="released").configure(preset, DataSpec(tokens=tokens, action_dim=8))
+    costs = {"rla_wm": model_cost(config)}
     assert costs["rla_wm"]["flow"]["flops"] / 1e12 == pytest.approx(0.26, rel=0.03)
     condition_and_flow = costs["rla_wm"]["condition"]["params"] + costs["rla_wm"]["flow_step"]["params"]
     assert condition_and_flow == pytest.approx(345e6, rel=0.02)
@@ -53,14 +65,21 @@ def test_released_variant_with_cached_keys_and_values():
 @pytest.mark.parametrize("name", ["tiny", "small"])
 def test_dino_wm_is_as_deep_as_condition_and_decoder_together(name):
     preset, costs = PRESETS[name](), preset_cost(PRESETS[name]())
-    depth = preset.condition_depth + preset.rla_depth
-    assert preset.baseline("dino_wm", _tokens(), 2).depth == depth
+    depth = preset.condition_depth + preset.latent_depth
+    assert card("dino_wm").training().configure(preset, DataSpec(tokens=TOKENS, action_dim=2)).depth == depth
     token_work = costs["rla_wm"]["condition"]["flops"] + costs["rla_wm"]["decode"]["flops"]
     assert costs["dino_wm"]["decode"]["flops"] == pytest.approx(token_work, rel=0.25)
     assert costs["rla_wm"]["encode"]["params"] <= 3e6
 
 
-def _tokens():
-    from foreact.core.pretrained import TokenSpec
-
-    return TokenSpec(grid=(8, 8), channels=192, fingerprint="", encoder="tiny", image_size=128)
+def test_a_model_of_another_package_is_counted(monkeypatch):
+    """As an entry point would bring it: its card, and no other line."""
+    own = dataclasses.replace(card("dino_wm"), kind="other_wm", label="Other", published_flops=1e12)
+    monkeypatch.setattr(registry, "foreign_cards", lambda: {"other_wm": own})
+    monkeypatch.setattr(registry, "_foreign", lambda: {"other_wm": None})
+    monkeypatch.setattr(registry, "_load_foreign", lambda point: own)
+    costs = preset_cost(PRESETS["tiny"]())
+    assert costs["other_wm"] == costs["dino_wm"]
+    shown = Console(width=120, file=io.StringIO())
+    shown.print(cost_table({"other_wm": costs["other_wm"]}, "paper"))
+    assert "(paper: 1.0 T)" in shown.file.getvalue()

@@ -11,12 +11,15 @@ from evaluation_fakes import SIZE, SPEC, FakeWorldModel, PatchDecoder, PatchEnco
 from foreact import load
 from foreact.cli import main
 from foreact.core.pretrained import load_model
+from foreact.core.progress import bar
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import PixelEncoder
 from foreact.evaluation.rollouts import Protocol, Window
 from foreact.evaluation.session import common_tokens
 from foreact.evaluation.stage import EvaluationConfig, Stage
 from foreact.recordings.token_cache import TokenCache
+from foreact.training.run import TrainRequest, run_training
+from foreact.world_models.video_diffusion import VideoTraining
 
 PROTOCOL = Protocol(steps=14, chunk=7, samples=2)
 
@@ -54,20 +57,19 @@ def test_its_pictures_are_seen_by_the_common_encoder_and_are_its_own(stage, imag
 
 
 @pytest.fixture(scope="module")
-def video_run(place, tiny_dataset):
-    root, _ = place
+def video_run(trained, in_small, tiny_dataset):
+    root, _ = trained
     run = root / "video/video-diffusion"
-    command = [
-        "train",
-        "video-diffusion",
-        "--data",
-        str(tiny_dataset),
-        "--cache",
-        str(root / "cache"),
-        "--out",
-        str(run),
-    ]
-    main([*command, "--steps", "2", "--batch-size", "2", "--image-size", "32", "--precision", "no"])
+    request = TrainRequest(
+        kind="video_diffusion",
+        data=tiny_dataset,
+        out=run,
+        cache=root / "cache",
+        options=VideoTraining(image_size=32),
+        overrides={"steps": 2, "batch_size": 2, "precision": "no"},
+    )
+    with in_small():
+        run_training(request, bar)
     return run
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,6 @@ from foreact.evaluation.rollouts import (
     Protocol,
     Window,
     check_model,
-    chunked_actions,
     imagine,
     moving_windows,
     oracle,
@@ -62,7 +63,10 @@ def test_windows_fit_and_are_spread(lengths, steps, starts):
 
 
 def test_chunks_are_padded_with_zeros_and_cover_all_actions():
-    chunks = chunked_actions(ACTIONS, PROTOCOL, horizon=11, batch=2)
+    model, chunks = FakeWorldModel(stochastic=True, horizon=11), []
+    predict = model.predict
+    model.predict = lambda tokens, *chunk: chunks.append(chunk[:2]) or predict(tokens, *chunk)
+    imagine(model, START, ACTIONS, Window(episode=0, start=0), dataclasses.replace(PROTOCOL, samples=2))
     assert [c.shape for c, _ in chunks] == [(2, 11, 2)] * 3
     assert [lengths.tolist() for _, lengths in chunks] == [[7, 7], [7, 7], [3, 3]]
     joined = torch.cat([chunk[0, : lengths[0]] for chunk, lengths in chunks])
@@ -84,11 +88,18 @@ def test_noise_depends_on_seed_episode_and_start_and_on_nothing_else():
     others = [
         imagine(model, START, ACTIONS, Window(episode=3, start=6), PROTOCOL),
         imagine(model, START, ACTIONS, Window(episode=5, start=3), PROTOCOL),
-        imagine(model, START, ACTIONS, Window(episode=3, start=5), PROTOCOL, seed=1),
+        imagine(model, START, ACTIONS, Window(episode=3, start=5), dataclasses.replace(PROTOCOL, seed=1)),
     ]
     assert all(not torch.equal(base, other) for other in others)
     torch.randn(3)  # the global generator plays no part
     assert torch.equal(base, imagine(model, START, ACTIONS, Window(episode=3, start=5), PROTOCOL))
+
+
+def test_a_sample_is_the_same_whatever_other_samples_there_are():
+    model, window = FakeWorldModel(stochastic=True, horizon=11), Window(episode=3, start=5)
+    five = imagine(model, START, ACTIONS, window, PROTOCOL)
+    two = imagine(model, START, ACTIONS, window, dataclasses.replace(PROTOCOL, samples=2))
+    assert torch.equal(two, five[:2])
 
 
 def test_a_deterministic_model_is_rolled_out_once():

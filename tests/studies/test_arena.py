@@ -89,7 +89,8 @@ def small_arena(monkeypatch, place):
 
     def train(request, bar):
         overrides = {**request.overrides, "steps": 2, "batch_size": 4, "precision": "no"}
-        plain(dataclasses.replace(request, overrides=overrides, image_size=32, **small), bar)
+        options = dataclasses.replace(request.options, image_size=32, **small)
+        plain(dataclasses.replace(request, overrides=overrides, options=options), bar)
 
     monkeypatch.setattr(trained, "run_training", train)
     return root
@@ -111,7 +112,7 @@ def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
     def unlucky(arena, model, run, bar, *, seed):
-        if (model, seed) == ("fm-wm", 0):
+        if (model, seed) == ("fm_wm", 0):
             raise DivergedError("the loss is nan")
         trained.train_run(arena, model, run, bar, seed=seed)
 

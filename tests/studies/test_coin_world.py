@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from foreact.cli import main
 from foreact.core.errors import DivergedError
@@ -15,10 +16,13 @@ from foreact.studies import coin_scores, coin_world
 class Still:
     """Imagines that nothing changes."""
 
-    config = SimpleNamespace(horizon=15, tokens=coin_world.TOKENS)
+    config = SimpleNamespace(horizon=15, action_dim=2, tokens=coin_world.TOKENS)
     stochastic = False
 
-    def predict(self, tokens, actions, lengths, generator):
+    def draw_noise(self, batch, generator):
+        return torch.empty(batch, 0)
+
+    def predict(self, tokens, actions, lengths, noise):
         return tokens
 
 
@@ -88,10 +92,10 @@ def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, ca
 
     trained = coin_world._train
 
-    def unlucky(name, build, seed, *rest):
-        if name == "fm_wm" and seed == 1:
+    def unlucky(name, build, recipe, *rest):
+        if name == "fm_wm" and recipe.seed == 1:
             raise DivergedError("the loss is nan")
-        return trained(name, build, seed, *rest)
+        return trained(name, build, recipe, *rest)
 
     monkeypatch.setattr(coin_world, "_train", unlucky)
     main([*command[:-1], "dino-wm", "fm-wm"])

@@ -23,9 +23,9 @@ def test_sizes_go_from_a_thirty_second_of_the_presets_to_all_of_it(tmp_path):
     assert latent_sizes(preset("tiny")) == ("1x4", "1x16", "4x16", "8x16")
     study = LatentStudy(data=tmp_path, out=tmp_path, models=("rla", "lawm"), latents=("2x3",))
     assert learners_of(study) == {
-        "rla-2x3": {"model": "rla", "latent": "2x3"},
-        "lawm": {"model": "lawm"},
-        "lawm-one-view": {"model": "lawm", "augment": False},
+        "rla-2x3": ("rla", {"latent": "2x3"}),
+        "lawm": ("lawm", {}),
+        "lawm-one-view": ("lawm", {"augment": False}),
     }
     with pytest.raises(ForeactError, match="unknown learner 'gan'"):
         learners_of(LatentStudy(data=tmp_path, out=tmp_path, models=("gan",)))

@@ -60,7 +60,7 @@ def evaluate(
             imagine pixels are judged by how the cache's encoder sees their pictures.
         cache: tokens of the dataset.
         split: which episodes are held out; the state probe sees only the others.
-        rla: the autoencoder of the `oracle` row; that of the first model that has one if None.
+        rla: the latent-action model of the `oracle` row, which is left out without one.
         decoder: image decoder; without one there are no metrics of pictures and no film strips.
         config: the defaults if None.
         cost: parameters and FLOPs to be shown in the report.
@@ -71,7 +71,6 @@ def evaluate(
     """
     config, bar = config or EvaluationConfig(), bar or _no_bar
     dataset, protocol = cache.dataset, config.protocol
-    rla = rla or next((m.rla for m in models.values() if hasattr(m, "rla")), None)
     _check(models, rla, decoder, cache, split, protocol)
     lengths = usable_lengths(dataset, split.validation, protocol)
     windows = select_windows(lengths, protocol)
@@ -213,7 +212,7 @@ def _describe_protocol(
         "moving_windows": int(moving.sum()),
         "moving_episodes": len({w.episode for w, moves in zip(windows, moving, strict=True) if moves}),
         "moving_rule": rule,
-        "noise": "one CPU generator per window, seeded by (seed, episode, start); its K samples are one batch",
+        "noise": "one CPU generator per sample and chunk, seeded by (seed, episode, start, sample) and the chunk",
         "intervals": f"{config.bootstrap.level:.0%} BCa bootstrap over episodes, {config.bootstrap.resamples} resamples",
         "probe": asdict(config.probe),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,17 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from foreact.core.cards import ModelCard
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
+from foreact.core.registry import card
 from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import FilmStrip, Results, StripRow
 
-NAMES = {
-    "real": "real",
-    "rla_wm": "RLA-WM",
-    "dino_wm": "DINO-WM",
-    "fm_wm": "FM-WM",
-    "fm_wm_trap": "FM-WM that sees its source",
-    "rae": "RAE",
-    "video_diffusion": "video diffusion (Vid2World-style)",
-    "pretrained_video": "video diffusion (pre-trained)",
-    "persistence": "persistence",
-    "oracle": "oracle",
-    "true_tokens": "true tokens",
-}
-COLOURS = {
-    "rla_wm": "#0f766e",
-    "dino_wm": "#b45309",
-    "dino_wm_dressed": "#d9a441",
-    "fm_wm": "#0369a1",
-    "rae": "#4d7c0f",
-    "video_diffusion": "#a21caf",
-    "persistence": "#8a8f98",
-    "oracle": "#6d5bd0",
-    "true_tokens": "#be185d",
-}
+_LABELS = {"fm_wm_trap": "FM-WM that sees its source"}
+_COLOURS = {"dino_wm_dressed": "#d9a441", "persistence": "#8a8f98", "oracle": "#6d5bd0", "true_tokens": "#be185d"}
+"""Of rows that are no kind of model; a model's own are on its card."""
 _MORE_COLOURS = ("#7c2d12", "#1e3a8a", "#db2777", "#65a30d", "#0891b2")
 _LEFT_OUT = ("oracle", "true_tokens", *(f"rla_wm #{k}" for k in range(3, 99)))
 _REFERENCES = ("persistence", "oracle", "true_tokens")
@@ -98,7 +80,9 @@ def label(name: str) -> str:
     """A model's name, or that of one of its samples, for a reader."""
     model, _, sample = name.partition(" ")
     plain = model.removesuffix(SUFFIX)
-    shown = NAMES.get(plain, plain.replace("_", " ")) + (", dressed" if plain != model else "")
+    known = _card(plain)
+    shown = known.label if known else _LABELS.get(plain, plain.replace("_", " "))
+    shown += ", dressed" if plain != model else ""
     return f"{shown} {sample}" if sample else shown
 
 
@@ -109,8 +93,23 @@ def is_reference(name: str) -> bool:
 
 def colour(model: str, models: Sequence[str]) -> str:
     """A model's colour, the same in all drawings of a report."""
-    others = [m for m in models if m not in COLOURS]
-    return COLOURS.get(model) or _MORE_COLOURS[others.index(model) % len(_MORE_COLOURS)]
+    own = {m: _own_colour(m) for m in (*models, model)}
+    others = [m for m in own if own[m] is None]
+    return own[model] or _MORE_COLOURS[others.index(model) % len(_MORE_COLOURS)]
+
+
+def _own_colour(model: str) -> str | None:
+    known = _card(model)
+    return known.colour if known else _COLOURS.get(model)
+
+
+@lru_cache
+def _card(kind: str) -> ModelCard | None:
+    """None where a row is no kind of model."""
+    try:
+        return card(kind)
+    except ForeactError:
+        return None
 
 
 def drift_curve(results: Results, metric: str, *, subset: str) -> str:

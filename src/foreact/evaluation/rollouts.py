@@ -3,8 +3,8 @@
 From one frame, `steps` actions are taken in chunks (the paper's ManiSkill protocol: 30 in chunks of 10); each chunk
 starts from the tokens that the chunk before it predicted. A window is such a stretch of a held-out episode.
 
-The K samples of one window are one batch, drawn with a CPU generator that is seeded by (seed, episode, start): the
-noise of a window depends neither on the other windows, nor on any batch size, nor on the device.
+The K samples of one window are K rows of one dream, each with a seed of its own made of (seed, episode, start, k): the noise of
+a sample depends neither on other samples, nor on other windows, nor on any batch size, nor on the device.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from foreact.core.contracts import LatentActionModel, WorldModel
 from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.movement import object_positions
+from foreact.dreams.dream import Dream
 from foreact.evaluation.poses import PoseTarget
 
 _MOVES = {2: (5.0, "5 pixels of the simulator's window"), 3: (0.01, "1 cm")}
@@ -112,58 +113,36 @@ def check_model(name: str, model: WorldModel, dataset: LeRobotDataset, protocol:
         )
 
 
-def chunked_actions(actions: np.ndarray, protocol: Protocol, horizon: int, batch: int) -> list[tuple[Tensor, Tensor]]:
-    """Actions (steps, A) -> per chunk, the same for each of `batch`: zero-padded (B, horizon, A) and lengths (B,)."""
-    chunks = []
-    for first, last in zip((0, *protocol.boundaries[:-1]), protocol.boundaries, strict=True):
-        padded = torch.zeros(batch, horizon, actions.shape[1])
-        padded[:, : last - first] = torch.from_numpy(np.asarray(actions[first:last], dtype=np.float32))
-        chunks.append((padded, torch.full((batch,), last - first)))
-    return chunks
-
-
-def noise_seed(window: Window, seed: int) -> int:
-    """Of all that is drawn in a window."""
-    state = np.random.SeedSequence((seed, window.episode, window.start)).generate_state(1, np.uint64)[0]
+def noise_seed(window: Window, seed: int, *sample: int) -> int:
+    """Of what is drawn in a window, or in one sample of it."""
+    state = np.random.SeedSequence((seed, window.episode, window.start, *sample)).generate_state(1, np.uint64)[0]
     return int(state) & (2**63 - 1)
 
 
-def noise_generator(window: Window, seed: int) -> torch.Generator:
-    """The source of all noise of a window, on the CPU."""
-    return torch.Generator().manual_seed(noise_seed(window, seed))
-
-
-def imagine(
-    model: WorldModel,
-    start: Tensor,
-    actions: np.ndarray,
-    window: Window,
-    protocol: Protocol,
-    *,
-    seed: int | None = None,
-) -> Tensor:
+@torch.no_grad()
+def imagine(model: WorldModel, start: Tensor, actions: np.ndarray, window: Window, protocol: Protocol) -> Tensor:
     """Futures of a window, chunk by chunk.
 
     Args:
         model: to be rolled out.
-        start: s_0, (N, C), on the model's device.
+        start: s_0, (N, C).
         actions: (steps, A) in the data's units.
         window: seeds the noise.
-        protocol: chunks and samples.
-        seed: instead of the protocol's.
+        protocol: chunks, samples and seed.
 
     Returns:
         (K, S, N, C) for S chunks; K is 1 for a deterministic model.
     """
     samples = protocol.samples if model.stochastic else 1
-    config: Any = model.config
-    chunks = [
-        (chunk.to(start.device), lengths.to(start.device))
-        for chunk, lengths in chunked_actions(actions, protocol, config.horizon, samples)
-    ]
-    generator = noise_generator(window, protocol.seed if seed is None else seed)
-    futures = model.rollout(start.expand(samples, *start.shape), chunks, generator)
-    return torch.stack(futures, dim=1).float()
+    dream = Dream(model)
+    state = dream.start(
+        start.expand(samples, *start.shape), [noise_seed(window, protocol.seed, k) for k in range(samples)]
+    )
+    futures = []
+    for first, last in zip((0, *protocol.boundaries[:-1]), protocol.boundaries, strict=True):
+        state = dream.step(state, np.repeat(actions[None, first:last], samples, axis=0))
+        futures.append(state.tokens.float())
+    return torch.stack(futures, dim=1)
 
 
 def oracle(rla: LatentActionModel, truth: Tensor) -> Tensor:

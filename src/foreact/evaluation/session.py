@@ -9,10 +9,10 @@ from typing import Any
 from accelerate import PartialState
 
 from foreact.core.errors import ForeactError
-from foreact.core.pretrained import find_beside, load_model
+from foreact.core.pretrained import find_beside, load_model, read_config
 from foreact.core.progress import Bar
+from foreact.core.registry import card, kinds
 from foreact.core.token_spec import TokenSpec
-from foreact.decoders.unet import UNetDecoder
 from foreact.encoders.pixels import are_pixels
 from foreact.evaluation.claims import HeldOut, sufficiency, topology
 from foreact.evaluation.cost import system_cost
@@ -20,11 +20,9 @@ from foreact.evaluation.evaluate import evaluate
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.stage import EvaluationConfig
-from foreact.latent_actions.rla import RLA
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recordings import Recordings
 from foreact.recordings.splits import Split
-from foreact.world_models.base import PretrainedWorldModel
 
 _TOPOLOGY_HORIZON = 12
 
@@ -47,12 +45,13 @@ def evaluate_runs(
         ForeactError: no world model among the runs, parts that do not fit together, or a split that leaked.
     """
     loaded = _load(runs)
-    models = {name: m for name, m in loaded.items() if isinstance(m, PretrainedWorldModel)}
+    models = {name: m for name, m in loaded.items() if _role(m) == "world_model"}
     if not models:
         raise ForeactError("evaluation needs at least one world model: name a run of rla-wm, dino-wm or another")
-    oracle = _choose(loaded, RLA, rla, runs, "rla")
-    decoder = _choose(loaded, UNetDecoder, image_decoder, runs, "image_decoder")
+    decoder = _choose(loaded, "image_decoder", image_decoder, runs)
     tokens = common_tokens(models, decoder)
+    inside = next((m.latent_action for m in models.values() if m.latent_action is not None), None)
+    oracle = _choose(loaded, "latent_action", rla, runs, inside=inside, tokens=tokens)
     recordings = open_recordings(
         data, camera=camera, encoder=tokens.encoder, image_size=tokens.image_size, cache=cache, bar=bar
     )
@@ -93,10 +92,10 @@ def study_claims(
     """
     earlier = Results.load(results)
     loaded = _load(runs)
-    models = {name: m for name, m in loaded.items() if isinstance(m, RLA)}
+    models = {name: m for name, m in loaded.items() if _role(m) == "latent_action"}
     if not models:
         raise ForeactError("the claims are about rla: name at least one of its runs")
-    decoder = _choose(loaded, UNetDecoder, image_decoder, runs, "image_decoder")
+    decoder = _choose(loaded, "image_decoder", image_decoder, runs)
     tokens = next(iter(models.values())).config.tokens
 
     def read(folder: Path) -> Recordings:
@@ -132,7 +131,7 @@ def study_claims(
     earlier.with_claims({"figures": figures}).save(results)
 
 
-def common_tokens(models: Mapping[str, PretrainedWorldModel], decoder: UNetDecoder | None) -> TokenSpec:
+def common_tokens(models: Mapping[str, Any], decoder: Any) -> TokenSpec:
     """The tokens in which all are judged: those of the first model of features, else the image decoder's, else pixels."""
     found = [m.config.tokens for m in models.values()]
     found = [t for t in found if not are_pixels(t)] + ([decoder.config.tokens] if decoder else []) + found
@@ -149,18 +148,33 @@ def _load(runs: Sequence[Path]) -> dict[str, Any]:
     return named
 
 
-def _choose(loaded: dict[str, Any], kind: type, named: Path | None, runs: Sequence[Path], what: str) -> Any:
-    """The model of a kind: named, among the runs, or the only one beside them; else None."""
+def _role(model: Any) -> str:
+    return card(model.config.kind).role
+
+
+def _choose(
+    loaded: Mapping[str, Any],
+    role: str,
+    named: Path | None,
+    runs: Sequence[Path],
+    *,
+    inside: Any = None,
+    tokens: TokenSpec | None = None,
+) -> Any:
+    """The model of a role: named, among the runs, inside one of them, or the only one of its kind and tokens beside them."""
     if named is not None:
         model = load_model(named)
-        if not isinstance(model, kind):
-            raise ForeactError(f"{named} holds a {model.config.kind}, not a {what}")
+        if _role(model) != role:
+            raise ForeactError(f"{named} holds a {model.config.kind}, not a model for the role {role}")
         return model
-    among = [m for m in loaded.values() if isinstance(m, kind)]
-    if len(among) == 1:
-        return among[0]
-    beside = find_beside(runs[0], what)
-    return load_model(beside[0]) if len(beside) == 1 else None
+    among = [m for m in loaded.values() if _role(m) == role]
+    if len(among) == 1 or inside is not None:
+        return among[0] if len(among) == 1 else inside
+    for kind in kinds(role):
+        beside = find_beside(runs[0], kind)
+        if len(beside) == 1 and (tokens is None or read_config(beside[0]).tokens == tokens):  # type: ignore[attr-defined]
+            return load_model(beside[0])
+    return None
 
 
 def _refuse_leaks(runs: Sequence[Path], split: Split) -> None:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from foreact.core.contracts import WorldModel
+from foreact.core.machine import synchronise
+from foreact.dreams.dream import Dream, DreamState
 from foreact.evaluation.results import Timing
-from foreact.evaluation.rollouts import Protocol, chunked_actions
+from foreact.evaluation.rollouts import Protocol
 
 _REPEATS = 9
 _FEWEST = 3
@@ -51,26 +53,21 @@ def time_models(
     return tuple(timings)
 
 
-def _prediction(model: WorldModel, tokens: Tensor, actions: np.ndarray, protocol: Protocol) -> Callable[[], Tensor]:
-    config: Any = model.config
-    chunk, lengths = chunked_actions(actions, protocol, config.horizon, len(tokens))[0]
-    chunk, lengths = chunk.to(tokens.device), lengths.to(tokens.device)
-    return lambda: model.predict(tokens, chunk, lengths, torch.Generator().manual_seed(0))
+def _prediction(model: WorldModel, tokens: Tensor, actions: np.ndarray, protocol: Protocol) -> Callable[[], DreamState]:
+    dream = Dream(model)
+    state = dream.start(tokens, range(len(tokens)))
+    first = np.repeat(actions[None, : protocol.chunk], len(tokens), axis=0)
+    return lambda: dream.step(state, first)
 
 
 def _time(name: str, batch: int, call: Callable[[], Any], device: torch.device) -> Timing:
     call()
     times: list[float] = []
     while len(times) < _REPEATS and (len(times) < _FEWEST or sum(times) < _SECONDS):
-        _wait(device)
+        synchronise(device)
         begin = time.perf_counter()
         call()
-        _wait(device)
+        synchronise(device)
         times.append(time.perf_counter() - begin)
     low, median, high = np.quantile(np.array(times) * 1000, [0.1, 0.5, 0.9])
     return Timing(model=name, batch=batch, median=float(median), low=float(low), high=float(high), repeats=len(times))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

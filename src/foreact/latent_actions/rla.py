@@ -139,10 +139,12 @@ class ResidualEncoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class RLATraining(LatentActionTraining):
-    """Attributes:
-    latent: tokens x channels of z, such as 8x16; the preset's by default.
-    variant: with position codes, or without as in the released code.
-    merge: side of the squares of patches that the decoder reads as one; 2 makes it four times cheaper.
+    """Options of RLA alone.
+
+    Attributes:
+        latent: tokens x channels of z, such as 8x16; the preset's by default.
+        variant: with position codes, or without as in the released code.
+        merge: side of the squares of patches that the decoder reads as one; 2 makes it four times cheaper.
     """
 
     latent: str | None = None

@@ -69,13 +69,18 @@ class TokenCache:
         Raises:
             ForeactError: the disk is too small (said before anything is written) or full, or a video cannot be read.
         """
-        key = hashlib.sha256(f"{dataset.fingerprint()}/{dataset.camera}/{encoder.spec.fingerprint}".encode())
-        cache = cls(dataset, encoder, root / key.hexdigest()[:16])
+        cache = cls.at(dataset, encoder, root)
         cache._require_space(frames)
         cache._tokens = cache._complete("tokens", lambda pixels: encode_frames(encoder, pixels), on_progress)
         if frames:
             cache._frames = cache._complete("frames", lambda pixels: pixels, on_progress)
         return cache
+
+    @classmethod
+    def at(cls, dataset: LeRobotDataset, encoder: Encoder, root: Path) -> TokenCache:
+        """The cache of `dataset` under `root` as it stands, perhaps not built: to see what is missing."""
+        key = hashlib.sha256(f"{dataset.fingerprint()}/{dataset.camera}/{encoder.spec.fingerprint}".encode())
+        return cls(dataset, encoder, root / key.hexdigest()[:16])
 
     def tokens(self, episode: int) -> np.ndarray:
         """Tokens (T, N, C) float16 of an episode."""

@@ -52,12 +52,12 @@ MARGIN = 0.02
 _RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "rla": ("rla", {}),
     "rla-merged": ("rla", {"merge": 2}),
-    "plain": ("rla-wm", {"rla": "rla"}),
-    "merged-condition": ("rla-wm", {"rla": "rla", "merge": 2}),
-    "merged": ("rla-wm", {"rla": "rla-merged", "merge": 2}),
-    "student": ("rla-wm", {"teacher": "merged", "flow_steps": 1}),
-    "student-shallow": ("rla-wm", {"teacher": "merged", "flow_steps": 1, "flow_depth": 1}),
-    "dino-wm": ("dino-wm", {}),
+    "plain": ("rla_wm", {"rla": "rla"}),
+    "merged-condition": ("rla_wm", {"rla": "rla", "merge": 2}),
+    "merged": ("rla_wm", {"rla": "rla-merged", "merge": 2}),
+    "student": ("rla_wm", {"teacher": "merged", "flow_steps": 1}),
+    "student-shallow": ("rla_wm", {"teacher": "merged", "flow_steps": 1, "flow_depth": 1}),
+    "dino-wm": ("dino_wm", {}),
 }
 """Folder -> what is trained, and how; `rla` and `teacher` are folders beside it."""
 
@@ -89,8 +89,8 @@ def run(study: CheaperStudy, *, bar: Bar) -> dict[str, Any]:
         "dataset": study.data.name,
         "split_hash": recordings.split.hash,
         "preset": study.preset,
-        "steps": study.steps or recipe.train_world_model.steps,
-        "merged_steps": study.merged_steps or study.steps or recipe.train_world_model.steps,
+        "steps": study.steps or recipe.train.steps,
+        "merged_steps": study.merged_steps or study.steps or recipe.train.steps,
         "seeds": list(range(study.seeds)),
         "diverged": diverged,
         "protocol": dataclasses.asdict(PROTOCOL),

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from foreact.core.contracts import WorldModel
 from foreact.evaluation.figures import label, save_png
 from foreact.studies.coin_scores import futures, held_out_pairs
-from foreact.world_models.base import PretrainedWorldModel
 
 _ROWS, _DRAWS = 3, 3
 
 
-def write_futures(models: Mapping[str, PretrainedWorldModel], path: Path) -> None:
+def write_futures(models: Mapping[str, WorldModel], path: Path) -> None:
     """A PNG with a row per held-out pair: its two frames, then futures of each model, one where it is deterministic."""
     from matplotlib.figure import Figure
 

@@ -13,7 +13,9 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from foreact.core.contracts import WorldModel
 from foreact.core.token_spec import TokenSpec
+from foreact.dreams.dream import Dream
 from foreact.encoders.pixels import are_pixels, cut_patches, draw_pixels
 from foreact.envs import coin
 from foreact.evaluation.dressing import SUFFIX
@@ -21,7 +23,6 @@ from foreact.evaluation.figures import label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import energy_score, local_energy_score
 from foreact.studies.verdicts import Verdict, below, within
-from foreact.world_models.base import PretrainedWorldModel
 
 HELD_OUT, FUTURES = 200, 4
 IDEAL = "true_sampler"
@@ -54,7 +55,7 @@ def references() -> dict[str, np.ndarray]:
     return {"persistence": pairs.before[None], IDEAL: coin.possible_futures(pairs)[drawn, np.arange(HELD_OUT)]}
 
 
-def imagine(model: PretrainedWorldModel) -> np.ndarray:
+def imagine(model: WorldModel) -> np.ndarray:
     """A model's futures of the held-out pairs, (K, n, 32, 32, 3)."""
     pairs = held_out_pairs(HELD_OUT)
     return futures(model, pairs.before, pairs.actions)
@@ -92,15 +93,14 @@ def score(frames: np.ndarray) -> Scores:
 
 
 @torch.no_grad()
-def futures(model: PretrainedWorldModel, before: np.ndarray, actions: np.ndarray) -> np.ndarray:
+def futures(model: WorldModel, before: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """K futures of every pair as frames (K, n, 32, 32, 3); one where the model is deterministic."""
-    padded = torch.zeros(len(before), model.config.horizon, 2)
-    padded[:, : coin.ACTIONS] = torch.from_numpy(actions)
-    lengths = torch.full((len(before),), coin.ACTIONS)
-    seen, drawn = views(model.config.tokens)
+    config: Any = model.config
+    seen, drawn = views(config.tokens)
+    dream, tokens, pairs = Dream(model), seen(before), range(len(before))
     count = FUTURES if model.stochastic else 1
-    predicted = [model.predict(seen(before), padded, lengths, torch.Generator().manual_seed(k)) for k in range(count)]
-    return np.stack([drawn(tokens) for tokens in predicted])
+    starts = [dream.start(tokens, [FUTURES * pair + k for pair in pairs]) for k in range(count)]
+    return np.stack([drawn(dream.step(start, actions).tokens) for start in starts])
 
 
 def views(tokens: TokenSpec) -> tuple[Callable[[np.ndarray], Tensor], Callable[[Tensor], np.ndarray]]:

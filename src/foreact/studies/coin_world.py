@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec
 from foreact.core.errors import DivergedError, ForeactError
-from foreact.core.presets import Preset, tiny
-from foreact.core.pretrained import PretrainedModel, load_model
+from foreact.core.presets import tiny
+from foreact.core.pretrained import load_model, state_hash
 from foreact.core.progress import Bar
 from foreact.core.recipe import TrainConfig
+from foreact.core.registry import card
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
 from foreact.envs import coin
 from foreact.evaluation.dressing import SUFFIX
-from foreact.latent_actions.rla import RLA
 from foreact.studies.coin_picture import write_futures
 from foreact.studies.coin_scores import (
     FUTURES,
@@ -42,18 +45,15 @@ from foreact.studies.coin_scores import (
 )
 from foreact.studies.scores import save_study
 from foreact.studies.settings import CoinWorld
-from foreact.training.loop import Task, train
-from foreact.world_models.base import PretrainedWorldModel
-from foreact.world_models.fm_wm import FMWMConfig
-from foreact.world_models.rae import RAEConfig
-from foreact.world_models.video_diffusion import VideoDiffusionConfig
+from foreact.studies.trained import chosen_kinds
+from foreact.training.loop import train
+from foreact.training.task import Task
 
 TOKENS = TokenSpec(
     grid=coin.GRID, channels=coin.CHANNELS, fingerprint="coin/rotated-patches", encoder="", image_size=coin.SIDE
 )
 PIXELS = PixelEncoder(coin.SIDE).spec
-WORLD_MODELS = ("rla-wm", "dino-wm", "fm-wm", "fm-wm-trap", "rae", "video-diffusion")
-_FIT_PAIRS, _RAE_STEPS = 1024, 25
+_FIT_PAIRS = 1024
 
 
 def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
@@ -63,16 +63,14 @@ def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
     Raises:
         ForeactError: an unknown model, no seeds or steps, or runs of other settings in `out`.
     """
-    out, seeds, steps, models = study.out, study.seeds, study.steps, study.models or WORLD_MODELS
+    out, seeds, steps = study.out, study.seeds, study.steps
     if seeds < 1 or steps < 1:
         raise ForeactError("--seeds and --steps must be at least 1")
-    unknown = [name for name in models if name not in WORLD_MODELS]
-    if unknown:
-        raise ForeactError(f"unknown model {unknown[0]!r}: choose among {', '.join(WORLD_MODELS)}")
+    models = chosen_kinds(study.models, "world_model", more=(_TRAP,))
     scores: dict[str, list[Scores]] = {name: [score(frames)] * seeds for name, frames in references().items()}
     diverged: dict[str, list[int]] = {}
-    shown: dict[str, PretrainedWorldModel] = {}
-    for name in (m.replace("-", "_") for m in models):
+    shown: dict[str, Any] = {}
+    for name in models:
         for seed in range(seeds):
             try:
                 model = _trained(name, seed, steps, out / f"seed{seed}", bar)
@@ -100,77 +98,82 @@ def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
     return results
 
 
-def _preset() -> Preset:
-    return dataclasses.replace(
-        tiny(),
-        dim=96,
-        heads=4,
-        rla_depth=2,
-        condition_depth=2,
-        flow_depth=2,
-        wide_head=192,
-        flow_steps=16,
-        video_steps=16,
-    )
+_PRESET = dataclasses.replace(tiny(), dim=96, heads=4, latent_depth=2, condition_depth=2)
+_TRAP = "fm_wm_trap"
+_OPTIONS: dict[str, dict[str, Any]] = {"rla_wm": {"flow_steps": 16}}
+_CHANGES: dict[str, dict[str, Any]] = {
+    _TRAP: {"condition": True},
+    "rae": {"head_dim": 192, "steps": 25},
+    "video_diffusion": {"patch": coin.PATCH, "steps": 16},
+}
+"""Of the options, or else of the config, of models that are small enough for this world."""
 
 
-def _trained(name: str, seed: int, steps: int, folder: Path, bar: Bar) -> PretrainedWorldModel:
-    """The model of `folder / name`, trained if it is not there yet; RLA-WM's autoencoder first."""
-    preset = _preset()
-    if name == "rla_wm":
-        rla = _train("rla", lambda: preset.rla(TOKENS).build(), seed, steps, folder, bar)
-        assert isinstance(rla, RLA)
+def _trained(name: str, seed: int, steps: int, folder: Path, bar: Bar) -> Any:
+    """The model of `folder / name`, trained if it is not there yet; what it stands on first."""
+    training = card(name.removesuffix("_trap")).training
+    assert training is not None
+    options = training(**_OPTIONS.get(name, {}))
+    parts = {option: _trained(part.kind, seed, steps, folder, bar) for option, part in options.parts().items()}
+    spec = DataSpec(tokens=PIXELS if options.frames(_PRESET)[0] == "pixels" else TOKENS, action_dim=2)
 
-        def build() -> PretrainedModel:
-            model = preset.rla_wm(rla.config, 2).build()
-            model.rla.load_state_dict(rla.state_dict())
-            return model
-    else:
+    def build() -> Any:
+        if parts:
+            return options.plan(_PRESET, parts).build(spec)
+        return dataclasses.replace(options.configure(_PRESET, spec), **_CHANGES.get(name, {})).build()
 
-        def build() -> PretrainedModel:
-            tokens = PIXELS if name == "video_diffusion" else TOKENS
-            config = preset.baseline(name.removesuffix("_trap"), tokens, 2)
-            if isinstance(config, FMWMConfig) and name.endswith("_trap"):
-                config = dataclasses.replace(config, condition=True)
-            if isinstance(config, RAEConfig):
-                config = dataclasses.replace(config, steps=_RAE_STEPS)
-            if isinstance(config, VideoDiffusionConfig):
-                config = dataclasses.replace(config, patch=coin.PATCH)
-            return config.build()
-
-    model = _train(name, build, seed, steps, folder, bar)
-    assert isinstance(model, PretrainedWorldModel)
-    return model
+    recipe = dataclasses.replace(options.recipe(_PRESET), steps=steps, seed=seed)
+    return _train(name, build, recipe, tuple(parts), folder / name, bar)
 
 
 def _train(
-    name: str, build: Callable[[], PretrainedModel], seed: int, steps: int, folder: Path, bar: Bar
-) -> PretrainedModel:
-    run = folder / name
-    preset = _preset()
-    recipe = preset.train_video_diffusion if name == "video_diffusion" else preset.train_world_model
-    config: TrainConfig = dataclasses.replace(recipe, steps=steps, seed=seed)
-    torch.manual_seed(seed)
-    model: Any = build()
-    tokens = model.config.tokens
-    some = draw_batch(2**31, _FIT_PAIRS, seed, tokens)
-    if isinstance(model, PretrainedWorldModel):
-        assert some.actions is not None
-        rows = some.actions.flatten(0, 1)
-        model.normalise.fit(rows.mean(dim=0), rows.std(dim=0))
-        model.fit(some.tokens_t, some.tokens_th)
-    else:
-        model.scale.fit(some.tokens_t, some.tokens_th)
+    name: str, build: Callable[[], Any], recipe: TrainConfig, frozen: tuple[str, ...], run: Path, bar: Bar
+) -> Any:
+    torch.manual_seed(recipe.seed)
+    model = build()
+    batches = CoinBatches(tokens=model.config.tokens, rows=recipe.batch_size, seed=recipe.seed)
+    model.fit(batches)
     task = Task(
         model=model,
         loss=lambda module, batch, generator: module.loss(batch, generator),
-        batches=lambda step, rank, world: draw_batch(step, config.batch_size, seed, tokens, shard=(rank, world)),
+        batches=batches,
         export=lambda: model.save_pretrained(run),
         about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
+        frozen={part: state_hash(model.get_submodule(part)) for part in frozen},
     )
-    with bar(f"{name}, seed {seed}", "steps") as on_progress:
-        train(task, config, run, on_step=on_progress)
+    with bar(f"{name}, seed {recipe.seed}", "steps") as on_progress:
+        train(task, recipe, run, on_step=on_progress)
     return load_model(run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoinBatches:
+    """Batches of pairs as a model of `tokens` sees them, and its `TrainingData`: functions of (seed, step)."""
+
+    tokens: TokenSpec
+    rows: int
+    seed: int
+
+    def __call__(self, step: int, rank: int, processes: int) -> Batch:
+        """This process's part of a step's pairs."""
+        return draw_batch(step, self.rows, self.seed, self.tokens, shard=(rank, processes))
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """See `TrainingData.pairs`."""
+        some = self._some()
+        return some.tokens_t, some.tokens_th
+
+    def action_statistics(self) -> tuple[Tensor, Tensor]:
+        """See `TrainingData.action_statistics`; of padded chunks."""
+        rows = self._some().require_actions().flatten(0, 1)
+        return rows.mean(dim=0), rows.std(dim=0)
+
+    def states(self) -> dict[int, Tensor]:
+        """See `TrainingData.states`; none."""
+        return {}
+
+    def _some(self) -> Batch:
+        return draw_batch(2**31, _FIT_PAIRS, self.seed, self.tokens)
 
 
 def draw_batch(
@@ -182,7 +185,7 @@ def draw_batch(
     pairs = coin.draw_pairs(rows, np.random.default_rng((seed, step)))
     seen, _ = views(tokens)
     tokens_t, tokens_th = (seen(frames[part]) for frames in (pairs.before, pairs.after))
-    actions = torch.zeros(len(tokens_t), _preset().horizon, 2)
+    actions = torch.zeros(len(tokens_t), _PRESET.horizon, 2)
     actions[:, : coin.ACTIONS] = torch.from_numpy(pairs.actions[part])
     lengths = torch.full((len(tokens_t),), coin.ACTIONS)
     clip = tokens_th[:, None]  # the coin world has no frames in between

@@ -21,6 +21,7 @@ from foreact.core.errors import DivergedError, ForeactError
 from foreact.core.presets import Preset, preset
 from foreact.core.pretrained import load_model
 from foreact.core.progress import Bar
+from foreact.core.registry import card
 from foreact.evaluation.claims import HeldOut, NoiseToLatent, infer
 from foreact.evaluation.latent_motion import (
     AgentReader,
@@ -39,8 +40,7 @@ from foreact.recordings.recordings import Recordings
 from foreact.studies.latent_claims import SUBSETS, rows, verdicts
 from foreact.studies.scores import save_study, stack, stored
 from foreact.studies.settings import LatentStudy
-from foreact.studies.trained import train_run
-from foreact.train_command import LATENT_ACTIONS
+from foreact.studies.trained import chosen_kinds, train_run
 
 _SHARES = (1 / 32, 1 / 8, 1 / 2, 1)  # of the preset's |z|: 64 to 2048 in the paper
 _REFERENCES = "references"
@@ -70,25 +70,21 @@ def frames_of(study: LatentStudy) -> tuple[str, int]:
     return study.encoder or recipe.encoder, study.image_size or recipe.image_size
 
 
-def learners_of(study: LatentStudy) -> dict[str, dict[str, Any]]:
-    """Name of a row -> what is trained, as choices of `TrainRequest`: RLA with several sizes of z, LaWM with views and without.
+def learners_of(study: LatentStudy) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name of a row -> kind and options of what is trained: RLA with several sizes of z, LaWM with views and without.
 
     Raises:
         ForeactError: an unknown learner.
     """
-    models = study.models or LATENT_ACTIONS
-    unknown = [name for name in models if name not in LATENT_ACTIONS]
-    if unknown:
-        raise ForeactError(f"unknown learner {unknown[0]!r}: choose among {', '.join(LATENT_ACTIONS)}")
-    found: dict[str, dict[str, Any]] = {}
-    for model in models:
-        if model == "rla":
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for kind in chosen_kinds(study.models, "latent_action", what="learner"):
+        if kind == "rla":
             sizes = study.latents or latent_sizes(preset(study.preset))
-            found |= {f"rla-{size}": {"model": "rla", "latent": size} for size in sizes}
+            found |= {f"rla-{size}": (kind, {"latent": size}) for size in sizes}
         else:
-            found[model] = {"model": model}
-        if model == "lawm":
-            found["lawm-one-view"] = {"model": "lawm", "augment": False}
+            found[card(kind).name] = (kind, {})
+        if kind == "lawm":
+            found["lawm-one-view"] = (kind, {"augment": False})
     return found
 
 
@@ -131,7 +127,7 @@ def run(study: LatentStudy, *, bar: Bar) -> dict[str, Any]:
         "split_hash": grounds.recordings.split.hash,
         "encoder": grounds.recordings.cache.spec.fingerprint,
         "preset": study.preset,
-        "steps": study.overrides.get("steps", preset(study.preset).train_rla.steps),
+        "steps": study.overrides.get("steps", preset(study.preset).train_latent.steps),
         "protocol": grounds.about["protocol"],
         "sizes": sizes,
         "seeds": list(range(study.seeds)),
@@ -305,8 +301,9 @@ def train_learner(study: LatentStudy, learner: str, seed: int, bar: Bar) -> Path
     """Train a learner, or go on where that was stopped; all on the pairs of the preset's RLA."""
     run = study.out / f"seed{seed}" / learner
     encoder, image_size = frames_of(study)
+    kind, options = learners_of(study)[learner]
     train_run(
-        study, run=run, bar=bar, seed=seed, sampling=preset(study.preset).rla_pairs,
-        encoder=encoder, image_size=image_size, **learners_of(study)[learner],
+        study, kind, run, bar, seed=seed, law=preset(study.preset).latent_pairs,
+        encoder=encoder, image_size=image_size, **options,
     )  # fmt: skip
     return run

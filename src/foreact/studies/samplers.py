@@ -23,8 +23,7 @@ from foreact.recordings.opening import open_recordings
 from foreact.studies.scores import save_study
 from foreact.studies.settings import SamplerStudy
 from foreact.studies.verdicts import Verdict, below
-from foreact.studies.ways import Scores, Way, compare, difference, flops, score, windows_that_move
-from foreact.world_models.rla_wm import RLAWorldModel
+from foreact.studies.ways import Scores, Way, compare, difference, flops, has_sampler, score, windows_that_move
 
 REFERENCE: tuple[Solver, int] = ("euler", 30)
 SAMPLERS: tuple[tuple[Solver, int], ...] = (
@@ -43,9 +42,9 @@ def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
     """
     if not study.runs:
         raise ForeactError("samplers needs a trained rla-wm: --runs RUN ...")
-    models = {path.name: load_model(path) for path in study.runs}
+    models: dict[str, Any] = {path.name: load_model(path) for path in study.runs}
     for name, model in models.items():
-        if not isinstance(model, RLAWorldModel):
+        if not has_sampler(model.config):
             raise ForeactError(f"samplers compares ways to sample rla-wm, {name} holds a {model.config.kind}")
     if len(models) < len(study.runs):
         raise ForeactError("two of the runs have the same folder name; rename one")

@@ -2,38 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from foreact.core.errors import ForeactError
 from foreact.core.presets import preset
 from foreact.core.progress import Bar
+from foreact.core.recipe import PairSampling
+from foreact.core.registry import card, trainable
 from foreact.studies.settings import Comparison
-from foreact.train_command import TrainRequest, run_training
+from foreact.training.run import TrainRequest, run_training
+
+
+def chosen_kinds(
+    names: Sequence[str] | None, role: str, *, more: Sequence[str] = (), what: str = "model"
+) -> tuple[str, ...]:
+    """Kinds of a role by their names on the command line; all that can be trained, and `more`, where none are named.
+
+    Raises:
+        ForeactError: an unknown one.
+    """
+    known = (*trainable(role), *more)
+    chosen = known if names is None else tuple(name.replace("-", "_") for name in names)
+    if unknown := [name for name, kind in zip(names or (), chosen, strict=False) if kind not in known]:
+        listed = ", ".join(kind.replace("_", "-") for kind in known)
+        raise ForeactError(f"unknown {what} {unknown[0]!r}: choose among {listed}")
+    return chosen
+
+
+def parts_of(kind: str) -> tuple[str, ...]:
+    """Kinds of trained models that one of this kind stands on."""
+    training = card(kind).training
+    return tuple(part.kind for part in training().parts().values()) if training else ()
 
 
 def train_run(
-    study: Comparison, model: str, run: Path, bar: Bar, *, seed: int, steps: int | None = None, **choices: Any
+    study: Comparison,
+    kind: str,
+    run: Path,
+    bar: Bar,
+    *,
+    seed: int,
+    steps: int | None = None,
+    law: PairSampling | None = None,
+    **options: Any,
 ) -> None:
     """Train a model into `run` with the study's data, preset, steps and batch.
 
     Args:
         study: whose settings all models share.
-        model: by its name in `foreact train`; the image decoder, which nobody is compared by, keeps the preset's steps.
+        kind: of model; the image decoder, which nobody is compared by, keeps the preset's steps.
         run: its folder.
         bar: shows the progress.
         seed: of initial weights, batches and noise.
         steps: of the optimiser; the study's if None.
-        choices: of this model alone, fields of `TrainRequest`; models of pixels keep to pixels.
+        law: of pairs; the model's own if None.
+        options: of this kind of model; models of pixels keep to pixels.
 
     Raises:
         DivergedError: the loss is no number any more.
         ForeactError: bad input, or a run of other settings in `run`.
     """
-    asked = ({} if model == "image-decoder" else study.overrides) | ({} if steps is None else {"steps": steps})
-    frames = {"image_size": study.image_size, "encoder": study.encoder} | choices
-    if preset(study.preset).frames_of(model)[0] == "pixels":
+    known = card(kind)
+    if known.training is None:
+        raise ForeactError(f"{known.name} cannot be trained, only loaded")
+    asked = ({} if known.role == "image_decoder" else study.overrides) | ({} if steps is None else {"steps": steps})
+    frames = {"image_size": study.image_size, "encoder": study.encoder} | options
+    if known.training().frames(preset(study.preset))[0] == "pixels":
         frames["encoder"] = None
     request = TrainRequest(
-        model=model, data=study.data, out=run, preset=study.preset, cache=study.cache, overrides={**asked, "seed": seed}, **frames
-    )  # fmt: skip
+        kind=known.kind,
+        options=known.training(**frames),
+        data=study.data,
+        out=run,
+        preset=study.preset,
+        cache=study.cache,
+        law=law,
+        overrides={**asked, "seed": seed},
+    )
     run_training(request, bar)

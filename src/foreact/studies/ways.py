@@ -19,8 +19,9 @@ from rich.table import Table
 
 from foreact.core.config import ModelConfig
 from foreact.core.contracts import WorldModel
+from foreact.core.cost import total_flops
 from foreact.dreams.fast import FastWorldModel
-from foreact.evaluation.cost import system_cost, total_flops
+from foreact.evaluation.cost import model_cost
 from foreact.evaluation.intervals import Bootstrap, Interval, episode_means
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.poses import find_poses
@@ -28,7 +29,6 @@ from foreact.evaluation.rollouts import Protocol, Window, imagine, moving_window
 from foreact.evaluation.scoring import score_tokens
 from foreact.nn.flow import Solver
 from foreact.recordings.recordings import Recordings
-from foreact.world_models.rla_wm import RLAWorldModel
 
 METRICS = ("token_l1", "token_l1_of_mean", "token_energy_score", "token_energy_score_local")
 Scores = Mapping[str, np.ndarray]
@@ -56,10 +56,15 @@ class Way:
         """The same weights, sampled in this way."""
         if self.solver is None:
             return fast
-        assert isinstance(fast.model, RLAWorldModel)
+        config: Any = fast.config
         other, other.model = copy.copy(fast), copy.copy(fast.model)
-        other.model.config = dataclasses.replace(fast.model.config, solver=self.solver, steps=self.steps)
+        other.model.config = dataclasses.replace(config, solver=self.solver, steps=self.steps)
         return other
+
+
+def has_sampler(config: ModelConfig) -> bool:
+    """Whether a model integrates a flow, by a solver in steps."""
+    return {"solver", "steps"} <= {field.name for field in dataclasses.fields(config)}
 
 
 def windows_that_move(recordings: Recordings, protocol: Protocol) -> Sequence[Window]:
@@ -95,8 +100,7 @@ def score(
 
 def flops(config: ModelConfig) -> int:
     """Of one chunk, tokens to tokens."""
-    cost: Any = config
-    return total_flops(system_cost(cost.tokens, {"model": config}, None)["model"], drawn=False)
+    return total_flops(model_cost(config), drawn=False)
 
 
 def compare(scores: Mapping[Way, Scores], costs: Mapping[Way, int], reference: Way) -> list[dict[str, Any]]:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from foreact.core.cost import Stage, total_flops
 from foreact.core.errors import DivergedError, ForeactError
 from foreact.core.presets import preset
 from foreact.core.progress import Bar
-from foreact.evaluation.cost import Stage, total_flops
+from foreact.core.registry import card
 from foreact.evaluation.figures import is_reference, label
 from foreact.evaluation.intervals import Bootstrap, Interval
 from foreact.evaluation.metrics import describe
@@ -29,9 +30,8 @@ from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.session import evaluate_runs
 from foreact.studies.scores import save_study, stack
 from foreact.studies.settings import Arena
-from foreact.studies.trained import train_run
+from foreact.studies.trained import chosen_kinds, parts_of, train_run
 from foreact.studies.verdicts import Verdict, below
-from foreact.train_command import WORLD_MODELS
 
 Values = dict[str, dict[str, np.ndarray]]
 """model -> metric -> (S, n) values of episodes."""
@@ -46,16 +46,13 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
     Raises:
         ForeactError: an unknown model, no seeds, or runs and results of other settings in `out`.
     """
-    models = arena.models or WORLD_MODELS
-    unknown = [name for name in models if name not in WORLD_MODELS]
-    if unknown:
-        raise ForeactError(f"unknown model {unknown[0]!r}: choose among {', '.join(WORLD_MODELS)}")
+    kinds = chosen_kinds(arena.models, "world_model")
     if arena.seeds < 1:
         raise ForeactError("--seeds must be at least 1")
     decoder = arena.out / "image-decoder"
-    train_run(arena, "image-decoder", decoder, bar, seed=0)
+    train_run(arena, "image_decoder", decoder, bar, seed=0)
     diverged: dict[str, list[int]] = {}
-    found = [_seed_results(arena, seed, decoder, diverged, bar) for seed in range(arena.seeds)]
+    found = [_seed_results(arena, kinds, seed, decoder, diverged, bar) for seed in range(arena.seeds)]
     seeds = [results for results in found if results is not None]
     if not seeds:
         raise ForeactError("every model of every seed diverged: there is nothing to evaluate")
@@ -69,7 +66,7 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
         "dataset": told.dataset,
         "split_hash": told.split_hash,
         "preset": arena.preset,
-        "steps": arena.steps or preset(arena.preset).train_world_model.steps,
+        "steps": arena.steps or preset(arena.preset).train.steps,
         "seeds": list(range(arena.seeds)),
         "subset": subset,
         "chunk": last,
@@ -84,18 +81,20 @@ def run(arena: Arena, *, bar: Bar) -> dict[str, Any]:
     return results
 
 
-def _seed_results(arena: Arena, seed: int, decoder: Path, diverged: dict[str, list[int]], bar: Bar) -> Results | None:
+def _seed_results(
+    arena: Arena, kinds: Sequence[str], seed: int, decoder: Path, diverged: dict[str, list[int]], bar: Bar
+) -> Results | None:
     """One seed's evaluation, to which each model that is missing in it is added as soon as it is evaluated; None if all diverged."""
     folder = arena.out / f"seed{seed}"
     runs = []
-    for name in arena.models or WORLD_MODELS:
+    for kind in kinds:
         try:
-            if name == "rla-wm":
-                train_run(arena, "rla", folder / "rla", bar, seed=seed)
-            train_run(arena, name, folder / name, bar, seed=seed)
-            runs.append(folder / name)
+            for part in parts_of(kind):
+                train_run(arena, part, folder / card(part).name, bar, seed=seed)
+            train_run(arena, kind, folder / card(kind).name, bar, seed=seed)
+            runs.append(folder / card(kind).name)
         except DivergedError:
-            diverged.setdefault(name.replace("-", "_"), []).append(seed)
+            diverged.setdefault(kind, []).append(seed)
     path = folder / "results.json"
     done = _stored(path)
     for run in runs:

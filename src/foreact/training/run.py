@@ -36,7 +36,8 @@ class TrainRequest:
         out: folder of the run.
         preset: name of the sizes.
         overrides: fields of `TrainConfig` instead of the preset's.
-        seconds: from the first frame to the second of every pair, instead of the model's law.
+        law: of pairs, instead of the model's.
+        seconds: from the first frame to the second of every pair, instead of any law.
         camera: which one; the first if None.
         cache: folder of token caches.
         no_cache: encode frames while training instead of once beforehand.
@@ -48,6 +49,7 @@ class TrainRequest:
     options: ModelTraining | None = None
     preset: str = "tiny"
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    law: PairSampling | None = None
     seconds: float | None = None
     camera: str | None = None
     cache: Path | None = None
@@ -95,7 +97,7 @@ def plan_training(request: TrainRequest) -> TrainingPlan:
     kind, sizes = card(request.kind), preset(request.preset)
     options = request.options or default_options(kind)
     plan = options.plan(sizes, {name: load_part(part, name, request.out) for name, part in options.parts().items()})
-    law = plan.law if request.seconds is None else PairSampling(seconds=request.seconds)
+    law = (request.law or plan.law) if request.seconds is None else PairSampling(seconds=request.seconds)
     return dataclasses.replace(plan, law=law, recipe=_checked(dataclasses.replace(plan.recipe, **request.overrides)))
 
 
@@ -118,7 +120,7 @@ def load_part(part: Part, option: str, out: Path) -> PretrainedModel:
     """
     source = part.source or the_one_beside(out, part.kind, flag=f"--{option}")
     model = load_model(source)
-    if model.config.kind != part.kind:
+    if model.config.kind not in (part.kind, *part.variants):
         raise ForeactError(f"{source} holds a {model.config.kind}, not a {part.kind}")
     return model
 

@@ -19,6 +19,7 @@ from foreact.core.cards import DataSpec, ModelCard
 from foreact.core.cost import Stage, count_stage, meta
 from foreact.core.presets import Preset
 from foreact.nn.attention import zero
+from foreact.nn.floats import widen
 from foreact.world_models.token_model import TokenModelConfig, TokenModelTraining, TokenWorldModel
 
 
@@ -63,11 +64,11 @@ class DinoWM(TokenWorldModel):
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`; the noise is empty."""
-        return self(tokens, actions, lengths).float()
+        return widen(self(tokens, actions, lengths))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """L1 + MSE of the predicted tokens."""
-        predicted = self(batch.tokens_t, batch.require_actions(), batch.lengths).float()
+        predicted = self(batch.tokens_t, batch.require_actions(), batch.lengths)
         return self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)
 
 
