@@ -17,12 +17,13 @@ from foreact.cli import main
 
 
 @pytest.fixture(scope="module")
-def results(place, tiny_dataset, tmp_path_factory):
-    root, _ = place
+def results(trained, in_small, tiny_dataset, tmp_path_factory):
+    root, _ = trained
     path = tmp_path_factory.mktemp("results") / "results.json"
     runs = [str(root / "runs" / name) for name in ("rla-wm", "dino-wm", "fm-wm")]
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
-    main(["evaluate", *runs, *where, "--out", str(path), "--starts", "2", "--samples", "2"])
+    with in_small():
+        main(["evaluate", *runs, *where, "--out", str(path), "--starts", "2", "--samples", "2"])
     return path
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from fake_data import FakeTrainingData
 from lively import lively
 
 from foreact.core.batch import Batch
@@ -147,7 +148,7 @@ DINO_CLS = DinoCLSConfig(tokens=SUMMARISED, dim=44, depth=2, heads=11)
 def test_dino_cls_is_the_standardised_class_token_and_reads_nothing_else(difference, tmp_path):
     model = lively(dataclasses.replace(DINO_CLS, difference=difference))
     s_t, s_th = (torch.rand(200, 10, 7, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    model.fit(s_t, s_th)
+    model.fit(FakeTrainingData(s_t, s_th))
     z = model.infer(s_t, s_th)
     assert z.shape == (200, 1, 7)
     torch.testing.assert_close(z.mean(dim=0), torch.zeros(1, 7), atol=1e-5, rtol=0)

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from foreact.core.cards import DataSpec
 from foreact.core.errors import ForeactError
-from foreact.core.presets import PRESETS
+from foreact.core.presets import preset
 from foreact.core.pretrained import meta_build
+from foreact.core.registry import card
 from foreact.core.token_spec import TokenSpec
 from foreact.nn.attention import Block
 from foreact.training.optimizers import build_optimizers, restore_by_name, state_by_name
-
-RECIPE = PRESETS["tiny"]()
 
 
 class Net(nn.Module):
@@ -49,12 +49,11 @@ def test_every_trainable_parameter_is_in_exactly_one_optimiser(name):
 
 TOKENS = TokenSpec(grid=(8, 8), channels=192, fingerprint="test@0", encoder="tiny", image_size=128)
 WITH_CLASS = TokenSpec(grid=(1, 65), channels=192, fingerprint="test@0", encoder="cls+tiny", image_size=128)
+FLAT = DataSpec(tokens=WITH_CLASS, action_dim=8, state_dim=9)
+SQUARE = DataSpec(tokens=TOKENS, action_dim=8, state_dim=9)
 TRANSFORMERS = {
-    **{n: RECIPE.latent_action(n, TOKENS, state_dim=9) for n in ("univla", "adaworld", "lawm")},
-    "dino-cls": RECIPE.latent_action("dino-cls", WITH_CLASS),
-    "rla": RECIPE.rla(TOKENS),
-    "rla_wm": RECIPE.rla_wm(RECIPE.rla(TOKENS), 8),
-    **{n: RECIPE.baseline(n, TOKENS, 8) for n in ("dino_wm", "fm_wm", "rae")},
+    kind: card(kind).training().configure(preset("tiny"), FLAT if kind == "dino_cls" else SQUARE)
+    for kind in ("rla", "univla", "adaworld", "lawm", "dino_cls", "rla_wm", "dino_wm", "fm_wm", "rae")
 }
 
 

@@ -15,7 +15,7 @@ from foreact.core.recipe import TrainConfig
 from foreact.core.trainable import TrainableModel
 from foreact.recordings.batches import FrameBatches, PairBatches, RecordedFrames
 from foreact.recordings.recordings import Recordings
-from foreact.training.task import Task
+from foreact.training.task import FrozenPart, Task
 
 Batches = PairBatches | FrameBatches | RecordedFrames
 
@@ -52,7 +52,10 @@ def make_task(plan: TrainingPlan, recordings: Recordings, config: TrainConfig, r
         about=about | batches.about | dict(plan.about),
         after_step=model.after_step,
         held_out=_held_out(draw, recordings),
-        frozen={name: state_hash(model.get_submodule(name)) for name in plan.frozen},
+        frozen={
+            name: FrozenPart(option=part, hash=state_hash(model.get_submodule(name)))
+            for name, part in plan.frozen.items()
+        },
     )
 
 

@@ -120,7 +120,7 @@ def load_part(part: Part, option: str, out: Path) -> PretrainedModel:
     """
     source = part.source or the_one_beside(out, part.kind, flag=f"--{option}")
     model = load_model(source)
-    if model.config.kind != part.kind:
+    if model.config.kind not in (part.kind, *part.variants):
         raise ForeactError(f"{source} holds a {model.config.kind}, not a {part.kind}")
     return model
 

@@ -11,6 +11,19 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrozenPart:
+    """A submodule that training does not change.
+
+    Attributes:
+        option: of the command line that names the model it comes from.
+        hash: of its weights.
+    """
+
+    option: str
+    hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What is trained.
 
@@ -22,7 +35,7 @@ class Task:
         about: JSON data that must be unchanged for a resume.
         after_step: called with (step, steps) after each optimiser step.
         held_out: like `batches`, from data that is never trained on; None where there is none.
-        frozen: submodules that training does not change -> hash of their weights. Checkpoints and averages hold the hash alone.
+        frozen: by name of the submodule; checkpoints and averages hold its hash alone.
     """
 
     model: nn.Module
@@ -32,7 +45,7 @@ class Task:
     about: dict[str, Any]
     after_step: Callable[[int, int], None] | None = None
     held_out: Callable[[int, int, int], Any] | None = None
-    frozen: Mapping[str, str] = field(default_factory=dict)
+    frozen: Mapping[str, FrozenPart] = field(default_factory=dict)
 
     def trained_state(self) -> dict[str, Tensor]:
         """The model's parameters and buffers without those of frozen parts."""

@@ -46,7 +46,7 @@ class RLAWMTraining(ModelTraining):
         """A teacher, or a trained RLA."""
         if self.teacher is None:
             return {"rla": Part(kind="rla", source=self.rla)}
-        return {"teacher": Part(kind="rla_wm", source=self.teacher)}
+        return {"teacher": Part(kind="rla_wm", variants=("rla_wm_released",), source=self.teacher)}
 
     def plan(self, preset: Preset, parts: Mapping[str, PretrainedModel]) -> TrainingPlan:
         """See `ModelTraining.plan`; tokens are those of the part."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from fake_data import FakeTrainingData
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
@@ -15,6 +16,7 @@ from foreact.core.token_spec import TokenSpec
 from foreact.latent_actions.rla import RLA, RLAConfig
 from foreact.world_models.dino_wm import DinoWM, DinoWMConfig
 from foreact.world_models.rla_wm import RLAWorldModelConfig
+from foreact.world_models.rla_wm_extras import RLAWorldModelExtras
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
 CONFIG = DinoWMConfig(tokens=TOKENS, action_dim=2, dim=20, heads=5, depth=1)
@@ -36,10 +38,12 @@ def edit(path, change):
 def test_round_trip_of_nested_configs(tmp_path):
     config = RLAWorldModelConfig(
         rla=RLAConfig(tokens=TOKENS, dim=44, heads=11, depth=1, latent_tokens=3, latent_channels=5),
-        action_dim=2, dim=20, heads=5, condition_depth=1, flow_depth=1, l1_weight=1.0,
+        action_dim=2, dim=20, heads=5, condition_depth=1, flow_depth=1,
+        extras=RLAWorldModelExtras(l1_weight=1.0),
     )  # fmt: skip
     model = config.build()
-    model.fit(torch.randn(9, TOKENS.count, TOKENS.channels), torch.randn(9, TOKENS.count, TOKENS.channels))
+    s_t, s_th = torch.randn(2, 9, TOKENS.count, TOKENS.channels)
+    model.fit(FakeTrainingData(s_t, s_th, torch.zeros(2), torch.ones(2)))
     model.save_pretrained(tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.config == config
@@ -114,7 +118,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("foreact.core.pretrained.os.fsync", full)
+    monkeypatch.setattr("foreact.core.files.os.fsync", full)
     with pytest.raises(ForeactError, match="No space left on device"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

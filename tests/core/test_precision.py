@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from foreact.core import precision
-from foreact.training import loop, machine
+from foreact.core import machine, precision
+from foreact.training import loop
 
 
 def test_the_faster_product_is_chosen_and_measured_once(monkeypatch):

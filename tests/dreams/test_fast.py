@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from lively import lively
-from test_world_models import CONFIGS, FAST, PAPER, RELEASED, inputs, seeded
+from small_models import CONFIGS, FAST, PAPER, RELEASED, inputs, predict, seeded, with_extras
 
 from foreact.core.errors import ForeactError
 from foreact.core.pretrained import meta_build
@@ -13,20 +13,20 @@ from foreact.core.token_spec import TokenSpec
 from foreact.dreams.fast import FastWorldModel
 
 EVEN = TokenSpec(grid=(4, 6), channels=7, fingerprint="test@0", encoder="tiny", image_size=96)
-MERGED = dataclasses.replace(PAPER, rla=dataclasses.replace(PAPER.rla, tokens=EVEN), condition_merge=2)
+MERGED = with_extras(dataclasses.replace(PAPER, rla=dataclasses.replace(PAPER.rla, tokens=EVEN)), condition_merge=2)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_bf16_predicts_what_float32_predicts_but_for_rounding(config):
     model, arguments = lively(config), inputs(config=config)
-    plain = model.predict(*arguments, seeded())
-    fast = FastWorldModel(model, precision="bf16").predict(*arguments, seeded())
+    plain = predict(model, *arguments)
+    fast = predict(FastWorldModel(model, precision="bf16"), *arguments)
     assert fast.dtype == torch.float32
     assert 0 < (fast - plain).norm() < 0.03 * (plain - arguments[0]).norm()
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(fast, model.predict(*arguments, seeded()).float())
+        assert torch.equal(fast, predict(model, *arguments).float())
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    exact = FastWorldModel(model, precision="no").predict(*arguments, seeded())
+    exact = predict(FastWorldModel(model, precision="no"), *arguments)
     assert torch.equal(exact, plain)
 
 
@@ -42,13 +42,13 @@ COMPILED = {
 @pytest.mark.parametrize(("config", "backend"), COMPILED.values(), ids=COMPILED)
 def test_compiled_predicts_what_plain_predicts_and_refuses_another_batch(config, backend):
     tokens, actions, lengths = inputs()
-    plain = lively(config).predict(tokens, actions, lengths, seeded())
+    plain = predict(lively(config), tokens, actions, lengths)
     fast = FastWorldModel(lively(config), precision="no", compile_for=2, backend=backend)
-    torch.testing.assert_close(fast.predict(tokens, actions, lengths, seeded()), plain, atol=1e-4, rtol=1e-4)
-    futures = fast.rollout(tokens, [(actions, lengths)] * 2, seeded())
+    torch.testing.assert_close(predict(fast, tokens, actions, lengths), plain, atol=1e-4, rtol=1e-4)
+    futures = [predict(fast, tokens, actions, lengths, seed) for seed in (0, 1)]  # a replay keeps what was there
     torch.testing.assert_close(futures[0], plain, atol=1e-4, rtol=1e-4)
     with pytest.raises(ForeactError, match="compiled for batches of 2, not 3"):
-        fast.predict(*inputs(3), seeded())
+        predict(fast, *inputs(3))
 
 
 @pytest.mark.parametrize(
@@ -65,26 +65,25 @@ def test_a_short_prediction_is_one_graph_and_a_long_flow_is_not_unrolled(config,
 
     fast = FastWorldModel(lively(config), precision="no", compile_for=2, backend=backend)
     for seed in range(2):
-        fast.predict(*inputs(), seeded(seed))
+        predict(fast, *inputs(), seed)
     assert len(compiled) == graphs
 
 
 def test_merged_condition_tokens_cost_a_quarter_and_still_see_every_patch():
     model, generator = lively(MERGED), seeded()
     tokens, (_, actions, lengths) = torch.randn(2, 24, 7, generator=generator), inputs()
-    expected = model.sample_latent(tokens, actions, lengths, seeded())
+    noise = model.draw_noise(2, seeded())
+    expected = model.transport(tokens, actions, lengths, noise)
     for patch in range(24):
         changed = tokens.clone()
         changed[:, patch] += 3
-        assert not torch.allclose(model.sample_latent(changed, actions, lengths, seeded()), expected, atol=1e-5)
-    lengths_of = [
-        len(m.condition.project(tokens)[0]) for m in (model, lively(dataclasses.replace(MERGED, condition_merge=1)))
-    ]
+        assert not torch.allclose(model.transport(changed, actions, lengths, noise), expected, atol=1e-5)
+    lengths_of = [len(m.condition.project(tokens)[0]) for m in (model, lively(with_extras(MERGED, condition_merge=1)))]
     assert lengths_of == [6, 24]
 
 
 def test_what_cannot_be_merged_is_refused():
     with pytest.raises(ValueError, match="squares of 4 x 4"):
-        meta_build(dataclasses.replace(MERGED, condition_merge=4))
+        meta_build(with_extras(MERGED, condition_merge=4))
     with pytest.raises(ValueError, match="paper's variant"):
-        meta_build(dataclasses.replace(MERGED, variant="released", mean_weight=0.0))
+        meta_build(with_extras(RELEASED, condition_merge=2))
