@@ -29,6 +29,7 @@ class Fit(RecordingOptions):
         minutes: for everything: trainings get as many steps as that allows on this machine, at least a quarter of the preset's
             and at most all.
         seed: of the trainings; the preset's by default.
+        name: what the dataset is called in the report; its folder's name by default.
     """
 
     data: Annotated[Positional[tuple[str, ...]], arg(metavar="DATA [DATA ...]", help_behavior_hint="(required)")]
@@ -40,6 +41,7 @@ class Fit(RecordingOptions):
     steps: int | None = None
     minutes: float | None = None
     seed: int | None = None
+    name: str | None = None
 
     def run(self) -> None:
         """Fit."""
@@ -57,5 +59,6 @@ class Fit(RecordingOptions):
                 steps=self.steps,
                 minutes=self.minutes,
                 seed=self.seed,
+                name=self.name,
             )
         )

@@ -121,12 +121,9 @@ def require_space(setup: Setup, left: Sequence[Left]) -> None:
             )
 
 
-def table(plan: Plan, left: Sequence[Left], device: str) -> Table:
+def table(left: Sequence[Left]) -> Table:
     """Stages with their work, time and disk, and the sum."""
-    begun = any(part.share < 1 for part in left)
-    shown = Table(
-        title=f"What is {'left' if begun else 'to be done'}, as measured here ({device})", title_justify="left"
-    )
+    shown = Table()
     for heading in ("stage", "work", "time", "disk"):
         shown.add_column(heading, justify="left" if heading == "stage" else "right")
     for part in left:

@@ -35,6 +35,7 @@ class FitRequest:
         steps: of every training; the preset's if None.
         minutes: for everything; steps are chosen by measured rates so that it takes no longer.
         seed: of the trainings; the preset's if None.
+        name: what the dataset is called in the report; its folder's name if None.
     """
 
     recordings: Mapping[str, Any]
@@ -46,10 +47,15 @@ class FitRequest:
     steps: int | None = None
     minutes: float | None = None
     seed: int | None = None
+    name: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """What must be unchanged when a fit goes on, as JSON data; caches may move."""
-        asked = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("recordings", "out")}
+        asked = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("recordings", "out", "name")
+        }
         learnt = {name: _plain(value) for name, value in self.recordings.items() if name != "cache"}
         return {**learnt, **asked, "compare": list(self.compare)}
 
@@ -107,6 +113,12 @@ class Setup:
     def world_models(self) -> tuple[str, ...]:
         """Kinds of world models that are trained."""
         return tuple(kind for kind in self.kinds if card(kind).role == "world_model")
+
+    @property
+    def name(self) -> str:
+        """What the dataset is called: by its folder, or the one around it where that is just called data."""
+        folder = self.dataset.root.resolve()
+        return self.request.name or (folder.parent.name if folder.name in ("data", "dataset") else folder.name)
 
     @property
     def settings(self) -> dict[str, Any]:

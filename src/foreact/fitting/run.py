@@ -129,6 +129,7 @@ def _evaluate(setup: Setup, stage_bar: Bar) -> None:
         cache=asked["cache"],
         bar=stage_bar,
     )
+    results = dataclasses.replace(results, dataset={**results.dataset, "name": setup.name})
     results.save(out / RESULTS)
     write_report(results, out / REPORT)
 

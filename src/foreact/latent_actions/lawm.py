@@ -1,7 +1,7 @@
 """LaWM, stage 1 of LaWAM (arXiv 2606.15768): an inverse-dynamics encoder, a Gaussian z of one token, an AdaLN decoder.
 
-    h = IDM([u_t | u_T | query]),    q(z) = N(mu(h), sigma(h)^2),    u^_T = LaWM(u_t, z)
-    loss = smooth-L1(u^_T, u_T) + beta KL(q || N(0, 1)) + state head
+    h = IDM([u_t | u_T | query]),    q(z) = N(mu(h), sigma(h)^2),    u^_T = LaWM(u_t, z)    (Eq. 2)
+    loss = smooth-L1(u^_T, u_T) + beta KL(q || N(0, 1)) + state head                       (Eq. 4)
 
 u are layer-normalised tokens. Patches attend to patches of both frames, the query to everything; z moves every block of the decoder
 through shift, scale and gate, so that its norm cannot shift all tokens at once. z is inferred from one view of the clip and decoded
@@ -110,34 +110,34 @@ class LaWM(TrainableModel):
         return F.layer_norm(tokens.float(), tokens.shape[-1:])
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
-        """The posterior mean (B, 1, Z) of two (B, N, C)."""
+        """The mean (B, 1, Z) of the posterior q(z | u_t, u_T) (Eq. 2) of two (B, N, C)."""
         return self._posterior(tokens_t, tokens_th)[0]
 
     def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
-        """Layer-normalised u^_T (B, N, C) from tokens (B, N, C) and z (B, 1, Z)."""
+        """Layer-normalised u^_T (B, N, C) (Eq. 2) from tokens (B, N, C) and z (B, 1, Z)."""
         u_t = self.layer_normalise(tokens_t)
         out = self.decoder(u_t, z)
         return u_t + out if self.config.residual_output else out
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Smooth L1 + beta KL + state loss, with z drawn from the posterior; the last where the batch has states."""
+        """Smooth L1 + beta KL + state loss (Eq. 4), with z drawn from the posterior; the last where the batch has states."""
         seen_t = batch.tokens_t if batch.seen_t is None else batch.seen_t
         seen_th = batch.tokens_th if batch.seen_th is None else batch.seen_th
         mean, log_variance = (part.float() for part in self._posterior(seen_t, seen_th))
         z, kl = draw_and_price(mean, log_variance, batch.noise(*mean.shape[1:], generator=generator))
         target = self.layer_normalise(batch.tokens_th)
         predicted = self.decode(batch.tokens_t, z).float()
-        error = F.smooth_l1_loss(predicted, target, beta=self.config.smooth)
+        error = F.smooth_l1_loss(predicted, target, beta=self.config.smooth)  # the future; the paper: squared error
         still = F.smooth_l1_loss(self.layer_normalise(batch.tokens_t), target, beta=self.config.smooth)
         skill = (1 - error / still.clamp_min(1e-8)).detach()
         scalars = {
-            "loss": error + self.config.kl_weight * kl,
+            "loss": error + self.config.kl_weight * kl,  # KL: z stays where a policy can predict it
             "error": error.detach(),
             "kl": kl.detach(),
             "skill": skill,
         }
         if self.state_head is not None and batch.state_t is not None:
-            state_loss = self.state_loss(z, *self._states(batch))
+            state_loss = self.state_loss(z, *self._states(batch))  # z says how the body moves, not what it looks like
             scalars |= {"loss": scalars["loss"] + state_loss, "state": state_loss.detach()}
         return scalars
 

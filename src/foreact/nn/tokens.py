@@ -49,12 +49,12 @@ class TokenScale(nn.Module):
         return self.mean + self.std * out_BNC
 
     def loss(self, predicted_BNC: Tensor, target_BNC: Tensor, current_BNC: Tensor) -> dict[str, Tensor]:
-        """L1 + MSE with weight 1 each (RLA-WM, section A.2), in units of the typical change.
+        """L1 + MSE with weight 1 each (RLA-WM, section A.2, E4), in units of the typical change.
 
         For the log also L1 in token units and the skill 1 - L1 / L1 of persistence.
         """
         error = (widen(predicted_BNC) - widen(target_BNC)) / self.change
-        loss = error.abs().mean() + error.pow(2).mean()
+        loss = error.abs().mean() + error.pow(2).mean()  # E4: L1 and MSE, weight 1 each
         l1 = F.l1_loss(predicted_BNC, widen(target_BNC)).detach()
         skill = 1 - l1 / F.l1_loss(widen(current_BNC), widen(target_BNC)).clamp_min(1e-8)
         return {"loss": loss, "l1": l1, "skill": skill}

@@ -1,4 +1,4 @@
-"""DINO-WM as the paper re-implements it: regress s_{t+h} from s_t and the action chunk (RLA-WM, section 4.1).
+"""DINO-WM as the paper re-implements it: regress s_{t+h} from s_t and the action chunk (RLA-WM, section 4.1, E9).
 
 One transformer over [N patch tokens | action token], one frame of history, L1 + MSE. Same blocks, positions, action
 embedding and output convention as RLA-WM, so that only the generative latent separates the two.
@@ -58,7 +58,7 @@ class DinoWM(TokenWorldModel):
         return [self]
 
     def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, lengths_B: Tensor) -> Tensor:
-        """s^_{t+h} (B, N, C) in one pass."""
+        """s^_{t+h} (B, N, C) in one pass (E9)."""
         features_BND = self.network(self.scale.normalise(tokens_BNC), *self.chunk(actions_BHA, lengths_B))
         return self.scale.restore(self.out(features_BND), tokens_BNC, residual=self.config.residual_output)
 

@@ -1,4 +1,4 @@
-"""FM-WM: a flow whose source is the present itself (RLA-WM, section 4.1).
+"""FM-WM: a flow whose source is the present itself (RLA-WM, section 4.1, E10).
 
     x_tau = (1 - tau) s_t + tau s_{t+h},    v* = s_{t+h} - s_t,    from x_0 = s_t in 30 Euler steps
 
@@ -98,7 +98,7 @@ class FMWM(TokenWorldModel):
             noise = batch.noise(*source.shape[1:], generator=generator)
             source = source + self.config.source_noise * self.scale.std * noise
         times = batch.draw(lambda n: sample_times(self.config.time_law, n, generator))
-        point, velocity = interpolate(source, target, times)
+        point, velocity = interpolate(source, target, times)  # E10: from s_t, not from noise
         chunk = self.chunk(batch.require_actions(), batch.lengths)
         predicted = self.velocity(point, times, batch.tokens_t, chunk)
         error_B = (predicted - velocity / self.scale.change).square().mean(dim=(1, 2))

@@ -211,7 +211,7 @@ class RLAWorldModel(PretrainedWorldModel):
         )
 
     def forward(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
-        """The prediction s^_{t+h} (B, N, C) that follows from this noise (B, Q, Z)."""
+        """The prediction s^_{t+h} (B, N, C) that follows from this noise (B, Q, Z) (E1)."""
         return self.decode_latent(tokens, self.transport(tokens, actions, lengths, noise))
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ class RLAWorldModel(PretrainedWorldModel):
         v = widen(self.flow(z_tau, tau, context))
 
         mse = F.mse_loss(v, v_true)  # E6, the paper's only term
-        l1 = F.l1_loss(v, v_true)  # of the released code
+        l1 = F.l1_loss(v, v_true)  # extra: the released code's second term
         total, logged = mse + extras.l1_weight * l1, {"mse": mse.detach(), "l1": l1.detach()}
         if self.mean is not None:  # extra: E[z] from the condition tokens
             mean = F.mse_loss(widen(self.mean(condition)), z)
