@@ -26,6 +26,7 @@ from torch import Tensor
 
 from foreact.encoders.meta import meta_encoder
 from foreact.evaluation.cost import system_cost, total_flops
+from foreact.precision import bf16_pays
 from foreact.presets import PRESETS, Preset
 from foreact.pretrained import ModelConfig, TokenSpec
 from foreact.training.machine import matmul_rate, peak_memory, synchronise
@@ -188,7 +189,8 @@ def main() -> None:
         parser.error(f"--batch must be at least 1, not {options.batch}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     results = {"benchmark": "imagination", **record.about(device)}
-    ways = [("float32", False), ("bf16", False), *([("bf16", True)] if options.compile else [])]
+    fastest = "bf16" if bf16_pays(device.type) else "float32"
+    ways = list(dict.fromkeys([("float32", False), (fastest, False), *([(fastest, True)] if options.compile else [])]))
     batches = tuple(sorted({1, options.batch}))
     unknown = set(options.variants) - _names()
     if unknown:
@@ -197,7 +199,7 @@ def main() -> None:
     if not rows:
         parser.exit(2, f"not enough memory for any model of preset {options.preset}\n")
     show(rows, options.preset)
-    results |= {"preset": options.preset, "bf16_product": matmul_rate(device), "rows": rows}
+    results |= {"preset": options.preset, "peak": matmul_rate(device), "rows": rows}
     record.write(results, options.out)
 
 

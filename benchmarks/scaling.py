@@ -22,6 +22,7 @@ from rich.table import Table
 from foreact.contracts import Batch
 from foreact.encoders.meta import meta_encoder
 from foreact.latent_actions.rla import RLAConfig
+from foreact.precision import bf16_pays
 from foreact.presets import paper
 from foreact.pretrained import PretrainedModel, TokenSpec, meta_build
 from foreact.training.activations import checkpoint_activations
@@ -57,7 +58,7 @@ def measure(config: Any, batch: int, *, lean: bool) -> dict[str, Any]:
     data = Batch(tokens_t=s_t, tokens_th=s_th, lengths=lengths, actions=actions)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays("cpu")):
             model.loss(data, generator)["loss"].backward()
         model.zero_grad(set_to_none=True)
 
@@ -137,7 +138,7 @@ def activation_bytes(measured: list[dict[str, Any]], model: str, *, lean: bool) 
 
 def show(measured: list[dict[str, Any]], needs: list[dict[str, Any]]) -> None:
     """Both tables."""
-    table = Table(title="one forward and backward pass, bf16 autocast")
+    table = Table(title=f"one forward and backward pass in {'bf16' if bf16_pays('cpu') else 'float32'}")
     for heading in ("model", "tokens", "width", "batch", "checkpointed", "parameters", "peak MiB", "ms"):
         table.add_column(heading, justify="right")
     for r in measured:
@@ -161,7 +162,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     results: dict[str, Any] = {"benchmark": "scaling", **record.about(torch.device("cpu"))}
-    results |= {"centre": CENTRE | {"depth": DEPTH}, "rows": rows()}
+    results |= {
+        "centre": CENTRE | {"depth": DEPTH},
+        "product": "bf16" if bf16_pays("cpu") else "float32",
+        "rows": rows(),
+    }
     results["paper"] = paper_needs(results["rows"])
     show(results["rows"], results["paper"])
     record.write(results, options.out)

@@ -28,6 +28,7 @@ from foreact.evaluation.encoder_probes import (
     probe_table,
     write_results,
 )
+from foreact.precision import bf16_pays
 from foreact.training.loop import Task, TrainConfig, train
 from foreact.training.self_distillation import SelfDistillation, SelfDistillationConfig
 
@@ -75,7 +76,7 @@ It makes demos, tests and CPU-sized world models possible without a download; fo
   Neither Push-T's own colours nor any ManiSkill recording was trained on.
 - **Objective**: self-distillation as in DINO and iBOT (`foreact.training.self_distillation`), chosen by the probes below and
   by what world models learn from its tokens; masked reconstruction, alone or added, reads the pixels within a patch better.
-- **Budget**: {steps} steps of {batch} frames at 96 to 160 px on one CPU thread, AdamW, bf16, seed {seed}.
+- **Budget**: {steps} steps of {batch} frames at 96 to 160 px on {threads}, AdamW, {product}, seed {seed}.
 - **Reproduce**: `python benchmarks/train_tiny_encoder.py --out runs/tiny_encoder --panda DATASET`.
 - **Fingerprint** at 128 px: `{fingerprint}`
 - **Licence**: Apache-2.0.
@@ -222,6 +223,8 @@ def model_card(rows: list[ProbeRow], encoder: TinyEncoder) -> str:
         pusht=FRAMES["pusht"],
         steps=STEPS[CHOSEN],
         seed=SEED,
+        threads=f"{torch.get_num_threads()} CPU thread{'s' * (torch.get_num_threads() > 1)}",
+        product="bf16" if bf16_pays("cpu") else "float32",
         table=probe_table(main_rows),
         comparison=probe_table(other_rows),
         budgets=", ".join(f"{name} {steps} steps" for name, steps in STEPS.items()),
