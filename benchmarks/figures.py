@@ -46,7 +46,9 @@ def drift(result: Results) -> str | None:
 def latents(result: Results) -> str | None:
     """Reconstruction against |z| of every learner, and the frames in between that RLA's z draws."""
     rows, sizes = select(result.rows, subset="held_out"), result.settings["sizes"]
-    own = {r["model"]: _point(sizes[r["model"]], r) for r in select(rows, metric=f"skill_{TRUE}") if r["model"] in sizes}
+    own = {
+        r["model"]: _point(sizes[r["model"]], r) for r in select(rows, metric=f"skill_{TRUE}") if r["model"] in sizes
+    }
     rlas = [model for model in own if model.startswith("rla-")]
     if not rlas:
         return None
