@@ -49,9 +49,9 @@ def run_fit(request: FitRequest) -> None:
     plan = Plan.load(request.out, setup.settings) or _plan(setup)
     left = what_is_left(setup, plan)
     if setup.why_no_world_model:
-        show(f"{setup.why_no_world_model}: RLA and the image decoder are trained, and no world model")
-    if any(part.share for part in left):
-        begun = any(part.share < 1 for part in left)
+        print(f"{setup.why_no_world_model}: RLA and the image decoder are trained, and no world model", flush=True)
+    if any(part.pieces for part in left):
+        begun = not all(part.whole for part in left)
         print(f"What is {'left' if begun else 'to be done'}, as measured on {describe_machine(PartialState().device)}:")
         show(table(left))
         require_space(setup, left)
@@ -77,7 +77,7 @@ def _run_stages(setup: Setup, left: Sequence[Left]) -> None:
         overall = Overall(left, report)
         for part in left:
             encoding = next(encodings) if part.stage.name.startswith("encode") else None
-            if not part.share:
+            if not part.pieces:
                 continue
             with overall.stage(part) as stage_bar:
                 if part.stage.kind:

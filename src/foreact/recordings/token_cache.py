@@ -105,9 +105,12 @@ class TokenCache:
 
     def required_bytes(self, *, frames: bool) -> int:
         """Bytes still to be written: tokens in float16 and, where asked for, frames in uint8."""
-        names = ["tokens", "frames"] if frames else ["tokens"]
-        left = [(self.dataset.total_frames - self._done(n)) * self._row_bytes(n) for n in names]
-        return sum(left)
+        missing = self.missing()
+        return sum(missing[name] * self._row_bytes(name) for name in (["tokens", "frames"] if frames else ["tokens"]))
+
+    def missing(self) -> dict[str, int]:
+        """Rows of tokens and of frames that are not there yet."""
+        return {name: self.dataset.total_frames - self._done(name) for name in ("tokens", "frames")}
 
     def _offsets(self, episodes: np.ndarray) -> np.ndarray:
         offsets = np.array([e.offset for e in self.dataset.episodes])
