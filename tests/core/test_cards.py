@@ -53,7 +53,7 @@ def test_variants_and_merged_patches_build(kind, size):
     for options in ({"variant": "released"}, {"merge": 2}):
         assert meta_build(configure(kind, size, **options)).num_parameters() > 0
     with pytest.raises(ForeactError, match="--merge is a choice of the paper's variant"):
-        card(kind).training(merge=0).plan(preset(size), {"rla": None}) if kind == "rla_wm" else configure(kind, merge=0)
+        card(kind).training(merge=0).parts() if kind == "rla_wm" else configure(kind, merge=0)
 
 
 @pytest.mark.parametrize(

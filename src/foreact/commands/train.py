@@ -108,7 +108,7 @@ class Train(RecordingOptions):
                 options=options,
                 out=self.out,
                 preset=self.preset,
-                overrides={name: value for name, value in asked.items() if value not in (None, False)},
+                overrides={name: value for name, value in asked.items() if value is not None and value is not False},
                 seconds=self.seconds,
                 no_cache=self.no_cache,
                 **self.recordings(self.data),

@@ -22,7 +22,7 @@ from foreact.core.batch import Batch
 from foreact.core.cards import DataSpec
 from foreact.core.errors import DivergedError, ForeactError
 from foreact.core.presets import tiny
-from foreact.core.pretrained import load_model, state_hash
+from foreact.core.pretrained import load_model
 from foreact.core.progress import Bar
 from foreact.core.recipe import TrainConfig
 from foreact.core.registry import card
@@ -47,7 +47,7 @@ from foreact.studies.scores import save_study
 from foreact.studies.settings import CoinWorld
 from foreact.studies.trained import chosen_kinds
 from foreact.training.loop import train
-from foreact.training.task import Task
+from foreact.training.task import FrozenPart, Task
 
 TOKENS = TokenSpec(
     grid=coin.GRID, channels=coin.CHANNELS, fingerprint="coin/rotated-patches", encoder="", image_size=coin.SIDE
@@ -139,7 +139,7 @@ def _train(
         batches=batches,
         export=lambda: model.save_pretrained(run),
         about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
-        frozen={part: state_hash(model.get_submodule(part)) for part in frozen},
+        frozen=FrozenPart.of(model, {part: part for part in frozen}),
     )
     with bar(f"{name}, seed {recipe.seed}", "steps") as on_progress:
         train(task, recipe, run, on_step=on_progress)

@@ -10,7 +10,6 @@ from typing import Any
 from foreact.core.cards import DataSpec, TrainingPlan
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_json
-from foreact.core.pretrained import state_hash
 from foreact.core.recipe import TrainConfig
 from foreact.core.trainable import TrainableModel
 from foreact.recordings.batches import FrameBatches, PairBatches, RecordedFrames
@@ -52,10 +51,7 @@ def make_task(plan: TrainingPlan, recordings: Recordings, config: TrainConfig, r
         about=about | batches.about | dict(plan.about),
         after_step=model.after_step,
         held_out=_held_out(draw, recordings),
-        frozen={
-            name: FrozenPart(option=part, hash=state_hash(model.get_submodule(name)))
-            for name, part in plan.frozen.items()
-        },
+        frozen=FrozenPart.of(model, plan.frozen),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foreact.core.pretrained import state_hash
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenPart:
@@ -21,6 +23,11 @@ class FrozenPart:
 
     option: str
     hash: str
+
+    @classmethod
+    def of(cls, model: nn.Module, options: Mapping[str, str]) -> dict[str, FrozenPart]:
+        """By name, the submodules that come from these options."""
+        return {k: cls(option=v, hash=state_hash(model.get_submodule(k))) for k, v in options.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

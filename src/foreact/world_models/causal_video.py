@@ -128,7 +128,7 @@ class CausalVideoModel(PretrainedWorldModel):
         if batch.clip is None:
             raise ValueError("this model learns from clips, the batch has pairs alone")
         K = batch.clip.shape[1]
-        x_BTchw = self._latents(torch.cat([batch.tokens_t[:, None], batch.clip], dim=1))
+        x_BTchw = self._latents(torch.cat([widen(batch.tokens_t)[:, None], widen(batch.clip)], dim=1))
         noise = batch.noise(*x_BTchw.shape[1:], generator=generator)
         device = generator.device
         level_BT = batch.draw(lambda n: torch.randint(LEVELS, (n, K + 1), generator=generator, device=device))

@@ -44,13 +44,13 @@ class RLAWMTraining(ModelTraining):
 
     def parts(self) -> Mapping[str, Part]:
         """A teacher, or a trained RLA."""
+        self._check()
         if self.teacher is None:
             return {"rla": Part(kind="rla", source=self.rla)}
         return {"teacher": Part(kind="rla_wm", variants=("rla_wm_released",), source=self.teacher)}
 
     def plan(self, preset: Preset, parts: Mapping[str, PretrainedModel]) -> TrainingPlan:
         """See `ModelTraining.plan`; tokens are those of the part."""
-        self._check()
         rla: Any = parts["rla"] if self.teacher is None else parts["teacher"].get_submodule("rla")
         tokens: TokenSpec = rla.config.tokens
         plan = TrainingPlan(
