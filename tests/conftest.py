@@ -90,9 +90,9 @@ def write_dataset(
 def quick_statistics_and_probes() -> None:
     """Statistics are fitted on a few pairs, probes for a few steps: most of the seconds of a training of three steps."""
     from foreact.evaluation.state_probe import ProbeConfig
-    from foreact.training import recipes
+    from foreact.recordings import batches
 
-    recipes._STATISTICS_PAIRS = 64
+    batches._STATISTICS_PAIRS = 64
     ProbeConfig.__init__.__kwdefaults__["steps"] = 100
 
 
