@@ -54,7 +54,7 @@ class HeldOut:
             horizon: the one h of all pairs (a pair too near the end is left out), or None for uniform 1..15.
             seed: of the draw.
         """
-        lengths = {e: cache.dataset.episodes[e].length for e in episodes}
+        lengths = {e: cache.dataset.episode(e).length for e in episodes}
         sampling = PairSampling(max_horizon=horizon or 15, moving=0.0)
         pairs = PairSampler(lengths, sampling, seed=seed).sample(0, count)
         if horizon:

@@ -121,7 +121,7 @@ class Scene:
 
     def _elsewhere(self) -> Pairs:
         """Pairs of the same episodes and horizons, half of the possible starts away."""
-        lengths = np.array([self.cache.dataset.episodes[int(e)].length for e in self.pairs.episode])
+        lengths = np.array([self.cache.dataset.episode(int(e)).length for e in self.pairs.episode])
         starts = lengths - self.pairs.horizon
         moved = (self.pairs.start + np.maximum(starts // 2, 1)) % starts
         return Pairs(episode=self.pairs.episode, start=moved, horizon=self.pairs.horizon)
