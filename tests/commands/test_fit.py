@@ -34,7 +34,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fit(tiny_dataset: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+def fit(
+    tiny_dataset: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory, in_small: Callable[[], Any]
+) -> Callable[..., str]:
     """`fit(out, *more) -> what it said`: both streams together, a line for every piece of news."""
     cache = tmp_path_factory.mktemp("cache")
 
@@ -42,7 +44,10 @@ def fit(tiny_dataset: Path, encoder: Path, tmp_path_factory: pytest.TempPathFact
         words = ["fit", str(data), "--out", str(out), "--encoder", str(encoder), "--image-size", "64"]
         compared = ["--compare", model] if model else []
         said = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.ExitStack() as stack:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for context in (in_small(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said)):
+                stack.enter_context(context)
             patch.setattr(progress, "_SOONEST", 0.0)
             patch.setattr(progress, "_SHARE", 0.0)
             try:

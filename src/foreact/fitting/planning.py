@@ -96,15 +96,15 @@ def what_is_left(setup: Setup, plan: Plan) -> tuple[Left, ...]:
 def _left_to_encode(setup: Setup, stage: Stage, encoder: str, size: int, *, frames: bool) -> Left:
     """Tokens, and frames where they are kept, that the cache does not hold yet."""
     model = load_encoder(encoder, image_size=size)
-    cache = TokenCache.at(setup.dataset, model, cache_root(setup.request.recordings["cache"]))
-    missing = cache.missing()
-    names = ("tokens", "frames") if frames else ("tokens",)
-    pieces = zip(names, stage.pieces, strict=True)
-    return Left(
-        stage=stage,
-        pieces=tuple(replace(piece, count=missing[name]) for name, piece in pieces if missing[name]),
-        disk=cache.required_bytes(frames=frames),
-    )
+    root, planned, pieces, disk = cache_root(setup.request.recordings["cache"]), iter(stage.pieces), [], 0
+    for dataset, split in zip(setup.datasets, setup.splits, strict=True):
+        cache = TokenCache.at(dataset, model, root, episodes=(*split.train, *split.validation))
+        missing = cache.missing()
+        pieces += [
+            replace(next(planned), count=missing[name]) for name in (("tokens", "frames") if frames else ("tokens",))
+        ]
+        disk += cache.required_bytes(frames=frames)
+    return Left(stage=stage, pieces=tuple(piece for piece in pieces if piece.count), disk=disk)
 
 
 def _evaluated(setup: Setup) -> bool:
