@@ -23,7 +23,7 @@ from foreact.evaluation.stage import EvaluationConfig
 from foreact.latent_actions.rla import RLA
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.splits import Split
+from foreact.recordings.splits import Split, Splits
 from foreact.world_models.base import PretrainedWorldModel
 
 _TOPOLOGY_HORIZON = 12
@@ -169,9 +169,9 @@ def _refuse_leaks(runs: Sequence[Path], split: Split) -> None:
         path = run / "split.json"
         if not path.exists():
             continue
-        trained = Split.load(path)
-        if trained.dataset == split.dataset and trained.hash != split.hash:
-            raise ForeactError(
-                f"{run} was trained with split {trained.hash} of this dataset, not {split.hash}: "
-                "held-out episodes may have been trained on"
-            )
+        for trained in Splits.load(path).parts:
+            if trained.dataset == split.dataset and trained.hash != split.hash:
+                raise ForeactError(
+                    f"{run} was trained with split {trained.hash} of this dataset, not {split.hash}: "
+                    "held-out episodes may have been trained on"
+                )
