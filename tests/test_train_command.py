@@ -141,29 +141,21 @@ def test_running_again_is_a_resume_and_other_settings_are_refused(place, capsys)
 @pytest.mark.parametrize(
     "model", [k.replace("_", "-") for k in (*trainable("world_model"), *trainable("latent_action"))]
 )
-def test_every_model_takes_a_step_in_bf16(place, tmp_path, model):
+def test_in_bf16_every_model_goes_the_way_it_goes_in_float32(place, tmp_path, model):
+    """After three steps. Rounding to bf16 changes the losses by 1e-6 to 6e-3 of them, and it does change them."""
     root, common = place
     encoder = ["--encoder", "pixels", "--image-size", "32"] if model in ("video-diffusion", "adaworld") else common[4:6]
     if model == "rla-wm":
         encoder = [*encoder, "--rla", str(root / "runs/rla")]
-    run = tmp_path / model
-    main(
-        [
-            "train",
-            model,
-            "--out",
-            str(run),
-            "--steps",
-            "1",
-            "--batch-size",
-            "4",
-            *common[:4],
-            *encoder,
-            "--precision",
-            "bf16",
-        ]
-    )
-    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["loss"] > 0
+    rows = {}
+    for precision in ("bf16", "no"):
+        run = tmp_path / precision
+        options = ["--steps", "3", "--batch-size", "4", *common[:4], *encoder, "--precision", precision]
+        main(["train", model, "--out", str(run), *options])
+        rows[precision] = read_log(run)[-1]
+    for value, tolerance in (("loss", 0.02), ("held_out_loss", 0.02), ("gradient_norm", 0.05)):
+        assert rows["bf16"][value] == pytest.approx(rows["no"][value], rel=tolerance), value
+    assert rows["bf16"]["loss"] != rows["no"]["loss"]
 
 
 def test_a_run_of_an_earlier_version_goes_on(place, tmp_path):

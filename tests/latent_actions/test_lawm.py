@@ -155,7 +155,7 @@ def test_the_posterior_begins_as_narrow_as_asked():
 @pytest.mark.parametrize("residual", [False, True])
 def test_it_learns_to_carry_a_change_through_z(residual):
     torch.manual_seed(0)
-    model = dataclasses.replace(CONFIG, state_dim=0, residual_output=residual).build()
+    model = dataclasses.replace(CONFIG, encoder_depth=1, decoder_depth=1, state_dim=0, residual_output=residual).build()
     s_t = tokens(0, 32)
     s_th = s_t + 2 * torch.randn(32, 1, 1, generator=torch.Generator().manual_seed(5)) * tokens(1, 1)
     batch = Batch(tokens_t=s_t, tokens_th=s_th, lengths=torch.ones(32).long())

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from foreact.core.cards import DataSpec
-from foreact.core.errors import ForeactError
 from foreact.core.presets import preset
 from foreact.core.pretrained import meta_build
 from foreact.core.registry import card
@@ -81,7 +80,16 @@ def test_restored_state_goes_on_bit_for_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def test_an_old_pytorch_without_muon_is_told(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(ForeactError, match=r"needs PyTorch 2\.9"):
-        build_optimizers(Net(), "muon", learning_rate=1e-3, weight_decay=0)
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch has Muon since 2.9")
+def test_a_state_that_pytorchs_muon_left_goes_on():
+    net = Net()
+    _, adamw = optimizers = build_optimizers(net, "muon", learning_rate=1e-2, weight_decay=0)
+    matrices = optimizers[0].param_groups[0]["params"]
+    earlier = [torch.optim.Muon(matrices, lr=1e-2, adjust_lr_fn="match_rms_adamw"), adamw]
+    steps(net, earlier, 2)
+    left = state_by_name(net, earlier)
+    restore_by_name(net, optimizers, {k: v.clone() for k, v in left.items()})
+    steps(net, optimizers, 1)
+    after = state_by_name(net, optimizers)
+    assert after.keys() == left.keys()
+    assert all(not torch.equal(after[k], v) for k, v in left.items())

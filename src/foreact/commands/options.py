@@ -11,8 +11,6 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from tyro.conf import arg
 
-from foreact.core.errors import ForeactError
-
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingOptions:
@@ -34,9 +32,7 @@ class RecordingOptions:
 
     def recordings(self, data: Sequence[str]) -> dict[str, Any]:
         """The fields of a `TrainRequest` that say what is learnt from."""
-        if len(data) > 1 or self.episodes or self.skip_defective or self.skip_missing:
-            raise ForeactError("several datasets and chosen episodes are not built yet")
-        return {"data": Path(data[0]), "camera": self.camera, "cache": self.cache}
+        return {"data": tuple(data), **{f.name: getattr(self, f.name) for f in dataclasses.fields(RecordingOptions)}}
 
 
 def quiet(command: type) -> type:

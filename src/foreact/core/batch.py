@@ -85,7 +85,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return replace(self, **_moved(self, device))  # type: ignore[arg-type]
+        return replace(self, **_moved(self, device))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ from foreact.core.pretrained import find_beside, load_model, read_config
 from foreact.core.progress import Bar
 from foreact.core.registry import card, kinds
 from foreact.core.token_spec import TokenSpec
+from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import are_pixels
-from foreact.evaluation.claims import HeldOut, sufficiency, topology
+from foreact.evaluation.claims import sufficiency, topology
 from foreact.evaluation.cost import system_cost
 from foreact.evaluation.evaluate import evaluate
+from foreact.evaluation.latent_pairs import Learner, PairTokens, fitted_latents
 from foreact.evaluation.results import Results
+from foreact.evaluation.rollout_scorer import EvaluationConfig
 from foreact.evaluation.rollouts import Protocol
-from foreact.evaluation.stage import EvaluationConfig
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.splits import Split
+from foreact.recordings.splits import Split, split_of_run
 
 _TOPOLOGY_HORIZON = 12
 
@@ -52,9 +55,7 @@ def evaluate_runs(
     tokens = common_tokens(models, decoder)
     inside = next((m.latent_action for m in models.values() if m.latent_action is not None), None)
     oracle = _choose(loaded, "latent_action", rla, runs, inside=inside, tokens=tokens)
-    recordings = open_recordings(
-        data, camera=camera, encoder=tokens.encoder, image_size=tokens.image_size, cache=cache, bar=bar
-    )
+    recordings = _open(data, runs[0], tokens, camera, cache, bar)
     _refuse_leaks(runs, recordings.split)
     for model in (*models.values(), oracle, decoder):
         if model is not None:
@@ -99,36 +100,37 @@ def study_claims(
     tokens = next(iter(models.values())).config.tokens
 
     def read(folder: Path) -> Recordings:
-        return open_recordings(
-            folder, camera=camera, encoder=tokens.encoder, image_size=tokens.image_size, cache=cache, bar=bar
-        )
+        return _open(folder, runs[0], tokens, camera, cache, bar)
 
     recordings = read(data)
     _refuse_leaks(runs, recordings.split)
     for name, model in models.items():
         model.config.tokens.require(recordings.cache.spec, model=name, source=str(data))
-    held_out = HeldOut.draw(recordings.cache, recordings.split.validation, count=pairs, horizon=None, seed=seed)
-    draw = {"count": pairs, "horizon": _TOPOLOGY_HORIZON, "seed": seed}
-    training = HeldOut.draw(recordings.cache, recordings.split.train, **draw)
-    apart = HeldOut.draw(recordings.cache, recordings.split.validation, **draw)
-    largest = max(models.values(), key=lambda m: m.config.latent_tokens * m.config.latent_channels)
+    encoder = recordings.cache.encoder
+    learners = {n: Learner(model=m, own=encoder, base=encoder, as_cached=True) for n, m in models.items()}
+
+    def draw(source: Recordings, episodes: tuple[int, ...], horizon: int | None = None) -> PairTokens:
+        return PairTokens.draw(source.cache, episodes, count=pairs, horizon=horizon, seed=seed, as_cached=True)
+
+    split = recordings.split
+    training, held_out = (draw(recordings, episodes) for episodes in (split.train, split.validation))
+    far = [draw(recordings, episodes, _TOPOLOGY_HORIZON) for episodes in (split.train, split.validation)]
+    largest = max(learners.values(), key=lambda learner: fitted_latents(learner, held_out)[0].numel())
     parts = [
-        lambda: sufficiency(models, held_out, decoder),
-        lambda: topology(largest, training, apart, decoder, seed=seed),
+        lambda: sufficiency(learners, training, held_out, decoder),
+        lambda: topology(largest, far[0], far[1], decoder, seed=seed),
     ]
     if unseen is not None:
         other = read(unseen)
-        scene = HeldOut.draw(
-            other.cache, (*other.split.train, *other.split.validation), count=pairs, horizon=None, seed=seed
-        )
-        title = f"Reconstruction in an unseen scene: {unseen.name}"
-        parts.append(lambda: sufficiency(models, scene, decoder, title=title))
+        elsewhere = draw(other, (*other.split.train, *other.split.validation))
+        title = f"Reconstruction in an unseen scene: {unseen.resolve().name}"
+        parts.append(lambda: sufficiency(learners, training, elsewhere, decoder, title=title))
     figures = []
     with bar("measure claims", "figures") as on_progress:
         for part in parts:
             figures.append(part())
             on_progress(len(figures), len(parts))
-    earlier.with_claims({"figures": figures}).save(results)
+    replace(earlier, claims={"figures": figures}).save(results)
 
 
 def common_tokens(models: Mapping[str, Any], decoder: Any) -> TokenSpec:
@@ -136,6 +138,21 @@ def common_tokens(models: Mapping[str, Any], decoder: Any) -> TokenSpec:
     found = [m.config.tokens for m in models.values()]
     found = [t for t in found if not are_pixels(t)] + ([decoder.config.tokens] if decoder else []) + found
     return found[0]
+
+
+def _open(data: Path, run: Path, tokens: TokenSpec, camera: str | None, cache: Path | None, bar: Bar) -> Recordings:
+    """A dataset, split as it was for the training of a run; as ever where that was trained on others."""
+    split = split_of_run(run, LeRobotDataset(data, camera=camera))
+    return open_recordings(
+        data,
+        camera=camera,
+        encoder=tokens.encoder,
+        image_size=tokens.image_size,
+        cache=cache,
+        skip_missing=split is not None,
+        splits=[split],
+        bar=bar,
+    )
 
 
 def _load(runs: Sequence[Path]) -> dict[str, Any]:

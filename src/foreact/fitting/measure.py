@@ -16,6 +16,8 @@ import torch
 from accelerate import PartialState
 
 from foreact.core.contracts import Encoder
+from foreact.core.machine import matmul_rate
+from foreact.core.precision import use_bf16
 from foreact.core.presets import preset
 from foreact.core.pretrained import load_model
 from foreact.core.progress import OnProgress
@@ -28,7 +30,11 @@ from foreact.evaluation.stage import EvaluationConfig
 from foreact.evaluation.state_probe import ProbeConfig
 from foreact.fitting.request import Setup, run_folder
 from foreact.fitting.stages import Piece, Stage
+from foreact.recordings.opening import number_embodiments
+from foreact.recordings.recording import Recording
 from foreact.recordings.recordings import Recordings
+from foreact.recordings.sources import as_sources
+from foreact.recordings.splits import Split
 from foreact.recordings.token_cache import TokenCache, encode_frames
 from foreact.training.loop import train
 from foreact.training.make_task import make_task
@@ -48,11 +54,11 @@ class SampledTokens(TokenCache):
 
     def tokens(self, episode: int) -> np.ndarray:
         """Tokens (T, N, C) of an episode's length."""
-        return self._at("tokens", np.arange(self.dataset.episodes[episode].length))
+        return self._at("tokens", np.arange(self.dataset.episode(episode).length))
 
     def frames(self, episode: int) -> np.ndarray:
         """Frames (T, image_size, image_size, 3) of an episode's length."""
-        return self._at("frames", np.arange(self.dataset.episodes[episode].length))
+        return self._at("frames", np.arange(self.dataset.episode(episode).length))
 
     def gather(self, episodes: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Tokens (B, N, C)."""
@@ -94,8 +100,9 @@ def measure(setup: Setup, on_progress: OnProgress) -> tuple[Stage, ...]:
     Raises:
         ForeactError: what the stages themselves would raise: bad data, options that do not fit, no encoder.
     """
-    out = setup.request.out
+    out, device = setup.request.out, PartialState().device
     out.mkdir(parents=True, exist_ok=True)
+    use_bf16("auto", device.type), matmul_rate(device)  # once per process, and no stage's own
     for left in out.glob(".measuring-*"):  # of a kill
         shutil.rmtree(left, ignore_errors=True)
     names, done = 2 + len(setup.encodings) + len(setup.kinds), 0
@@ -106,9 +113,9 @@ def measure(setup: Setup, on_progress: OnProgress) -> tuple[Stage, ...]:
         on_progress(done, names)
 
     with tempfile.TemporaryDirectory(dir=out, prefix=".measuring-", ignore_cleanup_errors=True) as folder:
-        stages = [measure_inspection(setup.dataset)]
+        stages = [measure_inspection(setup)]
         tick()
-        samples: dict[tuple[str, int], SampledTokens] = {}
+        samples: dict[tuple[str, int], list[SampledTokens]] = {}
         for (encoder, size), frames in setup.encodings.items():
             stage, samples[encoder, size] = measure_encoding(setup, encoder, size, frames=frames)
             stages.append(stage)
@@ -118,37 +125,54 @@ def measure(setup: Setup, on_progress: OnProgress) -> tuple[Stage, ...]:
             stages.append(measure_training(setup, kind, samples[seen], Path(folder)))
             tick()
         if setup.protocol is not None:
-            first = next(iter(samples.values()))
+            (first, *_), *_ = samples.values()
             stages.append(measure_evaluation(setup, setup.protocol, first, Path(folder)))
         tick()
     return tuple(stages)
 
 
-def measure_inspection(dataset: LeRobotDataset) -> Stage:
-    """By looking through the shortest episode."""
-    episode = min((e for e in dataset.episodes if e.length > 1), key=lambda e: e.length)
-    begun = time.perf_counter()
-    DefectFinder(dataset).check_episode(episode)
-    per_frame = (time.perf_counter() - begun) / episode.length
-    count = len(dataset.episodes)
-    return Stage(
-        name="inspect",
-        pieces=(Piece(unit="episodes", count=count, seconds=per_frame * dataset.total_frames / count),),
-        disk=1 << 20,
-    )
+def measure_inspection(setup: Setup) -> Stage:
+    """By looking through the shortest episode of every dataset."""
+    pieces = []
+    for dataset, split in zip(setup.datasets, setup.splits, strict=True):
+        episode = min((dataset.episode(e) for e in split.train), key=lambda e: e.length)
+        begun = time.perf_counter()
+        DefectFinder(dataset).check_episode(episode)
+        per_frame = (time.perf_counter() - begun) / episode.length
+        count = len(dataset.episodes)
+        pieces.append(Piece(unit="episodes", count=count, seconds=per_frame * dataset.total_frames / count))
+    return Stage(name="inspect", pieces=tuple(pieces), disk=1 << 20)
 
 
-def measure_encoding(setup: Setup, encoder: str, size: int, *, frames: bool) -> tuple[Stage, SampledTokens]:
-    """By encoding a few frames, which then stand for all tokens."""
-    dataset = setup.dataset
+def measure_encoding(setup: Setup, encoder: str, size: int, *, frames: bool) -> tuple[Stage, list[SampledTokens]]:
+    """By encoding a few frames of every dataset, which then stand for all tokens."""
     begun = time.perf_counter()
     model: Any = load_encoder(encoder, image_size=size)
     if isinstance(model, torch.nn.Module):
         model.to(PartialState().device)
-    longest = max(dataset.episodes, key=lambda e: e.length)
     loading = time.perf_counter() - begun
+    pieces, samples, disk = [], [], 0
+    for dataset, split in zip(setup.datasets, setup.splits, strict=True):
+        episodes = (*split.train, *split.validation)
+        read, encoded, sample = _encode_some(dataset, split, model, size)
+        cache = TokenCache(dataset, model, Path(), episodes=episodes)
+        count = sum(dataset.episode(e).length for e in episodes)
+        pieces.append(Piece(unit="frames", count=count, seconds=read + encoded))
+        if frames:
+            pieces.append(Piece(unit="frames", count=count, seconds=read))
+        samples.append(sample)
+        disk += cache.required_bytes(frames=frames)
+    name = "encode" if encoder != "pixels" or len(setup.encodings) == 1 else "encode pixels"
+    return Stage(name=name, pieces=tuple(pieces), fixed=loading, disk=disk), samples
+
+
+def _encode_some(
+    dataset: LeRobotDataset, split: Split, model: Encoder, size: int
+) -> tuple[float, float, SampledTokens]:
+    """Seconds to read a frame, seconds to encode one, and frames with their tokens."""
+    longest = max(split.train, key=lambda e: dataset.episode(e).length)
     begun = time.perf_counter()
-    pictures = dataset.frames(longest.index, count=min(_FRAMES, longest.length), size=size)
+    pictures = dataset.frames(longest, count=min(_FRAMES, dataset.episode(longest).length), size=size)
     read = (time.perf_counter() - begun) / len(pictures)
     encode_frames(model, pictures[:2])  # what only the first call takes
     begun = time.perf_counter()
@@ -157,24 +181,28 @@ def measure_encoding(setup: Setup, encoder: str, size: int, *, frames: bool) -> 
     pictures = pictures[: max(4, affordable)]
     begun = time.perf_counter()
     tokens = encode_frames(model, pictures)
-    encoded = (time.perf_counter() - begun) / len(pictures)
-    cache = TokenCache(dataset, model, Path())
-    pieces = [Piece(unit="frames", count=dataset.total_frames, seconds=read + encoded)]
-    if frames:
-        pieces.append(Piece(unit="frames", count=dataset.total_frames, seconds=read))
-    name = "encode" if encoder != "pixels" or len(setup.encodings) == 1 else "encode pixels"
-    disk = cache.required_bytes(frames=frames)
-    return Stage(name=name, pieces=tuple(pieces), fixed=loading, disk=disk), SampledTokens(
-        dataset, model, pictures, tokens
+    return read, (time.perf_counter() - begun) / len(pictures), SampledTokens(dataset, model, pictures, tokens)
+
+
+def _sampled_recordings(setup: Setup, samples: list[SampledTokens]) -> Recordings:
+    asked = setup.request.recordings
+    sources = as_sources(asked["data"], camera=asked["camera"])
+    numbers = number_embodiments(setup.datasets)
+    parts = zip(sources, setup.splits, samples, numbers, strict=True)
+    return Recordings(
+        sources=tuple(
+            Recording(dataset=cache.dataset, split=split, cache=cache, weight=source.weight, embodiment=number)
+            for source, split, cache, number in parts
+        )
     )
 
 
-def measure_training(setup: Setup, kind: str, sampled: SampledTokens, folder: Path) -> Stage:
+def measure_training(setup: Setup, kind: str, samples: list[SampledTokens], folder: Path) -> Stage:
     """By a few steps, a checkpoint and an export of the real training, on sampled tokens."""
     begun = time.perf_counter()
-    request = setup.request.training(kind, folder, setup.request.steps)
+    request = setup.training(kind, folder, setup.request.steps)
     plan = plan_training(request)
-    recordings = Recordings(dataset=setup.dataset, split=setup.split, cache=sampled)
+    recordings = _sampled_recordings(setup, samples)
     few = replace(plan.recipe, steps=_STEPS, save_every=_STEPS, log_every=_STEPS)
     task = make_task(replace(plan, law=replace(plan.law, moving=0.0)), recordings, few, request.out)
     ticks: list[float] = []
@@ -196,7 +224,7 @@ def measure_training(setup: Setup, kind: str, sampled: SampledTokens, folder: Pa
 
 def measure_evaluation(setup: Setup, protocol: Protocol, sampled: SampledTokens, folder: Path) -> Stage:
     """By a few windows of one episode, imagined by the models of which a few steps were trained."""
-    dataset, split = setup.dataset, setup.split
+    dataset, split = setup.datasets[0], setup.splits[0]
     lengths = usable_lengths(dataset, split.validation, protocol)
     longest = max(lengths, key=lengths.__getitem__)
     models = {kind: load_model(run_folder(folder, kind)) for kind in setup.world_models}

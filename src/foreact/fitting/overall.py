@@ -43,7 +43,7 @@ class _StageBar:
 
     def __init__(self, part: Left, overall: Overall) -> None:
         self.part, self.overall = part, overall
-        self._pieces = list(part.stage.pieces)
+        self._pieces = list(part.pieces)
         self._before = self._span = 0.0  # seconds of the pieces that are done, and of the one at work
 
     @contextmanager
@@ -71,7 +71,7 @@ class _StageBar:
             return
         while not self._span:
             piece = self._pieces.pop(0)
-            seconds = self.part.share * piece.count * piece.seconds
+            seconds = piece.count * piece.seconds
             if piece.unit == unit:
                 self._span = max(seconds, 1e-9)
             else:

@@ -6,7 +6,6 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.table import Table
 
@@ -16,7 +15,7 @@ from foreact.core.precision import bf16_pays
 from foreact.core.pretrained import WEIGHTS_FILE, read_kind
 from foreact.encoders.loading import load_encoder
 from foreact.fitting.request import Setup, run_folder
-from foreact.fitting.stages import Plan, Stage, total_disk
+from foreact.fitting.stages import Piece, Plan, Stage, total_disk
 from foreact.recordings.opening import cache_root
 from foreact.recordings.token_cache import TokenCache
 from foreact.training.checkpoint import steps_done
@@ -32,16 +31,29 @@ class Left:
 
     Attributes:
         stage: as planned.
-        share: of its work, from 0 (done) to 1.
+        pieces: of its work that are left, with what is left of each; none where it is done.
+        disk: bytes still to be written.
     """
 
     stage: Stage
-    share: float
+    pieces: tuple[Piece, ...]
+    disk: int
+
+    @classmethod
+    def all_of(cls, stage: Stage, share: float = 1.0) -> Left:
+        """A share of every piece of a stage; none where the share is 0."""
+        pieces = tuple(replace(piece, count=round(share * piece.count)) for piece in stage.pieces if share)
+        return cls(stage=stage, pieces=pieces, disk=stage.disk if share else 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of it is done."""
+        return self.pieces == self.stage.pieces
 
     @property
     def seconds(self) -> float:
-        """Of work."""
-        return self.share * self.stage.seconds
+        """Of work; what is fixed comes again, also where a stage goes on."""
+        return (self.stage.fixed if self.pieces else 0.0) + sum(piece.count * piece.seconds for piece in self.pieces)
 
 
 def within(stages: tuple[Stage, ...], minutes: float) -> Plan:
@@ -64,30 +76,35 @@ def _shortened(stage: Stage, share: float) -> Stage:
 
 
 def what_is_left(setup: Setup, plan: Plan) -> tuple[Left, ...]:
-    """Every stage with the share of its work that is still to be done."""
+    """Every stage with what is still to be done of it."""
     out, found = setup.request.out, []
     encodings = iter(setup.encodings.items())
     for stage in plan.stages:
-        share = 1.0
-        if stage.name == "inspect":
-            share = float(not (out / INSPECTION).exists())
-        elif stage.name.startswith("encode"):
+        if stage.name.startswith("encode"):
             (encoder, size), frames = next(encodings)
-            share = _not_encoded(setup, encoder, size, frames=frames)
+            found.append(_left_to_encode(setup, stage, encoder, size, frames=frames))
         elif stage.kind:
             run = run_folder(out, stage.kind)
-            share = 0.0 if read_kind(run) == stage.kind else 1 - min(steps_done(run) / stage.steps, 0.99)
-        elif stage.name == "evaluate":
-            share = float(not _evaluated(setup))
-        found.append(Left(stage=stage, share=share))
+            steps = stage.steps if read_kind(run) == stage.kind else min(steps_done(run), stage.steps - 1)
+            found.append(Left.all_of(stage, 1 - steps / stage.steps))
+        else:
+            done = _evaluated(setup) if stage.name == "evaluate" else (out / INSPECTION).exists()
+            found.append(Left.all_of(stage, float(not done)))
     return tuple(found)
 
 
-def _not_encoded(setup: Setup, encoder: str, size: int, *, frames: bool) -> float:
+def _left_to_encode(setup: Setup, stage: Stage, encoder: str, size: int, *, frames: bool) -> Left:
+    """Tokens, and frames where they are kept, that the cache does not hold yet."""
     model = load_encoder(encoder, image_size=size)
-    whole = TokenCache(setup.dataset, model, Path(".no-cache")).required_bytes(frames=frames)
-    root = cache_root(setup.request.recordings["cache"])
-    return TokenCache.at(setup.dataset, model, root).required_bytes(frames=frames) / whole
+    root, planned, pieces, disk = cache_root(setup.request.recordings["cache"]), iter(stage.pieces), [], 0
+    for dataset, split in zip(setup.datasets, setup.splits, strict=True):
+        cache = TokenCache.at(dataset, model, root, episodes=(*split.train, *split.validation))
+        missing = cache.missing()
+        pieces += [
+            replace(next(planned), count=missing[name]) for name in (("tokens", "frames") if frames else ("tokens",))
+        ]
+        disk += cache.required_bytes(frames=frames)
+    return Left(stage=stage, pieces=tuple(piece for piece in pieces if piece.count), disk=disk)
 
 
 def _evaluated(setup: Setup) -> bool:
@@ -105,9 +122,8 @@ def require_space(setup: Setup, left: Sequence[Left]) -> None:
         ForeactError: it is too small.
     """
     out, cache = setup.request.out, cache_root(setup.request.recordings["cache"])
-    todo = [part for part in left if part.share > 0]
-    runs = total_disk([part.stage for part in todo if not part.stage.name.startswith("encode")])
-    tokens = sum(round(part.share * part.stage.disk) for part in todo if part.stage.name.startswith("encode"))
+    runs = total_disk([part.stage for part in left if part.pieces and not part.stage.name.startswith("encode")])
+    tokens = sum(part.disk for part in left if part.stage.name.startswith("encode"))
     needs = {out: runs, cache: tokens}
     for folder in needs:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,13 +143,11 @@ def table(left: Sequence[Left]) -> Table:
     for heading in ("stage", "work", "time", "disk"):
         shown.add_column(heading, justify="left" if heading == "stage" else "right")
     for part in left:
-        piece = part.stage.pieces[-1] if part.stage.name == "evaluate" else part.stage.pieces[0]
-        count = math.ceil(part.share * piece.count)
-        work = f"{count:,} {piece.unit}" if part.share else "done"
-        shown.add_row(part.stage.name, work, minutes(part.seconds), _size(part.stage.disk) if part.share else "")
-    seconds = sum(part.seconds for part in left)
-    disk = total_disk([part.stage for part in left if part.share > 0])
+        piece = part.pieces[-1 if part.stage.name == "evaluate" else 0] if part.pieces else None
+        work = f"{piece.count:,} {piece.unit}" if piece else "done"
+        shown.add_row(part.stage.name, work, *((minutes(part.seconds), _size(part.disk)) if piece else ("", "")))
     shown.add_section()
+    seconds, disk = sum(part.seconds for part in left), sum(part.disk for part in left)
     shown.add_row("all", "", minutes(seconds), _size(disk), style="bold")
     return shown
 

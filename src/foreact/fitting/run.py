@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from accelerate import PartialState
 from rich import print as show
@@ -38,6 +37,9 @@ from foreact.recordings.opening import open_recordings
 from foreact.training.journal import read_log
 from foreact.training.run import run_training
 
+_SHOWN = 5
+"""Defects that are told; all stand in the file."""
+
 
 def run_fit(request: FitRequest) -> None:
     """Do all that is not done yet, and say beforehand how long it takes and afterwards what came of it.
@@ -45,13 +47,13 @@ def run_fit(request: FitRequest) -> None:
     Raises:
         ForeactError: bad input, other settings than an earlier start had, a disk that is too small; what was done stays.
     """
-    setup = prepare(request)
+    setup = prepare(request, bar)
     plan = Plan.load(request.out, setup.settings) or _plan(setup)
     left = what_is_left(setup, plan)
     if setup.why_no_world_model:
-        show(f"{setup.why_no_world_model}: RLA and the image decoder are trained, and no world model")
-    if any(part.share for part in left):
-        begun = any(part.share < 1 for part in left)
+        print(f"{setup.why_no_world_model}: RLA and the image decoder are trained, and no world model", flush=True)
+    if any(part.pieces for part in left):
+        begun = not all(part.whole for part in left)
         print(f"What is {'left' if begun else 'to be done'}, as measured on {describe_machine(PartialState().device)}:")
         show(table(left))
         require_space(setup, left)
@@ -77,13 +79,11 @@ def _run_stages(setup: Setup, left: Sequence[Left]) -> None:
         overall = Overall(left, report)
         for part in left:
             encoding = next(encodings) if part.stage.name.startswith("encode") else None
-            if not part.share:
+            if not part.pieces:
                 continue
             with overall.stage(part) as stage_bar:
                 if part.stage.kind:
-                    run_training(
-                        setup.request.training(part.stage.kind, setup.request.out, part.stage.steps), stage_bar
-                    )
+                    run_training(setup.training(part.stage.kind, setup.request.out, part.stage.steps), stage_bar)
                 elif encoding is not None:
                     (encoder, size), frames = encoding
                     _encode(setup, encoder, size, frames=frames, stage_bar=stage_bar)
@@ -93,18 +93,21 @@ def _run_stages(setup: Setup, left: Sequence[Left]) -> None:
 
 def _inspect(setup: Setup, stage_bar: Bar) -> None:
     out = setup.request.out
-    with stage_bar("inspect", "episodes") as on_progress:
-        found = inspect_dataset(setup.dataset, on_progress=on_progress)
-    contact_sheet(setup.dataset, out / "contact_sheet.png")
-    write_json(out / INSPECTION, dataclasses.asdict(found))
-    for defect in found.defects[:5]:
+    found = []
+    for dataset in setup.datasets:
+        with stage_bar("inspect", "episodes") as on_progress:
+            found.append(inspect_dataset(dataset, on_progress=on_progress))
+    contact_sheet(setup.datasets[0], out / "contact_sheet.png")
+    write_json(out / INSPECTION, [dataclasses.asdict(inspection) for inspection in found])
+    defects = [defect for inspection in found for defect in inspection.defects]
+    for defect in defects[:_SHOWN]:
         print(f"defect: {defect}", file=sys.stderr)
-    if more := len(found.defects) - 5 > 0:
-        print(f"and {more} more defects, all in {out / INSPECTION}", file=sys.stderr)
+    if len(defects) > _SHOWN:
+        print(f"and {len(defects) - _SHOWN} more defects, all in {out / INSPECTION}", file=sys.stderr)
 
 
 def _encode(setup: Setup, encoder: str, size: int, *, frames: bool, stage_bar: Bar) -> None:
-    asked = setup.request.recordings
+    asked = setup.recordings
     open_recordings(
         asked["data"],
         camera=asked["camera"],
@@ -112,6 +115,8 @@ def _encode(setup: Setup, encoder: str, size: int, *, frames: bool, stage_bar: B
         image_size=size,
         cache=asked["cache"],
         frames=frames,
+        skip_missing=asked["skip_missing"],
+        splits=setup.splits,
         bar=stage_bar,
     )
 
@@ -121,11 +126,11 @@ def _evaluate(setup: Setup, stage_bar: Bar) -> None:
     assert setup.protocol is not None
     results = evaluate_runs(
         [run_folder(out, kind) for kind in setup.world_models],
-        Path(asked["data"]),
+        setup.datasets[0].root,
         protocol=setup.protocol,
         rla=None,
         image_decoder=None,
-        camera=asked["camera"],
+        camera=setup.datasets[0].camera,
         cache=asked["cache"],
         bar=stage_bar,
     )
@@ -136,7 +141,7 @@ def _evaluate(setup: Setup, stage_bar: Bar) -> None:
 
 def _conclude(setup: Setup) -> None:
     """The few numbers that matter, and what to do next."""
-    out, data = setup.request.out, setup.request.recordings["data"]
+    out, data = setup.request.out, setup.datasets[0].root
     if setup.protocol is None:
         for kind in setup.kinds:
             last = read_log(run_folder(out, kind))[-1]

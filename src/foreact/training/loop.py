@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from foreact.core.precision import use_bf16
 from foreact.core.recipe import TrainConfig
 from foreact.training.activations import checkpoint_activations
 from foreact.training.checkpoint import load_state, save_state
+from foreact.training.interrupt import Interrupt
 from foreact.training.journal import Journal
+from foreact.training.loading import load_batches, workers_for
 from foreact.training.optimizers import build_optimizers
-from foreact.training.prefetch import Interrupt, prefetch
 from foreact.training.task import Task
 
 _DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
@@ -108,14 +109,19 @@ class _Run:
         config = self.config
         values: dict[str, float] = {}
         if self.step < config.steps:
-            meter = self._meter()  # before checkpointing: what is computed twice is not counted twice
+            sample = self._batch(self.step)
+            meter = self._meter(sample)  # before checkpointing: what is computed twice is not counted twice
             if config.checkpoint_activations:
                 checkpoint_activations(self.model)
             journal = Journal(self.folder, first_step=self.step) if self.accelerator.is_main_process else None
-            prefetched = prefetch(self._batch, self.step, config.steps)
+            workers = workers_for(sample, self.task.workers)
+            del sample
             try:
-                with Interrupt() as interrupt:
-                    for batch in self._timed(prefetched):
+                with (
+                    Interrupt() as interrupt,
+                    load_batches(self._batch, self.step, config.steps, workers=workers) as batches,
+                ):
+                    for batch in self._timed(batches):
                         logged = meter.after_step(self, self._advance(batch)) or {}
                         due = self.step % config.save_every == 0 or self.step == config.steps
                         if due and self.task.held_out:
@@ -130,7 +136,6 @@ class _Run:
                         if interrupt.asked:
                             raise KeyboardInterrupt
             finally:
-                prefetched.close()
                 if journal:
                     journal.close()
         self._export()
@@ -139,7 +144,7 @@ class _Run:
     def _batch(self, step: int) -> Any:
         return self.task.batches(step, self.accelerator.process_index, self.accelerator.num_processes)
 
-    def _timed(self, batches: Generator[Any, None, None]) -> Iterator[Any]:
+    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
         while True:
             start = time.perf_counter()
             batch = next(batches, None)
@@ -195,8 +200,8 @@ class _Run:
         self.apart += time.perf_counter() - start
         return {f"held_out_{name}": self.accelerator.reduce(v, "mean").item() for name, v in means.items()}
 
-    def _meter(self) -> _Meter:
-        sample = _to_device(self._batch(self.step), self.accelerator.device)
+    def _meter(self, batch: Any) -> _Meter:
+        sample = _to_device(batch, self.accelerator.device)
         scratch = copy.deepcopy(self.model)  # counting must leave no trace in the weights and buffers
         flops = step_flops(lambda: self.task.loss(scratch, sample, self.generator.manual_seed(0)))
         return _Meter(flops, matmul_rate(self.accelerator.device))

@@ -38,6 +38,7 @@ class Task:
         model: trained module; parameters that do not require gradients stay as they are.
         loss: (model, batch, generator) -> scalars, of which `loss` is minimised.
         batches: (step, rank, processes) -> this process's part of the step's batch, on the CPU.
+        workers: processes that make batches ahead; 0 where they need what processes cannot share, such as a GPU.
         export: writes the model, which holds the averaged weights during the call.
         about: JSON data that must be unchanged for a resume.
         after_step: called with (step, steps) after each optimiser step.
@@ -52,6 +53,7 @@ class Task:
     about: dict[str, Any]
     after_step: Callable[[int, int], None] | None = None
     held_out: Callable[[int, int, int], Any] | None = None
+    workers: int = 1
     frozen: Mapping[str, FrozenPart] = field(default_factory=dict)
 
     def trained_state(self) -> dict[str, Tensor]:

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.core.batch import Batch
+from foreact.core.batch import Batch, Columns
 from foreact.core.recipe import PairSampling
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import PixelEncoder
-from foreact.recordings.recordings import PairBatches, Recordings
+from foreact.recordings.batches import PairBatches
+from foreact.recordings.recording import Recording
+from foreact.recordings.recordings import Recordings
 from foreact.recordings.splits import split_episodes
 from foreact.recordings.token_cache import LiveTokens
 from foreact.recordings.views import ClipViews, ViewRanges
@@ -76,11 +78,14 @@ def test_a_third_of_a_turn_permutes_the_colours():
 def recordings(tiny_dataset):
     dataset = LeRobotDataset(tiny_dataset)
     cache = LiveTokens(dataset, PixelEncoder(32))
-    return Recordings(dataset=dataset, split=split_episodes(dataset), cache=cache)
+    return Recordings(sources=(Recording(dataset=dataset, split=split_episodes(dataset), cache=cache),))
 
 
-def batches(recordings, **options):
-    return PairBatches(recordings, PairSampling(moving=0.0), batch_size=6, seed=1, states=True, **options)
+def batches(recordings, views=None):
+    columns = Columns(states=True, two_views=views is not None)
+    made = PairBatches(recordings, law=PairSampling(moving=0.0), columns=columns, batch_size=6, seed=1)
+    made.views = views
+    return made
 
 
 def test_batches_in_two_views_depend_on_seed_and_step_alone_and_split_over_processes(recordings):
@@ -103,7 +108,7 @@ def test_views_of_nothing_give_the_tokens_of_the_recording_twice(recordings):
 
 def test_states_are_those_of_the_pairs_frames(recordings):
     batch = batches(recordings)(0, 0, 1)
-    pairs = batches(recordings).sampler.sample(0, 6)
+    _, pairs = batches(recordings).sample(0, 6)
     for row in range(6):
         rows = recordings.dataset.column("observation.state", int(pairs.episode[row]))
         np.testing.assert_array_equal(batch.state_t[row], rows[pairs.start[row]])

@@ -46,7 +46,7 @@ class ImportOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
+class RawEpisode:
     """One episode: camera -> frames (T, height, width, 3), feature -> rows (T, D), and its task."""
 
     frames: Mapping[str, np.ndarray]
@@ -55,7 +55,7 @@ class Recording:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recordings:
+class EpisodeSource:
     """A source of episodes.
 
     Attributes:
@@ -68,7 +68,7 @@ class Recordings:
     """
 
     count: int
-    read: Callable[[int], Recording]
+    read: Callable[[int], RawEpisode]
     fps: int
     cameras: Mapping[str, tuple[int, int]]
     columns: Mapping[str, Sequence[str]]
@@ -96,7 +96,7 @@ def pad_last_row(actions: np.ndarray, length: int, *, where: str) -> np.ndarray:
     )
 
 
-def join(parts: Sequence[Recordings]) -> Recordings:
+def join(parts: Sequence[EpisodeSource]) -> EpisodeSource:
     """Several sources, one after the other.
 
     Raises:
@@ -110,7 +110,7 @@ def join(parts: Sequence[Recordings]) -> Recordings:
     robot_type = first.robot_type if len({part.robot_type for part in parts}) == 1 else None
     places = [(part, index) for part in parts for index in range(part.count)]
 
-    def read(number: int) -> Recording:
+    def read(number: int) -> RawEpisode:
         part, index = places[number]
         return part.read(index)
 
