@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from foreact.evaluation.figures import Curves, Point, colour, draw_curves, drawing
-from foreact.evaluation.latents import TRUE
+from foreact.evaluation.latent_pairs import TRUE
 from foreact.evaluation.metrics import describe
+from foreact.evaluation.results import Results
+from foreact.evaluation.rows import Row, distinct, select
 from foreact.studies.latent_claims import label
-
-Result = dict[str, Any]
 
 _DRIFT = ("token_l1", "token_energy_score", "ssim", "_error_px", "_error_mm")
 _FEW = 3  # panels of a drawing
@@ -21,31 +21,34 @@ _BETWEEN = {
 }
 
 
-def drift(result: Result) -> str | None:
+def drift(result: Results) -> str | None:
     """Metrics after each chunk, of an evaluation or of the arena; nothing where there is one chunk alone."""
-    steps = result.get("boundaries") or result["protocol"].get("boundaries") or []
-    rows = [row for row in result["rows"] if row.get("subset", subset(result)) == subset(result)]
-    found = dict.fromkeys(row["metric"] for row in rows)
-    metrics = [m for ending in _DRIFT for m in found if m.endswith(ending)][:_FEW]
+    steps = result.settings.get("boundaries") or result.protocol.get("boundaries") or []
+    rows = select(result.rows, subset=result.headline_subset)
+    metrics = [m for ending in _DRIFT for m in distinct(rows, "metric") if m.endswith(ending)][:_FEW]
     if len(steps) < 2 or not metrics:
         return None
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    models = distinct(rows, "model")
     colours = {model: colour(model, models) for model in models}
 
     def draw(axes: Sequence[Any]) -> None:
         for metric, axis in zip(metrics, axes, strict=True):
-            points = [(r["model"], (steps[r["chunk"] - 1], r["mean"], r["low"], r["high"])) for r in rows if r["metric"] == metric]  # fmt: skip
-            curves = {model: [point for name, point in points if name == model] for model in models}
+            curves = {
+                model: [_point(steps[r["chunk"] - 1], r) for r in select(rows, metric=metric, model=model)]
+                for model in models
+            }
             draw_curves(axis, curves, colours, title=describe(metric).label, x="steps", named=False)
         _name(axes)
 
     return _on_white(drawing(draw, panels=len(metrics)))
 
 
-def latents(result: Result) -> str | None:
+def latents(result: Results) -> str | None:
     """Reconstruction against |z| of every learner, and the frames in between that RLA's z draws."""
-    rows, sizes = [r for r in result["rows"] if r["subset"] == "held_out"], result["sizes"]
-    own = {r["model"]: (sizes[r["model"]], r["mean"], r["low"], r["high"]) for r in rows if r["metric"] == f"skill_{TRUE}" and r["model"] in sizes}  # fmt: skip
+    rows, sizes = select(result.rows, subset="held_out"), result.settings["sizes"]
+    own = {
+        r["model"]: _point(sizes[r["model"]], r) for r in select(rows, metric=f"skill_{TRUE}") if r["model"] in sizes
+    }
     rlas = [model for model in own if model.startswith("rla-")]
     if not rlas:
         return None
@@ -71,21 +74,18 @@ def _name(axes: Sequence[Any]) -> None:
     axes[-1].legend(named.values(), named, loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=7, frameon=False)
 
 
-def subset(result: Result) -> str:
-    """Which episodes are shown: those in which the object moves, where they are known."""
-    if "subset" in result:
-        return str(result["subset"])
-    return "moving" if any(row["subset"] == "moving" for row in result["rows"]) else "all"
-
-
-def _between(rows: Sequence[Mapping[str, Any]], model: str, name: str) -> list[Point]:
+def _between(rows: Sequence[Row], model: str, name: str) -> list[Point]:
     found = []
-    for row in rows:
-        kind, _, rest = row["metric"].partition("_")
+    for row in select(rows, model=model):
+        kind, _, rest = row.metric.partition("_")
         alpha, _, of = rest.partition("_")
-        if row["model"] == model and (kind, of) == ("between", name):
-            found.append((float(alpha), row["mean"], row["low"], row["high"]))
+        if (kind, of) == ("between", name):
+            found.append(_point(float(alpha), row))
     return found
+
+
+def _point(x: float, row: Row) -> Point:
+    return x, row.mean, row.low, row.high
 
 
 def _on_white(svg: str) -> str:

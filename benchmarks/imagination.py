@@ -24,14 +24,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from foreact.core.cards import DataSpec
 from foreact.core.config import ModelConfig
+from foreact.core.cost import total_flops
 from foreact.core.machine import matmul_rate, peak_memory, synchronise
 from foreact.core.precision import bf16_pays
 from foreact.core.presets import PRESETS, Preset
 from foreact.core.token_spec import TokenSpec
 from foreact.dreams.fast import FastWorldModel
 from foreact.encoders.meta import meta_encoder
-from foreact.evaluation.cost import system_cost, total_flops
+from foreact.evaluation.cost import model_cost
+from foreact.world_models.dino_wm import DinoWMTraining
+from foreact.world_models.rla_wm_training import RLAWMTraining
 
 ACTION_DIM = 8
 _FEWEST_CALLS = 5
@@ -43,23 +47,24 @@ SHALLOW = f"{STUDENT}, 1 flow block"
 
 def variants(preset: Preset, tokens: TokenSpec) -> dict[str, ModelConfig]:
     """The models by name: the released code's, the paper's with fewer and fewer steps, merged tokens, and regression."""
-    rla = preset.rla(tokens)
-    plain = dataclasses.replace(preset.rla_wm(rla, ACTION_DIM), steps=30)
-    released_rla = preset.rla(tokens, variant="released")
-    released = preset.rla_wm(released_rla, ACTION_DIM, variant="released")
-    found: dict[str, ModelConfig] = {RELEASED: dataclasses.replace(released, steps=30), "RLA-WM, 30 steps": plain}
+    spec = DataSpec(tokens=tokens, action_dim=ACTION_DIM)
+    plain, merged_condition, released = (
+        RLAWMTraining(flow_steps=30, **options).configure(preset, spec)
+        for options in ({}, {"merge": 2}, {"variant": "released"})
+    )
+    found: dict[str, ModelConfig] = {RELEASED: released, "RLA-WM, 30 steps": plain}
     for steps in (16, 8, 4, 2, 1):
         found[f"RLA-WM, {steps} step{'s' * (steps > 1)}"] = dataclasses.replace(plain, steps=steps)
     for steps in (4, 2, 1):
         name = f"RLA-WM, merged 2 x 2, {steps} step{'s' * (steps > 1)}"
-        found[name] = dataclasses.replace(plain, steps=steps, condition_merge=2)
+        found[name] = dataclasses.replace(merged_condition, steps=steps)
     found["RLA-WM, 1 midpoint step"] = dataclasses.replace(plain, steps=1, solver="midpoint")
-    merged = dataclasses.replace(plain, steps=1, solver="midpoint", condition_merge=2)
+    merged = dataclasses.replace(merged_condition, steps=1, solver="midpoint")
     found["RLA-WM, merged 2 x 2, 1 midpoint step"] = merged
-    found[FASTEST] = dataclasses.replace(merged, rla=dataclasses.replace(rla, decoder_merge=2))
+    found[FASTEST] = dataclasses.replace(merged, rla=dataclasses.replace(merged.rla, decoder_merge=2))
     found[STUDENT] = dataclasses.replace(found[FASTEST], solver="euler")  # what `foreact train rla-wm --teacher` makes
     found[SHALLOW] = dataclasses.replace(found[STUDENT], flow_depth=1)
-    return found | {REGRESSION: preset.baseline("dino_wm", tokens, ACTION_DIM)}
+    return found | {REGRESSION: DinoWMTraining().configure(preset, spec)}
 
 
 def inputs(tokens: TokenSpec, horizon: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,7 +113,7 @@ def run(
     configs = variants(preset, tokens)
     if chosen:
         configs = {name: config for name, config in configs.items() if name in {*chosen, RELEASED, REGRESSION}}
-    flops = {name: total_flops(stages, drawn=False) for name, stages in system_cost(tokens, configs, None).items()}
+    flops = {name: total_flops(model_cost(config), drawn=False) for name, config in configs.items()}
     rows = []
     for precision, compiled in ways:
         for name, config in configs.items():
@@ -123,7 +128,12 @@ def run(
                 )  # type: ignore[arg-type]
                 arguments, generator = inputs(tokens, preset.horizon, batch, device), torch.Generator(device)
                 try:
-                    row = measure(lambda: fast.predict(*arguments, generator), batch, device, seconds=seconds)  # noqa: B023
+                    row = measure(
+                        lambda: fast.predict(*arguments, fast.draw_noise(batch, generator)),
+                        batch,
+                        device,
+                        seconds=seconds,
+                    )  # noqa: B023
                 except (RuntimeError, MemoryError) as error:
                     if not record.out_of_memory(error):
                         raise

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import figures
-from performance_page import Result, made_by, performance, table, typed
+from performance_page import AnyResult, made_by, performance, table, typed
 
 from foreact.evaluation.figures import label
 from foreact.evaluation.metrics import describe
-from foreact.studies.coin_scores import METRICS as COIN_METRICS
+from foreact.evaluation.results import Results
+from foreact.evaluation.rows import Row, distinct, select
 from foreact.studies.latent_claims import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -41,14 +42,15 @@ SKILL = ("token_l1_skill", "token_energy_score", "token_energy_score_local", "to
 POSES = ("_error_px", "_error_mm")
 
 
-def evidence(results: dict[str, Result]) -> str:
+def evidence(files: dict[str, AnyResult]) -> str:
     """docs/evidence.md."""
+    results = {name: result for name, result in files.items() if isinstance(result, Results)}
     lines = ["# Evidence", "", made_by("evidence.md"), ""]
     lines += [
         "Numbers are means with 95 % bootstrap intervals; over held-out episodes for one training seed, over training seeds and episodes "
         "where there are several. A verdict says what the interval says: *holds* and *does not hold* exclude the other, *undecided* does "
-        "not. Persistence copies the first frame, the oracle decodes the true z. A *dressed* regression is its one answer with its own "
-        "errors of other held-out episodes added: a control of the energy score, which any spread of the right size improves. The energy "
+        "not. Persistence copies the first frame, the oracle decodes the true z. A regression with *resampled residuals* (called dressed in "
+        "older files) is its one answer with its own errors of other held-out episodes added: a control of the energy score, which any spread of the right size improves. The energy "
         "score of each token, averaged, sees whether samples spread where the truth is uncertain, but not how tokens hang together. "
         "Since version 0.2 every sample draws noise of its own, where these files' windows drew it together: the same commands give "
         "other numbers in rows that sample, once, and the same ones in all others.",
@@ -56,23 +58,23 @@ def evidence(results: dict[str, Result]) -> str:
     ]
     lines += ["## What the papers claim", "", *claims(results)]
     for name, result in results.items():
-        if _is_evaluation(result):
+        if result.paired and not result.study:
             lines += _evaluation(name, result)
     for name, result in results.items():
-        if result.get("study") in STUDIES:
+        if result.study in STUDIES:
             lines += _study(name, result)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def claims(results: dict[str, Result]) -> list[str]:
+def claims(results: dict[str, Results]) -> list[str]:
     """The papers' claims with the verdicts of the studies that bear on them, counted."""
     rows = []
     for entry in json.loads(CLAIMS.read_text()):
         told = [
-            verdict["verdict"]
+            verdict.verdict
             for name, patterns in entry["results"].items()
-            for verdict in results.get(name, {}).get("verdicts", [])
-            if any(re.search(pattern, verdict["claim"]) for pattern in patterns)
+            for verdict in (results[name].verdicts if name in results else ())
+            if any(re.search(pattern, verdict.claim) for pattern in patterns)
         ]
         counted = ", ".join(
             f"*{kind}* {told.count(kind)}" for kind in ("holds", "undecided", "does not hold") if kind in told
@@ -82,106 +84,96 @@ def claims(results: dict[str, Result]) -> list[str]:
     return table(["claim", "source", "verdicts", "study", "why"], rows)
 
 
-def drawings(results: dict[str, Result]) -> dict[str, str]:
+def drawings(files: dict[str, AnyResult]) -> dict[str, str]:
     """The files of docs/figures and their text."""
-    drawn = {f"{name}.svg": _drawing(result) for name, result in results.items()}
+    drawn = {f"{name}.svg": _drawing(result) for name, result in files.items() if isinstance(result, Results)}
     return {name: text for name, text in drawn.items() if text}
 
 
-def _is_evaluation(result: Result) -> bool:
-    return "paired" in result
-
-
-def _drawing(result: Result) -> str | None:
-    if _is_evaluation(result) or result.get("study") == "world_models":
+def _drawing(result: Results) -> str | None:
+    if result.study in ("", "world_models"):
         return figures.drift(result)
-    return figures.latents(result) if result.get("study") == "latent_actions" else None
+    return figures.latents(result) if result.study == "latent_actions" else None
 
 
-def _evaluation(name: str, result: Result) -> list[str]:
-    data, protocol = result["dataset"], result["protocol"]
-    last = max(row["chunk"] for row in result["rows"])
-    subset = figures.subset(result)
-    rows = [r for r in result["rows"] if r["chunk"] == last and r["subset"] == subset]
-    metrics = [m for m in SKILL if any(r["metric"] == m for r in rows)]
-    metrics += sorted({r["metric"] for r in rows if r["metric"].endswith(POSES)})
+def _evaluation(name: str, result: Results) -> list[str]:
+    data, protocol, last, subset = result.dataset, result.protocol, result.last_chunk, result.headline_subset
+    rows = select(result.rows, chunk=last, subset=subset)
+    metrics = [m for m in SKILL if m in result.metrics()]
+    metrics += sorted(m for m in result.metrics() if m.endswith(POSES))
     lines = [
         f"## One evaluation ({name})",
         "",
         f"Dataset {data['name']}: {protocol['moving_episodes'] if subset == 'moving' else protocol['episodes']} held-out episodes of {data['episodes']}, "
-        f"{protocol['steps']} steps in chunks of {protocol['chunk']}, {protocol['samples']} samples, split {result['split_hash']}, "
-        f"one training seed; encoder {result['encoder']}. Result file: `benchmarks/results/{name}.json`.",
+        f"{protocol['steps']} steps in chunks of {protocol['chunk']}, {protocol['samples']} samples, split {result.split_hash}, "
+        f"one training seed; encoder {result.encoder}. Result file: `benchmarks/results/{name}.json`.",
         "",
+        *_means(rows, metrics),
+        *_figure(name, _drawing(result)),
     ]
-    lines += table(
-        ["", *(describe(m).label for m in metrics)],
-        (
-            [label(model), *(_cell(rows, model, m) for m in metrics)]
-            for model in dict.fromkeys(r["model"] for r in rows)
-        ),
-    )
-    lines += _figure(name, _drawing(result))
-    pairs = [
-        p for p in result["paired"]
-        if p["chunk"] == last and p["subset"] == subset and p["metric"] in metrics
-        and (p["model"], p["reference"]) in (("rla_wm", "dino_wm"), ("rla_wm", "dino_wm_dressed"), ("rla_wm", "persistence"))
-    ]  # fmt: skip
+    compared = [("rla_wm", rival) for rival in ("dino_wm", "dino_wm_dressed", "persistence")]
+    known = {(p["model"], p["reference"]) for p in select(result.paired, chunk=last, subset=subset)}
     return lines + table(
         ["paired difference", *(describe(m).label for m in metrics)],
         (
-            [f"{label(a)} - {label(b)}", *(_difference(pairs, a, b, m) for m in metrics)]
-            for a, b in dict.fromkeys((p["model"], p["reference"]) for p in pairs)
+            [f"{label(a)} - {label(b)}", *(_text(_pair(result, a, b, m), m, sign="+") for m in metrics)]
+            for a, b in compared
+            if (a, b) in known
         ),
     )
 
 
-def _study(name: str, result: Result) -> list[str]:
-    title, about = STUDIES[result["study"]]
-    diverged = [f"{label(m)}: training seeds {s} diverged." for m, s in result["diverged"].items()]
+def _pair(result: Results, model: str, reference: str, metric: str) -> Row | None:
+    return result.difference(model, reference, metric, result.last_chunk, result.headline_subset)
+
+
+def _means(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
+    """A line per model."""
+
+    def cells(model: str) -> list[str]:
+        return [_text(next(iter(select(rows, model=model, metric=m)), None), m) for m in metrics]
+
+    models = distinct(rows, "model")
+    return table(["", *(describe(m).label for m in metrics)], ([label(model), *cells(model)] for model in models))
+
+
+def _study(name: str, result: Results) -> list[str]:
+    title, about = STUDIES[result.study]
+    diverged = [f"{label(m)}: training seeds {s} diverged." for m, s in result.diverged.items()]
+    known = {"dataset": result.dataset.get("name"), "split_hash": result.split_hash, **result.settings}
     kept = [
-        f"{k.replace('_', ' ')} {result[k]['name'] if k == 'dataset' else result[k]}"
-        for k in ("dataset", "preset", "steps", "held_out", "split_hash", "subset")
-        if k in result
+        f"{key.replace('_', ' ')} {known[key]}"
+        for key in ("dataset", "preset", "steps", "held_out", "split_hash", "subset")
+        if known.get(key)
     ]
     lines = [
         f"## {title} ({name})",
         "",
         about,
         "",
-        f"{len(result['seeds'])} training seeds; {', '.join(map(str, kept))}. {typed(result)}",
+        f"{len(result.seeds)} training seeds; {', '.join(kept)}. {typed(result)}",
         *diverged,
         "",
     ]
-    if result["study"] == "latent_actions":
+    if result.study == "latent_actions":
         lines += [*markdown(result).splitlines()[2:], ""]
     else:
-        rows = [r for r in result["rows"] if r.get("chunk") == result.get("chunk")]
-        metrics = list(dict.fromkeys(r["metric"] for r in rows))
-        lines += table(
-            ["", *(COIN_METRICS.get(m) or describe(m).label for m in metrics)],
-            (
-                [label(model), *(_cell(rows, model, m) for m in metrics)]
-                for model in dict.fromkeys(r["model"] for r in rows)
-            ),
-        )
+        rows = [row for row in result.rows if (row["chunk"] or 0) == result.last_chunk]
+        lines += _means(rows, distinct(rows, "metric"))
     lines += _figure(name, _drawing(result))
-    if "timings" in result:
+    if result.timings:
         lines += table(["one chunk", "calls", "GFLOP", "ms, median (10 to 90 %)"], _chunk_costs(result))
     return lines + table(
-        ["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])
+        ["claim", "verdict", "measured"], ([v.claim, f"*{v.verdict}*", v.numbers] for v in result.verdicts)
     )
 
 
-def _chunk_costs(result: Result) -> Iterable[list[str]]:
+def _chunk_costs(result: Results) -> Iterable[list[str]]:
     """What a chunk of each model takes."""
-    for t in result["timings"]:
-        cost = result["cost"].get(t["model"])
+    for t in result.timings:
+        cost = result.cost.get(t.model)
         counted = [str(cost["calls"]), f"{cost['flops'] / 1e9:.2f}"] if cost else ["", ""]
-        yield [
-            f"{label(t['model'])}, batch {t['batch']}",
-            *counted,
-            f"{t['median']:.1f} ({t['low']:.1f} to {t['high']:.1f})",
-        ]
+        yield [f"{label(t.model)}, batch {t.batch}", *counted, f"{t.median:.1f} ({t.low:.1f} to {t.high:.1f})"]
 
 
 def _figure(name: str, drawn: str | None) -> list[str]:
@@ -191,27 +183,22 @@ def _figure(name: str, drawn: str | None) -> list[str]:
     return [f"![{name}](figures/{name}.svg)", ""] if drawn else []
 
 
-def _cell(rows: Sequence[Result], model: str, metric: str) -> str:
-    row = next((r for r in rows if r["model"] == model and r["metric"] == metric), None)
+def _text(row: Row | None, metric: str, *, sign: str = "") -> str:
+    """Mean and interval."""
     if row is None:
         return ""
-    digits = describe(metric).digits
-    if row["low"] is None:
-        return f"{row['mean']:.{digits}f}"
-    return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    style = f"{sign}.{describe(metric).digits}f"
+    span = "" if row.low is None or row.high is None else f" [{row.low:{style}}, {row.high:{style}}]"
+    return f"{row.mean:{style}}{span}"
 
 
-def _difference(pairs: Sequence[Result], model: str, reference: str, metric: str) -> str:
-    found = next((p for p in pairs if (p["model"], p["reference"], p["metric"]) == (model, reference, metric)), None)
-    if found is None:
-        return ""
-    digits = describe(metric).digits
-    return f"{found['mean']:+.{digits}f} [{found['low']:+.{digits}f}, {found['high']:+.{digits}f}]"
-
-
-def load() -> dict[str, Result]:
-    """All result files by name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+def load() -> dict[str, AnyResult]:
+    """All result files by name: of evaluations and studies, and what benchmarks wrote."""
+    found: dict[str, AnyResult] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        data = json.loads(path.read_text())
+        found[path.stem] = data if "benchmark" in data else Results.load(path)
+    return found
 
 
 def main() -> int:

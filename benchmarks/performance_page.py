@@ -10,20 +10,24 @@ from imagination import SHALLOW, STUDENT
 
 from foreact.evaluation.figures import label
 from foreact.evaluation.metrics import describe
+from foreact.evaluation.results import Results
+from foreact.evaluation.rows import distinct, select
 
 Result = dict[str, Any]
+AnyResult = Result | Results
+"""What a benchmark wrote, or an evaluation or a study."""
 
 
-def performance(results: dict[str, Result]) -> str:
+def performance(results: dict[str, AnyResult]) -> str:
     """docs/performance.md."""
     lines = ["# Performance", "", made_by("performance.md"), ""]
-    sections: dict[str, Callable[[str, Result], list[str]]] = {
+    sections: dict[str, Callable[[str, Any], list[str]]] = {
         "samplers": _samplers, "cheaper": _cheaper, "imagination": _imagination, "training": _training, "loading": _loading, "scaling": _scaling,
         "tried": _tried,
     }  # fmt: skip
     for kind, section in sections.items():
         for name, result in results.items():
-            if kind in (result.get("benchmark"), result.get("study")):
+            if kind == (result.study if isinstance(result, Results) else result["benchmark"]):
                 lines += section(name, result)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -38,9 +42,9 @@ def made_by(page: str) -> str:
     return f"<!-- {page} is written by `python benchmarks/pages.py` from benchmarks/results/*.json; edit those or the script. -->"
 
 
-def typed(result: Result) -> str:
+def typed(result: Results) -> str:
     """The command of a study, on what it ran, and with which versions."""
-    return _where(result) if "command" in result else "(Its command and machine were not recorded then.)"
+    return _where(vars(result)) if result.command else "(Its command and machine were not recorded then.)"
 
 
 def _where(result: Result) -> str:
@@ -50,49 +54,45 @@ def _where(result: Result) -> str:
     return f"`{result['command']}` on {machine['device']} ({machine['platform']}, {machine['cores']} cores, {machine['threads']} threads used{load}); {software}."
 
 
-def _samplers(name: str, result: Result) -> list[str]:
-    rows = result["rows"]
+def _samplers(name: str, result: Results) -> list[str]:
+    first = result.rows[0]
     return [
         f"## Samplers ({name})", "",
-        f"Trained RLA-WMs sampled with other solvers and steps: {rows[0]['n']} held-out episodes of {result['dataset']}, 30 steps, the same noise for all. "
-        f"In brackets the 95 % interval of the paired difference to {rows[0]['run']} with 30 Euler steps. FLOPs are of one chunk, tokens to tokens. {typed(result)}", "",
-        *_ways(rows),
+        f"Trained RLA-WMs sampled with other solvers and steps: {first.n} held-out episodes of {result.dataset['name']}, 30 steps, the same noise for all. "
+        f"In brackets the 95 % interval of the paired difference to {first['run']} with 30 Euler steps. FLOPs are of one chunk, tokens to tokens. {typed(result)}", "",
+        *_variants(result),
     ]  # fmt: skip
 
 
-def _cheaper(name: str, result: Result) -> list[str]:
-    diverged = [f"{m}: training seeds {s} diverged." for m, s in result["diverged"].items()]
+def _cheaper(name: str, result: Results) -> list[str]:
+    diverged = [f"{m}: training seeds {s} diverged." for m, s in result.diverged.items()]
+    asked = result.settings
     return [
         f"## What cheaper imagination costs ({name})", "",
-        f"{len(result['seeds'])} training seeds, preset {result['preset']}, {result['steps']} steps of each model, {result['merged_steps']} of those with merged tokens, {result['rows'][0]['n']} held-out episodes of "
-        f"{result['dataset']}, 30 steps. `merged-condition`: squares of 2 x 2 patches are one token of the condition network; `merged`: of RLA's decoder, too; "
+        f"{len(result.seeds)} training seeds, preset {asked['preset']}, {asked['steps']} steps of each model, {asked['merged_steps']} of those with merged tokens, {result.rows[0].n} held-out episodes of "
+        f"{result.dataset['name']}, 30 steps. `merged-condition`: squares of 2 x 2 patches are one token of the condition network; `merged`: of RLA's decoder, too; "
         f"`student`: distilled from it for one step. In brackets the 95 % interval, over seeds and episodes, of the paired difference to "
-        f"{result['reference']}. FLOPs are of one chunk, tokens to tokens. {typed(result)}", *diverged, "",
-        *_ways(result["rows"]),
-        *table(["claim", "verdict", "measured"], ([v["claim"], f"*{v['verdict']}*", v["numbers"]] for v in result["verdicts"])),
+        f"{asked['reference']}. FLOPs are of one chunk, tokens to tokens. {typed(result)}", *diverged, "",
+        *_variants(result),
+        *table(["claim", "verdict", "measured"], ([v.claim, f"*{v.verdict}*", v.numbers] for v in result.verdicts)),
     ]  # fmt: skip
 
 
-def _ways(rows: list[Result]) -> list[str]:
+def _variants(result: Results) -> list[str]:
     """One line per run and sampler."""
-    ways = dict.fromkeys((r["run"], r["solver"], r["steps"], r["flops"]) for r in rows)
-    metrics = list(dict.fromkeys(r["metric"] for r in rows))
+    metrics = distinct(result.rows, "metric")
 
-    def cells(way: tuple[Any, ...]) -> list[str]:
-        found = []
+    def cells(model: str) -> list[str]:
+        first = select(result.rows, model=model)[0]
+        found = [first["run"], first["solver"] or "", str(first["steps"]), f"{result.cost[model]['flops'] / 1e9:.2f}"]
         for metric in metrics:
-            row = next(
-                r for r in rows if (r["run"], r["solver"], r["steps"], r["flops"]) == way and r["metric"] == metric
-            )
-            to = row["to_reference"]
-            gap = "" if to["low"] is None or to["low"] == to["high"] else f" ({to['low']:+.4f} to {to['high']:+.4f})"
-            found.append(f"{row['mean']:.4f}{gap}")
+            (row,), (to,) = (select(rows, model=model, metric=metric) for rows in (result.rows, result.paired))
+            gap = "" if to.low is None or to.low == to.high else f" ({to.low:+.4f} to {to.high:+.4f})"
+            found.append(f"{row.mean:.4f}{gap}")
         return found
 
-    return table(
-        ["run", "solver", "steps", "GFLOP", *(describe(m).label for m in metrics)],
-        ([w[0], w[1] or "", str(w[2]), f"{w[3] / 1e9:.2f}", *cells(w)] for w in ways),
-    )
+    headings = ["run", "solver", "steps", "GFLOP", *(describe(m).label for m in metrics)]
+    return table(headings, map(cells, distinct(result.rows, "model")))
 
 
 def _imagination(name: str, result: Result) -> list[str]:

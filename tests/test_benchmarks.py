@@ -11,6 +11,9 @@ import torch
 
 from foreact.core.presets import tiny
 from foreact.core.token_spec import TokenSpec
+from foreact.evaluation.results import Results, Timing
+from foreact.evaluation.rows import Row
+from foreact.evaluation.verdicts import Verdict
 
 TOKENS = TokenSpec(grid=(4, 4), channels=192, fingerprint="test@0", encoder="tiny", image_size=64)
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -24,18 +27,10 @@ def scripts(monkeypatch):
 
 def nano():
     """The tiny preset with next to nothing in it."""
-    sizes = {
-        "dim": 32,
-        "heads": 2,
-        "rla_depth": 1,
-        "condition_depth": 1,
-        "flow_depth": 1,
-        "image_size": 64,
-        "wide_head": 64,
-    }
-    preset = dataclasses.replace(tiny(), **sizes, latent_tokens=3, latent_channels=5, decoder_channels=(8, 8, 8, 8))
-    few = dataclasses.replace(preset.train_rla, batch_size=2)
-    return dataclasses.replace(preset, train_rla=few, train_world_model=few, train_image_decoder=few)
+    sizes = {"dim": 32, "heads": 2, "latent_depth": 1, "condition_depth": 1, "image_size": 64}
+    preset = dataclasses.replace(tiny(), **sizes, latent_tokens=3, latent_channels=5)
+    few = dataclasses.replace(preset.train, batch_size=2)
+    return dataclasses.replace(preset, train_latent=few, train=few)
 
 
 def test_imagination_compares_every_variant_with_the_released_code_and_regression():
@@ -143,29 +138,33 @@ def test_the_pages_are_what_the_result_files_give(capsys, monkeypatch):
         assert json.loads(path.read_text())
 
 
-def interval(mean, **about):
-    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, **about}
+def row(mean, metric, **keys):
+    return Row(keys=keys, metric=metric, mean=mean, low=mean - 0.1, high=mean + 0.1, n=9)
 
 
 def arena_result():
     names, metrics = {"rla_wm": 0.2, "dino_wm": 0.4, "persistence": 0.6}, ("token_l1", "ssim")
-    rows = [interval(v * c, model=m, metric=k, chunk=c) for m, v in names.items() for k in metrics for c in (1, 2)]
-    return {
-        "study": "world_models", "dataset": {"name": "some-data"}, "subset": "moving", "chunk": 2, "boundaries": [10, 20], "rows": rows, "seeds": [0, 1, 2],
-        "diverged": {"dino_wm": [1]}, "preset": "tiny", "cost": {"rla_wm": {"calls": 2, "flops": 1_230_000_000}}, "timings": [{"model": "rla_wm", "batch": 1, "median": 3.21, "low": 3.0, "high": 4.0}],
-        "verdicts": [{"claim": "it is better", "verdict": "holds", "numbers": "-0.2 [-0.3, -0.1]"}],
-    }  # fmt: skip
+    rows = [row(v * c, k, model=m, subset="moving", chunk=c) for m, v in names.items() for k in metrics for c in (1, 2)]
+    return Results(
+        study="world_models", dataset={"name": "some-data"}, rows=tuple(rows), seeds=(0, 1, 2), split_hash="abc",
+        settings={"subset": "moving", "boundaries": [10, 20], "preset": "tiny"},
+        diverged={"dino_wm": [1]}, cost={"rla_wm": {"calls": 2, "flops": 1_230_000_000}},
+        timings=(Timing(model="rla_wm", batch=1, median=3.21, low=3.0, high=4.0, repeats=9),),
+        verdicts=(Verdict(claim="it is better", verdict="holds", numbers="-0.2 [-0.3, -0.1]"),),
+    )  # fmt: skip
 
 
 def latent_result():
     sizes = {"rla-4x16": 64, "rla-32x64": 2048, "univla": 32}
-    rows = [interval(0.5, model=m, metric="skill_true", subset="held_out", chunk=1) for m in sizes]
+    rows = [row(0.5, "skill_true", model=m, subset="held_out", chunk=1) for m in sizes]
     rows += [
-        interval(a / 2, model="rla-32x64", metric=f"between_{a:g}_{name}", subset="held_out", chunk=1)
+        row(a / 2, f"between_{a:g}_{name}", model="rla-32x64", subset="held_out", chunk=1)
         for a in (0.25, 0.75) for name in ("true", "line", "shuffled")
     ]  # fmt: skip
-    about = {"study": "latent_actions", "encoder": "tiny@0", "preset": "tiny", "steps": 3, "seeds": [0], "diverged": {}}
-    return {**about, "sizes": sizes, "rows": rows, "verdicts": []}
+    settings = {"preset": "tiny", "steps": 3, "sizes": sizes}
+    return Results(
+        study="latent_actions", encoder="tiny@0", split_hash="", seeds=(0,), rows=tuple(rows), settings=settings
+    )
 
 
 def test_the_evidence_page_shows_tables_drawings_timings_and_verdicts_of_studies():
@@ -195,7 +194,8 @@ def test_each_claim_is_answered_by_the_studies_that_it_names():
             told = [v["claim"] for v in json.loads(path.read_text())["verdicts"]] if path.exists() else []
             for pattern in patterns if told else ():
                 assert any(re.search(pattern, claim) for claim in told), (name, pattern)
-    one = {"coin_world": {"verdicts": [{"claim": "regression erases it", "verdict": "undecided"}]}}
+    told = Verdict(claim="regression erases it", verdict="undecided", numbers="")
+    one = {"coin_world": Results(split_hash="", seeds=(), rows=(), verdicts=(told,))}
     assert "| *undecided* 1 | coin_world |" in pages.claims(one)[2]
     assert "| not measured |" in pages.claims({})[2]
 
@@ -203,6 +203,7 @@ def test_each_claim_is_answered_by_the_studies_that_it_names():
 def test_what_has_one_chunk_alone_is_not_drawn():
     import figures
 
-    alone = arena_result()
-    alone |= {"boundaries": [10], "chunk": 1, "rows": [row for row in alone["rows"] if row["chunk"] == 1]}
+    whole = arena_result()
+    first = tuple(r for r in whole.rows if r["chunk"] == 1)
+    alone = dataclasses.replace(whole, rows=first, settings={**whole.settings, "boundaries": [10]})
     assert figures.drift(alone) is None

@@ -5,6 +5,7 @@ import pytest
 
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
 from foreact.evaluation.intervals import Bootstrap
+from foreact.evaluation.rows import select
 
 EPISODES = (3, 3, 5, 8, 8, 8)
 CHUNKS = 2
@@ -25,7 +26,7 @@ def board() -> Scoreboard:
 
 
 def pick(rows, **keys):
-    found = [r for r in rows if all(getattr(r, k) == v for k, v in keys.items())]
+    found = select(rows, **keys)
     assert len(found) == 1
     return found[0]
 
@@ -58,21 +59,21 @@ def test_skill_and_sharpness_are_ratios_of_sums(board):
 
 def test_every_model_has_rows_for_what_is_known_of_it_only(board):
     rows = board.rows(MASKS, Bootstrap())
-    assert {r.metric for r in rows if r.model == "true_tokens"} == {"psnr"}
+    assert {r.metric for r in rows if r["model"] == "true_tokens"} == {"psnr"}
     assert len(rows) == (3 * 3 + 1) * CHUNKS * 2
 
 
 def test_an_empty_subset_has_no_rows(board):
     rows = board.rows({"all": MASKS["all"], "moving": np.zeros(6, dtype=bool)}, Bootstrap())
-    assert {r.subset for r in rows} == {"all"}
+    assert {r["subset"] for r in rows} == {"all"}
 
 
-def test_comparisons_are_paired_and_earlier_minus_later(board):
-    pairs = board.comparisons(("rla_wm", "dino_wm", PERSISTENCE), MASKS, Bootstrap())
+def test_differences_are_paired_and_earlier_minus_later(board):
+    pairs = board.differences(("rla_wm", "dino_wm", PERSISTENCE), MASKS, Bootstrap())
     pair = pick(pairs, model="rla_wm", reference="dino_wm", metric="token_l1", chunk=1, subset="all")
     difference = (board.values("rla_wm", "token_l1") - board.values("dino_wm", "token_l1"))[:, 0]
     assert pair.mean == pytest.approx(np.mean([difference[:2].mean(), difference[2], difference[3:].mean()]))
-    assert {(p.model, p.reference) for p in pairs} == {
+    assert {(p["model"], p["reference"]) for p in pairs} == {
         ("rla_wm", "dino_wm"),
         ("rla_wm", PERSISTENCE),
         ("dino_wm", PERSISTENCE),

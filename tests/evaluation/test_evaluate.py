@@ -13,8 +13,8 @@ from foreact.evaluation.evaluate import evaluate
 from foreact.evaluation.figures import picture
 from foreact.evaluation.intervals import Bootstrap
 from foreact.evaluation.results import Results
+from foreact.evaluation.rollout_scorer import EvaluationConfig, choose_strips
 from foreact.evaluation.rollouts import Protocol, Window
-from foreact.evaluation.stage import EvaluationConfig, choose_strips
 from foreact.evaluation.state_probe import ProbeConfig
 from foreact.recordings.splits import Split
 from foreact.recordings.token_cache import TokenCache
@@ -93,11 +93,11 @@ def test_numbers_agree_with_a_plain_loop(results, cache, models):
     assert results.row("dino_wm", "token_l1", 3).mean == pytest.approx(np.mean(errors), rel=1e-4)
 
 
-def test_comparisons_name_both_models(results):
-    pair = results.comparison("rla_wm", "dino_wm", "token_l1", CHUNKS)
+def test_differences_name_both_models(results):
+    pair = results.difference("rla_wm", "dino_wm", "token_l1", CHUNKS)
     rows = [results.row(model, "token_l1", CHUNKS).mean for model in ("rla_wm", "dino_wm")]
     assert pair.mean == pytest.approx(rows[0] - rows[1])
-    assert results.comparison("dino_wm", "persistence", "ssim", 1, "moving") is not None
+    assert results.difference("dino_wm", "persistence", "ssim", 1, "moving") is not None
 
 
 def test_regression_is_dressed_in_its_own_errors(cache, split, models):
@@ -106,7 +106,7 @@ def test_regression_is_dressed_in_its_own_errors(cache, split, models):
     assert results.row("dino_wm_dressed", "token_energy_score", CHUNKS).n == 8
     assert results.row("dino_wm_dressed", "token_l1", CHUNKS) is None
     assert results.row("rla_wm_dressed", "token_energy_score", CHUNKS) is None
-    assert results.comparison("rla_wm", "dino_wm_dressed", "token_energy_score", CHUNKS) is not None
+    assert results.difference("rla_wm", "dino_wm_dressed", "token_energy_score", CHUNKS) is not None
 
 
 def test_results_carry_what_a_reader_needs(results, split):
@@ -215,6 +215,7 @@ def test_strips_are_chosen_without_looking_at_predictions():
     moving = np.array([0, 0, 0, 1, 1, 1, 0, 0, 0, 1], dtype=bool)
     chosen = choose_strips(windows, moving, 4)
     assert [(w.episode, w.start) for w in chosen] == [(1, 9), (2, 0), (4, 9), (0, 0)]
-    assert choose_strips(windows, moving, 0) == ()
+    assert list(chosen.values()) == [bool(moving[windows.index(w)]) for w in chosen]
+    assert choose_strips(windows, moving, 0) == {}
     assert [(w.episode, w.start) for w in choose_strips(windows, moving, 2)] == [(1, 9), (4, 9)]
     assert len(choose_strips(windows, np.zeros(10, dtype=bool), 9)) == 5

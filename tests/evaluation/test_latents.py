@@ -8,31 +8,13 @@ from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.class_token import ClassTokenEncoder
 from foreact.encoders.pixels import PixelEncoder
 from foreact.encoders.tiny import TinyEncoderConfig
-from foreact.evaluation.claims import HeldOut, NoiseToLatent
-from foreact.evaluation.latent_motion import (
-    AgentReader,
-    Components,
-    Ridge,
-    agent_places,
-    centre,
-    most_changed,
-    probe,
-    roll_out,
-    targets,
-    transfer,
-    transfer_of_truth,
-)
-from foreact.evaluation.latents import (
-    CONTROLS,
-    Learner,
-    Scene,
-    Tally,
-    between,
-    latents,
-    move_camera,
-    other_episode,
-    reconstruct,
-)
+from foreact.evaluation.latent_pairs import CONTROLS, Learner, PairTokens, latents, move_camera, other_episode
+from foreact.evaluation.latent_probes import Components, probe, targets
+from foreact.evaluation.latent_reconstruction import NoiseToLatent, reconstruct, topology
+from foreact.evaluation.latent_rollouts import most_changed, roll_out
+from foreact.evaluation.latent_transfer import AgentReader, agent_places, centre, transfer, transfer_of_truth
+from foreact.evaluation.latent_values import EpisodeTable
+from foreact.evaluation.ridge import Ridge
 from foreact.recordings.token_cache import LiveTokens
 
 H, PAIRS = 4, 60
@@ -56,8 +38,8 @@ def cache(tiny_dataset):
 
 
 @pytest.fixture(scope="module")
-def scene(cache):
-    return Scene(HeldOut.draw(cache, (0, 2, 3, 5), count=PAIRS, horizon=H, seed=0))
+def pairs(cache):
+    return PairTokens.draw(cache, (0, 2, 3, 5), count=PAIRS, horizon=H, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +47,24 @@ def learner(cache):
     return Learner(model=Remembers(), own=cache.encoder, base=cache.encoder)
 
 
-def means(tally):
+def means(table):
     """Ratios of sums where there is a reference, else means: metric -> number, of the last chunk."""
-    found = {v.metric: np.array(v.values) for v in tally.values}
+    found = {v.metric: np.array(v.values) for v in table.values}
     plain = {m: v for m, v in found.items() if not m.endswith("/reference")}
     return {m: v.sum() / found.get(f"{m}/reference", np.ones_like(v)).sum() for m, v in plain.items()}
 
 
-def mean_z(learner, scene):
-    return latents(learner, scene, torch.zeros(()))["true"].mean(dim=0)
+def mean_z(learner, pairs):
+    return latents(learner, pairs, torch.zeros(()))["true"].mean(dim=0)
 
 
-def test_every_control_replaces_z_as_it_says(learner, scene):
-    z = latents(learner, scene, mean_z(learner, scene))
+def test_every_control_replaces_z_as_it_says(learner, pairs):
+    z = latents(learner, pairs, mean_z(learner, pairs))
     assert z.keys() == CONTROLS.keys()
     assert {tuple(v.shape) for v in z.values()} == {tuple(z["true"].shape)}
-    partner = other_episode(scene.episodes)
+    partner = other_episode(pairs.episodes)
     torch.testing.assert_close(z["shuffled"], z["true"][partner])
-    assert (scene.episodes[partner] != scene.episodes).all()
+    assert (pairs.episodes[partner] != pairs.episodes).all()
     assert not z["still"].any()
     assert not z["zero"].any()
     for control in ("other", "shifted", "shuffled"):
@@ -105,39 +87,39 @@ def test_a_moved_camera_shows_the_same_a_little_further_up_and_left():
     np.testing.assert_array_equal(moved[:, -1, :-2], frames[:, -1, 2:])
 
 
-def test_a_pair_at_another_time_stays_in_its_episode(cache, scene):
-    other = scene._elsewhere()
+def test_a_pair_at_another_time_stays_in_its_episode(cache, pairs):
+    other = pairs._elsewhere()
     lengths = np.array([cache.dataset.episodes[e].length for e in other.episode])
-    assert (other.start != scene.pairs.start).all()
+    assert (other.start != pairs.pairs.start).all()
     assert (other.start + other.horizon < lengths).all()
-    np.testing.assert_array_equal(other.episode, scene.pairs.episode)
+    np.testing.assert_array_equal(other.episode, pairs.pairs.episode)
 
 
-def test_learners_on_pixels_and_class_tokens_are_measured_in_the_same_tokens(cache, scene):
+def test_learners_on_pixels_and_class_tokens_are_measured_in_the_same_tokens(cache, pairs):
     for own in (ClassTokenEncoder(cache.encoder), PixelEncoder(96)):
         learner = Learner(model=Remembers(), own=own, base=cache.encoder)
-        assert (learner.to_base(scene.tokens(own, 1.0)) - scene.base(1.0)).abs().mean() < 0.01, own
+        assert (learner.to_base(pairs.tokens(own, 1.0)) - pairs.base(1.0)).abs().mean() < 0.01, own
 
 
-def test_a_perfect_learner_has_skill_one_and_its_controls_do_not(learner, scene):
-    tally = Tally(model="x")
-    reconstruct(learner, scene, latents(learner, scene, mean_z(learner, scene)), tally, "held_out")
-    skill = means(tally)
+def test_a_perfect_learner_has_skill_one_and_its_controls_do_not(learner, pairs):
+    table = EpisodeTable(model="x")
+    reconstruct(learner, pairs, latents(learner, pairs, mean_z(learner, pairs)), table, "held_out")
+    skill = means(table)
     assert skill["skill_true"] == pytest.approx(1, abs=1e-3)
     assert skill["skill_still"] == pytest.approx(0, abs=1e-6)
     assert max(skill["skill_shuffled"], skill["skill_other"]) < 0
-    values = next(v for v in tally.values if v.metric == "skill_true")
+    values = next(v for v in table.values if v.metric == "skill_true")
     assert values.episodes == (0, 2, 3, 5)
 
 
-def test_between_noise_and_z_ends_at_z(learner, scene):
-    z = latents(learner, scene, mean_z(learner, scene))
+def test_between_noise_and_z_ends_at_z(learner, pairs):
+    z = latents(learner, pairs, mean_z(learner, pairs))
     way = NoiseToLatent.fit(z["true"])
     torch.testing.assert_close(way(z["true"], 1.0, seed=0), z["true"])
     assert not torch.allclose(way(z["true"], 0.5, seed=0), way(z["true"], 0.5, seed=1))
-    tally = Tally(model="x")
-    between(learner, scene, z, way, tally)
-    skill = means(tally)
+    table = EpisodeTable(model="x")
+    topology(learner, pairs, z, way, table)
+    skill = means(table)
     assert skill["between_0.5_nearer"] == pytest.approx(0)
     assert skill["between_0.5_line"] > skill["between_0.5_true"]  # straight lines between pixels beat noise on them
 
@@ -156,23 +138,23 @@ def test_ridge_finds_a_linear_law_and_no_other():
     assert 1 - error.sum() / spread.sum() > -0.5
 
 
-def test_probes_read_what_z_says_and_controls_say_less(cache, scene):
-    training = Scene(HeldOut.draw(cache, (1, 4), count=80, horizon=H, seed=1))
-    wanted, fitted = targets(scene), targets(training)
-    assert wanted["actions"].shape == (len(scene.episodes), 2 * H)
+def test_probes_read_what_z_says_and_controls_say_less(cache, pairs):
+    training = PairTokens.draw(cache, (1, 4), count=80, horizon=H, seed=1)
+    wanted, fitted = targets(pairs), targets(training)
+    assert wanted["actions"].shape == (len(pairs.episodes), 2 * H)
     assert wanted.keys() == {"actions", "agent", "object"}
     row = 7
-    states = cache.dataset.column("observation.state", int(scene.pairs.episode[row]))
-    t = scene.pairs.start[row]
+    states = cache.dataset.column("observation.state", int(pairs.pairs.episode[row]))
+    t = pairs.pairs.start[row]
     np.testing.assert_allclose(wanted["agent"][row], states[t + H] - states[t])
     z = torch.from_numpy(wanted["agent"])[:, None] / 100
-    tally = Tally(model="x")
-    probe(torch.from_numpy(fitted["agent"])[:, None] / 100, training, {"true": z, "shuffled": z.flip(0)}, scene, tally)
-    r2 = means(tally)
-    frame = Tally(model="x")
+    table = EpisodeTable(model="x")
+    probe(torch.from_numpy(fitted["agent"])[:, None] / 100, training, {"true": z, "shuffled": z.flip(0)}, pairs, table)
+    r2 = means(table)
+    frame = EpisodeTable(model="x")
     fitted_z = torch.from_numpy(fitted["agent"])[:, None] / 100
-    beside = Components.of_frame(training, scene)
-    probe(fitted_z, training, {"true": z, "shuffled": z.flip(0)}, scene, frame, beside=beside)
+    beside = Components.of_frame(training, pairs)
+    probe(fitted_z, training, {"true": z, "shuffled": z.flip(0)}, pairs, frame, beside=beside)
     assert r2.items() <= means(frame).items()
     assert means(frame)["r2_agent_beside_true"] > 0.9 > means(frame)["r2_agent_beside_shuffled"]
     assert r2["r2_agent_true"] > 0.99
@@ -181,12 +163,12 @@ def test_probes_read_what_z_says_and_controls_say_less(cache, scene):
 
 
 def test_rollouts_feed_predictions_back_and_a_perfect_learner_stays_on_the_truth(learner, cache):
-    scene = Scene(HeldOut.draw(cache, (0, 2, 3, 5), count=40, horizon=3 * H, seed=0))
-    tally = Tally(model="x")
-    usual = scene.base(0.0).mean(dim=0)
-    roll_out(learner, scene, 3, torch.zeros(36, 60), usual, tally)
-    assert {v.chunk for v in tally.values} == {1, 2, 3}
-    cosine = means(tally)
+    pairs = PairTokens.draw(cache, (0, 2, 3, 5), count=40, horizon=3 * H, seed=0)
+    table = EpisodeTable(model="x")
+    usual = pairs.base(0.0).mean(dim=0)
+    roll_out(learner, pairs, 3, torch.zeros(36, 60), usual, table)
+    assert {v["chunk"] for v in table.values} == {1, 2, 3}
+    cosine = means(table)
     assert cosine["cosine_truth_true"] == pytest.approx(1, abs=1e-3)
     assert cosine["motion_cosine_truth_true"] == pytest.approx(1, abs=1e-3)
     assert cosine["cosine_truth_still"] == pytest.approx(cosine["cosine_copy"], abs=1e-4)
@@ -213,15 +195,15 @@ def test_the_heat_map_has_its_centre_where_the_anchor_is():
     torch.testing.assert_close(places, torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64))
 
 
-def test_directions_are_read_from_true_tokens(cache, scene):
-    places = agent_places(scene, 0.0)
-    row = cache.dataset.column("observation.state", int(scene.pairs.episode[0]))[scene.pairs.start[0]]
+def test_directions_are_read_from_true_tokens(cache, pairs):
+    places = agent_places(pairs, 0.0)
+    row = cache.dataset.column("observation.state", int(pairs.pairs.episode[0]))[pairs.pairs.start[0]]
     np.testing.assert_allclose(places[0], row / 512)
-    others = Scene(HeldOut.draw(cache, (0, 2, 3, 5), count=200, horizon=H, seed=1))
-    reader, tally = AgentReader.fit(others), Tally(model="x")
-    transfer_of_truth(scene, reader, tally, "held_out")
-    assert means(tally)["directions_read_true"] > 0.5
-    first, motion = scene.base(0.0), np.ones_like(places)
+    others = PairTokens.draw(cache, (0, 2, 3, 5), count=200, horizon=H, seed=1)
+    reader, table = AgentReader.fit(others), EpisodeTable(model="x")
+    transfer_of_truth(pairs, reader, table, "held_out")
+    assert means(table)["directions_read_true"] > 0.5
+    first, motion = pairs.base(0.0), np.ones_like(places)
     still = reader.agreements(first, first, places, motion)
     assert not np.abs(still["heat"]).any()
     assert not np.abs(still["read"]).any()
@@ -247,22 +229,22 @@ def test_a_heat_map_follows_the_patch_that_moves():
         assert found["read"] == pytest.approx([expected], abs=0.1)
 
 
-def test_transfer_tells_the_z_of_a_pair_from_that_of_another(learner, scene):
-    tally, z = Tally(model="x"), latents(learner, scene, mean_z(learner, scene))
-    itself, reader = np.arange(len(scene.episodes)), AgentReader.fit(scene)
-    transfer(learner, scene, z, scene, itself, reader, tally, "held_out")
-    agreement = means(tally)
+def test_transfer_tells_the_z_of_a_pair_from_that_of_another(learner, pairs):
+    table, z = EpisodeTable(model="x"), latents(learner, pairs, mean_z(learner, pairs))
+    itself, reader = np.arange(len(pairs.episodes)), AgentReader.fit(pairs)
+    transfer(learner, pairs, z, pairs, itself, reader, table, "held_out")
+    agreement = means(table)
     assert agreement["transfer_read_true"] > 0.9
     assert agreement["transfer_read_still"] == pytest.approx(0, abs=1e-6)
     assert agreement["transfer_read_shuffled"] < 0.5
 
 
-def test_transfer_is_left_out_where_the_agents_place_is_unknown(learner, scene, make_dataset):
+def test_transfer_is_left_out_where_the_agents_place_is_unknown(learner, pairs, make_dataset):
     dataset = LeRobotDataset(make_dataset(lengths=(11, 13)))
     dataset.features["observation.state"]["names"] = ["a", "b"]
-    unknown = Scene(HeldOut.draw(LiveTokens(dataset, learner.base), (0, 1), count=9, horizon=H, seed=0))
-    tally, reader = Tally(model="x"), AgentReader.fit(unknown)
+    unknown = PairTokens.draw(LiveTokens(dataset, learner.base), (0, 1), count=9, horizon=H, seed=0)
+    table, reader = EpisodeTable(model="x"), AgentReader.fit(unknown)
     assert reader is None
-    transfer(learner, scene, {}, unknown, np.arange(9), reader, tally, "unseen")
-    transfer_of_truth(unknown, reader, tally, "unseen")
-    assert tally.values == []
+    transfer(learner, pairs, {}, unknown, np.arange(9), reader, table, "unseen")
+    transfer_of_truth(unknown, reader, table, "unseen")
+    assert table.values == []

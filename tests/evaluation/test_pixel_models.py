@@ -14,9 +14,9 @@ from foreact.core.pretrained import load_model
 from foreact.core.progress import bar
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import PixelEncoder
+from foreact.evaluation.rollout_scorer import EvaluationConfig, RolloutScorer
 from foreact.evaluation.rollouts import Protocol, Window
 from foreact.evaluation.session import common_tokens
-from foreact.evaluation.stage import EvaluationConfig, Stage
 from foreact.recordings.token_cache import TokenCache
 from foreact.training.run import TrainRequest, run_training
 from foreact.world_models.video_diffusion import VideoTraining
@@ -33,25 +33,25 @@ class StillVideo(FakeWorldModel):
 
 
 @pytest.fixture(scope="module")
-def stage(make_dataset, tmp_path_factory):
+def scorer(make_dataset, tmp_path_factory):
     dataset = LeRobotDataset(make_dataset(lengths=(19, 23), height=SIZE, width=SIZE))
     cache = TokenCache.open(dataset, PatchEncoder(), tmp_path_factory.mktemp("cache"))
-    return Stage(
+    return RolloutScorer(
         cache=cache, config=EvaluationConfig(protocol=PROTOCOL), device=torch.device("cpu"), decoder=PatchDecoder()
     )
 
 
 @pytest.mark.parametrize("image_size", [SIZE, 2 * SIZE])
-def test_its_pictures_are_seen_by_the_common_encoder_and_are_its_own(stage, image_size):
+def test_its_pictures_are_seen_by_the_common_encoder_and_are_its_own(scorer, image_size):
     window = Window(episode=1, start=3)
-    tokens, pictures = stage.future(StillVideo(image_size), window)
+    tokens, pictures = scorer.future(StillVideo(image_size), window)
     assert tokens.shape == (1, 2, SPEC.count, SPEC.channels)
-    filmed = stage.cache.dataset.frames(1, start=3, count=1)[0]
-    truth = torch.from_numpy(stage.cache.tokens(1)[3].astype(np.float32))
+    filmed = scorer.cache.dataset.frames(1, start=3, count=1)[0]
+    truth = torch.from_numpy(scorer.cache.tokens(1)[3].astype(np.float32))
     torch.testing.assert_close(tokens[0, 1], truth, atol=0.02 if image_size == SIZE else 0.1, rtol=0)
     assert pictures.shape == (1, 2, SIZE, SIZE, 3)
     assert (pictures[0, 1] - torch.from_numpy(filmed) / 255).abs().mean() < 0.02
-    features = dataclasses.replace(stage, decoder=None).future(FakeWorldModel(gain=0.0), window)
+    features = dataclasses.replace(scorer, decoder=None).future(FakeWorldModel(gain=0.0), window)
     torch.testing.assert_close(features[0][0, 0], truth)
     assert features[1] is None
 

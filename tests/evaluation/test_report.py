@@ -13,7 +13,8 @@ from rich.console import Console
 from foreact.core.errors import ForeactError
 from foreact.evaluation.figures import colour, drift_curve, film_strip, label, write_picture
 from foreact.evaluation.report import quantity, render_report, summary_table, verdict, winner, write_report
-from foreact.evaluation.results import Comparison, Results, Row, Timing
+from foreact.evaluation.results import Results, Timing
+from foreact.evaluation.rows import PairedDifference, Row
 
 MODELS = ("rla_wm", "dino_wm", "persistence", "oracle")
 MEANS = {"rla_wm": 0.3, "dino_wm": 0.4, "persistence": 0.5, "oracle": 0.1}
@@ -24,7 +25,7 @@ def rows(subset: str) -> list[Row]:
     for model in MODELS:
         for chunk in (1, 2):
             mean = MEANS[model] * chunk
-            keys = {"model": model, "chunk": chunk, "subset": subset, "n": 5}
+            keys = {"keys": {"model": model, "chunk": chunk, "subset": subset}, "n": 5}
             found += [
                 Row(metric="token_l1", mean=mean, low=mean - 0.05, high=mean + 0.05, **keys),
                 Row(metric="token_l1_skill", mean=1 - mean / chunk / 0.5, low=-0.1, high=0.9, **keys),
@@ -33,14 +34,15 @@ def rows(subset: str) -> list[Row]:
     return found
 
 
-def pairs(subset: str, *, sure: bool) -> list[Comparison]:
+def pairs(subset: str, *, sure: bool) -> list[PairedDifference]:
     found = []
     for model, reference in (("rla_wm", "dino_wm"), ("rla_wm", "persistence"), ("dino_wm", "persistence")):
         for chunk in (1, 2):
             mean = (MEANS[model] - MEANS[reference]) * chunk
             high = mean / 2 if sure else 0.1
-            keys = {"metric": "token_l1", "chunk": chunk, "subset": subset, "n": 5}
-            found.append(Comparison(model=model, reference=reference, mean=mean, low=2 * mean, high=high, **keys))
+            keys = {"model": model, "reference": reference, "chunk": chunk, "subset": subset}
+            numbers = {"mean": mean, "low": 2 * mean, "high": high, "n": 5}
+            found.append(PairedDifference(keys=keys, metric="token_l1", **numbers))
     return found
 
 
@@ -155,23 +157,24 @@ def test_the_verdict_tells_better_from_not_told_apart(results):
     assert moving[0] == "RLA-WM's token error is 40% below persistence's (skill −0.10 to 0.90)."
     assert moving[-1] == "RLA-WM against DINO-WM: token L1 better by 0.2000 [0.1000 to 0.4000]."
     only_all = dataclasses.replace(
-        results, rows=tuple(rows("all")), paired=tuple(p for p in results.paired if p.subset == "all")
+        results, rows=tuple(rows("all")), paired=tuple(p for p in results.paired if p["subset"] == "all")
     )
     assert "token L1 not told apart (−0.2000 [−0.4000 to 0.1000])" in verdict(only_all)[-1]
 
 
-def test_samplers_are_held_against_dressed_regression(results):
-    keys = {"metric": "token_energy_score", "chunk": 2, "subset": "moving", "n": 5}
-    pair = Comparison(model="rla_wm", reference="dino_wm_dressed", mean=0.2, low=0.1, high=0.4, **keys)
+def test_samplers_are_held_against_regression_with_resampled_residuals(results):
+    keys, rest = {"chunk": 2, "subset": "moving"}, {"metric": "token_energy_score", "n": 5}
+    compared = {"model": "rla_wm", "reference": "dino_wm_dressed", **keys}
+    pair = PairedDifference(keys=compared, mean=0.2, low=0.1, high=0.4, **rest)
     dressed = dataclasses.replace(
         results,
         models={"rla_wm": {"stochastic": True}, "dino_wm": {"stochastic": False}},
-        rows=(*results.rows, Row(model="dino_wm_dressed", mean=0.3, low=0.2, high=0.4, **keys)),
+        rows=(*results.rows, Row(keys={"model": "dino_wm_dressed", **keys}, mean=0.3, low=0.2, high=0.4, **rest)),
         paired=(*results.paired, pair),
     )
-    told = "RLA-WM against DINO-WM, dressed: energy score (tokens) worse by 0.2000 [0.1000 to 0.4000]."
+    told = "RLA-WM against DINO-WM + resampled residuals: energy score (tokens) worse by 0.2000 [0.1000 to 0.4000]."
     assert verdict(dressed) == [*verdict(results), told]
-    assert "DINO-WM, dressed" in render_report(dressed)
+    assert "DINO-WM + resampled residuals" in render_report(dressed)
 
 
 def test_a_worse_model_is_called_worse(results):
@@ -230,7 +233,7 @@ def test_a_picture_for_a_readme(results, tmp_path):
 
 
 def test_names_and_colours():
-    assert label("dino_wm_dressed") == "DINO-WM, dressed"
+    assert label("dino_wm_dressed") == "DINO-WM + resampled residuals"
     assert (label("rla_wm #3"), label("my_model")) == ("RLA-WM #3", "my model")
     names = ("a", "rla_wm", "b")
     assert len({colour(name, names) for name in names}) == 3

@@ -8,10 +8,14 @@ import pytest
 
 from foreact.cli import main
 from foreact.core.errors import DivergedError, ForeactError
-from foreact.evaluation.results import EpisodeValues, Results, Row
+from foreact.evaluation.results import Results
+from foreact.evaluation.rows import EpisodeValues, Row
 from foreact.studies import trained, world_models
+from foreact.studies.values import rows, stack
+from foreact.studies.world_models import verdicts, with_skill
 
 EPISODES = tuple(range(40))
+KEYS = {"subset": "moving", "chunk": 3}
 
 
 def seed_results(seed, *, better=0.3, split="abc", episodes=EPISODES):
@@ -25,36 +29,36 @@ def seed_results(seed, *, better=0.3, split="abc", episodes=EPISODES):
         "persistence": np.linspace(3, 4, len(episodes)),
     }
     values = [
-        EpisodeValues(model=m, metric="token_l1", chunk=3, subset="moving", episodes=episodes, values=tuple(v))
+        EpisodeValues(keys={"model": m, **KEYS}, metric="token_l1", episodes=episodes, values=tuple(v))
         for m, v in l1.items()
     ]
     rows = tuple(
-        Row(model=m, metric="token_l1", chunk=3, subset="moving", mean=float(v.mean()), low=None, high=None, n=len(v))
-        for m, v in l1.items()
+        Row(keys={"model": m, **KEYS}, metric="token_l1", mean=float(v.mean()), n=len(v)) for m, v in l1.items()
     )
     return Results(split_hash=split, seeds=(0,), rows=rows, episodes=tuple(values))
 
 
 def test_seeds_are_put_together_and_verdicts_follow_the_intervals():
-    values = world_models.gather([seed_results(seed) for seed in range(3)], "moving", 3)
-    assert values["rla_wm"]["token_l1"].shape == (3, 40)
-    rows = {(r["model"], r["metric"]): r for r in world_models.rows(values, 3)}
-    mean, still = values["rla_wm"]["token_l1"].mean(), values["persistence"]["token_l1"].mean()
-    assert rows["rla_wm", "token_l1"]["mean"] == pytest.approx(mean)
-    assert rows["rla_wm", "token_l1_skill"]["mean"] == pytest.approx(1 - mean / still)
-    assert rows["persistence", "token_l1_skill"]["mean"] == pytest.approx(0)
-    assert rows["rla_wm", "token_l1"]["seeds"] == 3
-    told = {v.claim.split(" in ")[0].split("than ")[1]: v.verdict for v in world_models.verdicts(values)}
+    values = with_skill(stack([seed_results(seed) for seed in range(3)]))
+    l1 = {model: values[model, "token_l1", "moving", 3] for model in ("rla_wm", "persistence")}
+    assert l1["rla_wm"].shape == (3, 40)
+    found = {(r["model"], r.metric): r for r in rows(values)}
+    mean, still = l1["rla_wm"].mean(), l1["persistence"].mean()
+    assert found["rla_wm", "token_l1"].mean == pytest.approx(mean)
+    assert found["rla_wm", "token_l1_skill"].mean == pytest.approx(1 - mean / still)
+    assert found["persistence", "token_l1_skill"].mean == pytest.approx(0)
+    assert found["rla_wm", "token_l1"].seeds == 3
+    told = {v.claim.split(" in ")[0].split("than ")[1]: v.verdict for v in verdicts(values, "moving", 3)}
     assert told == {"DINO-WM": "holds", "FM-WM": "undecided", "persistence": "holds"}
-    worse = world_models.gather([seed_results(seed, better=-0.3) for seed in range(3)], "moving", 3)
-    assert {v.verdict for v in world_models.verdicts(worse) if "DINO-WM" in v.claim} == {"does not hold"}
+    worse = stack([seed_results(seed, better=-0.3) for seed in range(3)])
+    assert {v.verdict for v in verdicts(worse, "moving", 3) if "DINO-WM" in v.claim} == {"does not hold"}
 
 
 def test_other_splits_and_episodes_do_not_mix():
     with pytest.raises(ForeactError, match="different splits"):
-        world_models.gather([seed_results(0), seed_results(1, split="xyz")], "moving", 3)
+        stack([seed_results(0), seed_results(1, split="xyz")])
     with pytest.raises(ForeactError, match="different episodes"):
-        world_models.gather([seed_results(0), seed_results(1, episodes=EPISODES[1:])], "moving", 3)
+        stack([seed_results(0), seed_results(1, episodes=EPISODES[1:])])
 
 
 def test_values_of_episodes_survive_the_file(tmp_path):
@@ -69,14 +73,14 @@ def test_models_that_are_evaluated_later_join_without_changing_what_was_there():
     joined = first.with_models_of(whole)
     assert joined.rows[: len(first.rows)] == first.rows
     assert set(joined.rows) == set(whole.rows)
-    assert sorted(e.model for e in joined.episodes) == sorted(e.model for e in whole.episodes)
+    assert sorted(e["model"] for e in joined.episodes) == sorted(e["model"] for e in whole.episodes)
     assert joined.with_models_of(whole) == joined
     with pytest.raises(ForeactError, match="put together"):
         first.with_models_of(seed_results(0, split="xyz"))
 
 
 def only(results, *models):
-    kept = {field: tuple(v for v in getattr(results, field) if v.model in models) for field in ("rows", "episodes")}
+    kept = {field: tuple(v for v in getattr(results, field) if v["model"] in models) for field in ("rows", "episodes")}
     return dataclasses.replace(results, **kept)
 
 
@@ -106,9 +110,9 @@ def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
     assert {"rla_wm", "dino_wm", "persistence", "oracle"} <= {row["model"] for row in results["rows"]}
     assert results["cost"]["dino_wm"]["calls"] == 1 < results["cost"]["rla_wm"]["calls"]
     assert "RLA-WM is better than DINO-WM in token L1" in capsys.readouterr().out
-    first = (tmp_path / "seed0/results.json").read_bytes()
+    first = (tmp_path / "seed0/rla-wm/results.json").read_bytes()
     main(command)
-    assert (tmp_path / "seed0/results.json").read_bytes() == first
+    assert (tmp_path / "seed0/rla-wm/results.json").read_bytes() == first
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
     def unlucky(arena, model, run, bar, *, seed):

@@ -8,24 +8,21 @@ import pytest
 
 from foreact.cli import main
 from foreact.core.errors import DivergedError
-from foreact.studies import cheaper, trained, ways
-from foreact.studies.ways import Way
+from foreact.studies import cheaper, trained
+from foreact.studies.sampler_variants import METRICS, SamplerVariant
 
 
-def made_up(factor):
+def made_up(variant, factor, noise=0.0):
     """Three seeds of 40 episodes; every metric `factor` times a common course."""
-    return dict.fromkeys(ways.METRICS, factor * np.random.default_rng(0).uniform(1, 2, (3, 40)))
+    course = factor * np.random.default_rng(0).uniform(1, 2, (3, 40))
+    return {variant.key(m, 3): course + np.random.default_rng(1).normal(0, noise, course.shape) for m in METRICS}
 
 
 def test_the_margin_is_between_as_good_and_worse():
-    midpoint, merged, student = (
-        cheaper.WAYS[1],
-        Way(run="merged", solver="midpoint"),
-        Way(run="student", solver="euler"),
-    )
-    noisy = {m: v + np.random.default_rng(1).normal(0, 0.5, v.shape) for m, v in made_up(1.02).items()}
-    scores = {cheaper.REFERENCE: made_up(1.0), midpoint: made_up(1.01), merged: made_up(1.1), student: noisy}
-    told = {v.claim: v.verdict for v in cheaper.verdicts(scores)}
+    merged, student = SamplerVariant(run="merged", solver="midpoint"), SamplerVariant(run="student", solver="euler")
+    values = made_up(cheaper.REFERENCE, 1.0) | made_up(cheaper.VARIANTS[1], 1.01)
+    values |= made_up(merged, 1.1) | made_up(student, 1.02, noise=0.5)
+    told = {v.claim: v.verdict for v in cheaper.verdicts(values)}
     claim = "{} is at most 2% worse than plain, euler 30 in token L1"
     assert told[claim.format("plain, midpoint 1")] == "holds"
     assert told[claim.format("merged, midpoint 1")] == "does not hold"
@@ -54,7 +51,7 @@ def command(place, tiny_dataset, tmp_path, monkeypatch):
 def test_it_trains_scores_resumes_and_reports_divergence(command, tmp_path, monkeypatch, capsys):
     main(command)
     results = json.loads((tmp_path / "results.json").read_text())
-    cost = {(r["run"], r["solver"], r["steps"]): r["flops"] for r in results["rows"]}
+    cost = {(r["run"], r["solver"], r["steps"]): results["cost"][r["model"]]["flops"] for r in results["rows"]}
     assert cost["merged", "midpoint", 1] < cost["merged-condition", "midpoint", 1] < cost["plain", "midpoint", 1]
     assert cost["student-shallow", "euler", 1] < cost["student", "euler", 1] < cost["merged", "midpoint", 1]
     assert {r["seeds"] for r in results["rows"]} == {2}
@@ -65,10 +62,10 @@ def test_it_trains_scores_resumes_and_reports_divergence(command, tmp_path, monk
     assert steps == {"plain": 2, "rla-merged": 3, "merged": 3, "student": 2}
     assert "plain, euler 30" not in {v["claim"].split(" is at most")[0] for v in results["verdicts"]}
     assert "merged, midpoint 1 is at most 2% worse" in capsys.readouterr().out
-    first = (tmp_path / "seed1/results.json").read_bytes()
+    first = (tmp_path / "seed1/merged/results.json").read_bytes()
     monkeypatch.setattr(cheaper, "score", None)  # nothing is scored again
     main(command)
-    assert (tmp_path / "seed1/results.json").read_bytes() == first
+    assert (tmp_path / "seed1/merged/results.json").read_bytes() == first
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
     def unlucky(study, model, run, bar, *, seed, **choices):

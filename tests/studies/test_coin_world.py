@@ -36,14 +36,14 @@ def ideals():
 
 def summary(frames):
     scores = coin_scores.score(frames)
-    ratio = {m: scores[m].mean() / scores.get(f"{m}/reference", np.ones(1)).mean() for m in coin_scores.METRICS}
+    ratio = {m: v.mean() / scores.get(f"{m}/reference", np.ones(1)).mean() for m, v in scores.items()}
     return SimpleNamespace(**ratio)
 
 
 def test_scores_tell_erased_mean_and_sampled_futures_apart():
     still = summary(coin_scores.references()["persistence"])
     erased, mean, sampled = (summary(frames) for frames in ideals().values())
-    dressed = summary(coin_scores.dress(ideals()["mean"]))
+    resampled = summary(coin_scores.resample_residuals(ideals()["mean"]))
     assert still.driven_error == pytest.approx(1)
     for ideal in (erased, mean, sampled):
         assert ideal.driven_error == pytest.approx(0, abs=1e-6)
@@ -52,9 +52,9 @@ def test_scores_tell_erased_mean_and_sampled_futures_apart():
     assert sampled.random_sharpness == pytest.approx(1, abs=0.01)
     assert (erased.random_hit, mean.random_hit, sampled.random_hit) == (0, 0, 1)
     assert erased.token_l1 < min(mean.token_l1, sampled.token_l1)
-    assert sampled.energy_score < dressed.energy_score < min(erased.energy_score, mean.energy_score)
-    assert sampled.energy_score_local < 0.6 * dressed.energy_score_local  # which tells more clearly
-    assert dressed.random_hit < 0.05  # a better energy score than the mean's, though it never shows what can be
+    assert sampled.energy_score < resampled.energy_score < min(erased.energy_score, mean.energy_score)
+    assert sampled.energy_score_local < 0.6 * resampled.energy_score_local  # which tells more clearly
+    assert resampled.random_hit < 0.05  # a better energy score than the mean's, though it never shows what can be
 
 
 def test_frames_go_through_tokens_and_back():
@@ -65,19 +65,25 @@ def test_frames_go_through_tokens_and_back():
 def test_verdicts_say_what_the_intervals_say():
     found = ideals()
     scores = {
-        "dino_wm": [coin_scores.score(found["erased"])] * 2,
-        "dino_wm_dressed": [coin_scores.score(coin_scores.dress(found["erased"]))] * 2,
-        "rla_wm": [coin_scores.score(found["sampled"])] * 2,
+        "dino_wm": coin_scores.score(found["erased"]),
+        "dino_wm_dressed": coin_scores.score(coin_scores.resample_residuals(found["erased"])),
+        "rla_wm": coin_scores.score(found["sampled"]),
     }
-    told = {v.claim: v.verdict for v in coin_scores.verdicts(scores)}
+    told = {v.claim: v.verdict for v in coin_scores.verdicts(values(scores))}
     assert set(told.values()) == {"holds"}
     assert len(told) == 7
     swapped = {"dino_wm": scores["rla_wm"], "rla_wm": scores["dino_wm"]}
-    assert {v.verdict for v in coin_scores.verdicts(swapped)} == {"does not hold"}
+    assert {v.verdict for v in coin_scores.verdicts(values(swapped))} == {"does not hold"}
+
+
+def values(scores):
+    """The same scores with two training seeds."""
+    return {(m, k, "all", 1): np.stack([v, v]) for m, found in scores.items() for k, v in found.items()}
 
 
 def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(coin_scores, "HELD_OUT", 16)
+    for module in (coin_scores, coin_world):
+        monkeypatch.setattr(module, "HELD_OUT", 16)
     command = ["benchmark", "coin-world", "--out", str(tmp_path), "--seeds", "2", "--steps", "3", "--models", "dino-wm"]
     main(command)
     assert (tmp_path / "futures.png").read_bytes()[1:4] == b"PNG"
@@ -90,14 +96,14 @@ def test_the_study_resumes_and_reports_a_diverged_seed(tmp_path, monkeypatch, ca
     assert weights.read_bytes() == written
     assert "erases the random object" in capsys.readouterr().out
 
-    trained = coin_world._train
+    trained = coin_world.train_model
 
-    def unlucky(name, build, recipe, *rest):
-        if name == "fm_wm" and recipe.seed == 1:
+    def unlucky(name, seed, *rest):
+        if name == "fm_wm" and seed == 1:
             raise DivergedError("the loss is nan")
-        return trained(name, build, recipe, *rest)
+        return trained(name, seed, *rest)
 
-    monkeypatch.setattr(coin_world, "_train", unlucky)
+    monkeypatch.setattr(coin_world, "train_model", unlucky)
     main([*command[:-1], "dino-wm", "fm-wm"])
     again = json.loads((tmp_path / "results.json").read_text())
     assert again["diverged"] == {"fm_wm": [1]}

@@ -8,12 +8,13 @@ import pytest
 from foreact.cli import main
 from foreact.core.errors import DivergedError, ForeactError
 from foreact.core.presets import preset
-from foreact.evaluation.results import EpisodeValues, Results
+from foreact.evaluation.results import Results
+from foreact.evaluation.rows import EpisodeValues
 from foreact.studies import latent_actions
 from foreact.studies.latent_actions import latent_sizes, learners_of
-from foreact.studies.latent_claims import markdown, rows, verdicts
-from foreact.studies.scores import stack
+from foreact.studies.latent_claims import markdown, verdicts
 from foreact.studies.settings import LatentStudy
+from foreact.studies.values import rows, stack
 
 EPISODES = tuple(range(30))
 
@@ -38,7 +39,8 @@ def measured(model, seed, **numbers):
     for name, number in numbers.items():
         metric, _, subset = name.partition("__")
         metric = metric.replace("half", "0.5")
-        shared = {"model": model, "chunk": 1, "subset": subset or "held_out", "episodes": EPISODES}
+        keys = {"model": model, "chunk": 1, "subset": subset or "held_out"}
+        shared = {"keys": keys, "episodes": EPISODES}
         noise = rng.normal(0, 0.01, len(EPISODES))
         values.append(EpisodeValues(metric=metric, values=tuple(number + noise), **shared))
         if not metric.startswith(("motion", "transfer")):
@@ -66,7 +68,7 @@ def test_verdicts_follow_the_numbers():
                 transfer_read_true=0.4, transfer_read_shuffled=0.1,
             )
         )  # fmt: skip
-    results.append(measured("current_frame", 0, r2_actions_true=0.4))
+        results.append(measured("current_frame", seed, r2_actions_true=0.4))
     found = told(results, {"rla-1x4": 4, "lawm": 32})
     assert found["RLA 1x4 reconstructs better with its own z than with another episode's"] == "holds"
     assert found["LaWM reconstructs better with its own z than with another episode's"] != "holds"
@@ -90,10 +92,11 @@ def test_differences_are_paired_by_the_seeds_that_both_have():
     found = told(results, {"rla-1x4": 4, "lawm": 32})
     assert found["RLA with |z| = 4 reconstructs better than LaWM with 32"] == "holds"
     by_model = {row["model"]: row for row in rows(stack(results))}
-    assert (by_model["lawm"]["seeds"], by_model["rla-1x4"]["seeds"]) == (3, 1)
-    assert by_model["lawm"]["mean"] == pytest.approx(0.5, abs=0.01)
-    told_of = {"seeds": [0, 1, 2], "steps": 7, "preset": "tiny", "sizes": {"lawm": 32, "rla-1x4": 4}}
-    heading, _, *table = markdown({"rows": list(by_model.values()), **told_of}).splitlines()
+    assert (by_model["lawm"].seeds, by_model["rla-1x4"].seeds) == (3, 1)
+    assert by_model["lawm"].mean == pytest.approx(0.5, abs=0.01)
+    asked = {"steps": 7, "preset": "tiny", "sizes": {"lawm": 32, "rla-1x4": 4}}
+    told_of = Results(split_hash="a", seeds=(0, 1, 2), rows=tuple(by_model.values()), settings=asked)
+    heading, _, *table = markdown(told_of).splitlines()
     assert heading == "3 training seeds, 7 steps, preset tiny"
     assert table[0] == "| learner | z | skill |"
     assert table[2].startswith("| LaWM | 32 | 0.50 [")
@@ -114,14 +117,14 @@ def test_the_study_trains_measures_resumes_and_reports_divergence(
     command, tiny_dataset, two_camera_dataset, tmp_path, monkeypatch, capsys
 ):
     command += ["--unseen", str(two_camera_dataset), "--models", "rla", "dino-cls", "--latents", "2x3"]
-    trained = latent_actions.train_learner
+    trained = latent_actions.train_run
 
-    def unlucky(study, learner, seed, bar):
-        if (learner, seed) == ("dino-cls", 1):
+    def unlucky(study, kind, run, bar, *, seed, **rest):
+        if (kind, seed) == ("dino_cls", 1):
             raise DivergedError("the loss is nan")
-        return trained(study, learner, seed, bar)
+        trained(study, kind, run, bar, seed=seed, **rest)
 
-    monkeypatch.setattr(latent_actions, "train_learner", unlucky)
+    monkeypatch.setattr(latent_actions, "train_run", unlucky)
     main(command)
     said = capsys.readouterr().out
     assert "| RLA 2x3 | 6 |" in said
@@ -132,10 +135,10 @@ def test_the_study_trains_measures_resumes_and_reports_divergence(
     assert found["dino-cls", "skill_true", "held_out"]["seeds"] == 1
     assert {"current_frame", "token_change", "true_tokens"} <= {model for model, *_ in found}
     assert found["rla-2x3", "transfer_read_true", "unseen"]["n"] >= 1
-    assert results["sizes"] == {"rla-2x3": 6, "dino-cls": 24}
+    assert results["settings"]["sizes"] == {"rla-2x3": 6, "dino-cls": 24}
     assert (tmp_path / "seed0/rla-2x3/transfer.png").read_bytes()[1:4] == b"PNG"
 
-    monkeypatch.setattr(latent_actions, "train_learner", trained)
+    monkeypatch.setattr(latent_actions, "train_run", trained)
     monkeypatch.setattr(latent_actions, "measure", only(latent_actions.measure, {("dino-cls", 0), ("dino-cls", 1)}))
     main(command)
     again = json.loads((tmp_path / "results.json").read_text())
@@ -147,9 +150,9 @@ def test_the_study_trains_measures_resumes_and_reports_divergence(
 def only(measure, allowed):
     """`measure` that may be called for the learners that were not measured before."""
 
-    def checked(name, *rest):
+    def checked(study, name, *rest):
         assert name in {n for n, _ in allowed}, f"{name} was measured again"
-        return measure(name, *rest)
+        return measure(study, name, *rest)
 
     return checked
 

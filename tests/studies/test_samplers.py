@@ -9,28 +9,33 @@ import torch
 from foreact.cli import main
 from foreact.core.pretrained import load_model
 from foreact.dreams.fast import FastWorldModel
-from foreact.studies import samplers, ways
-from foreact.studies.ways import Way
+from foreact.evaluation.rows import select
+from foreact.studies import samplers
+from foreact.studies.sampler_variants import METRICS, SamplerVariant, compare
 
 
-def made_up(offset, *, seeds=1):
-    """10 episodes; every metric `offset` above a common course."""
+def made_up(offsets, *, seeds=1):
+    """10 episodes; every metric of each variant an offset above a common course."""
     course = np.random.default_rng(0).uniform(1, 2, (seeds, 10))
-    return dict.fromkeys(ways.METRICS, course + offset)
+    return {variant.key(m, 3): course + offset for variant, offset in offsets.items() for m in METRICS}
 
 
-def test_every_way_is_compared_with_the_reference():
+def test_every_variant_is_compared_with_the_reference():
     plain, heun, merged = (
-        Way(run="plain", solver="euler", steps=30), Way(run="plain", solver="heun", steps=2), Way(run="merged", solver="euler"),
+        SamplerVariant(run="plain", solver="euler", steps=30), SamplerVariant(run="plain", solver="heun", steps=2),
+        SamplerVariant(run="merged", solver="euler"),
     )  # fmt: skip
-    scores = {plain: made_up(0.0), heun: made_up(-0.1), merged: made_up(0.2)}
-    found = ways.compare(scores, dict.fromkeys(scores, 7), plain)
-    rows = {(r["run"], r["solver"], r["steps"], r["metric"]): r for r in found}
-    assert rows["plain", "euler", 30, "token_l1"]["to_reference"]["mean"] == 0
-    assert rows["plain", "heun", 2, "token_l1"]["to_reference"]["mean"] == pytest.approx(-0.1)
-    assert rows["merged", "euler", 1, "token_energy_score"]["to_reference"]["low"] == pytest.approx(0.2)
-    assert rows["merged", "euler", 1, "token_l1"]["n"] == 10
-    told = {v.claim: v.verdict for v in samplers.verdicts(scores, plain)}
+    values = made_up({plain: 0.0, heun: -0.1, merged: 0.2})
+    rows, pairs = compare(values, (plain, heun, merged), plain, 3)
+
+    def gap(run, solver, steps, metric):
+        return select(pairs, run=run, solver=solver, steps=steps, metric=metric)[0]
+
+    assert gap("plain", "euler", 30, "token_l1").mean == 0
+    assert gap("plain", "heun", 2, "token_l1").mean == pytest.approx(-0.1)
+    assert gap("merged", "euler", 1, "token_energy_score").low == pytest.approx(0.2)
+    assert select(rows, run="merged", metric="token_l1")[0].n == 10
+    told = {v.claim: v.verdict for v in samplers.verdicts(values, (plain, heun, merged), plain, 3)}
     assert told["plain, heun 2 is better than plain, euler 30 in energy score (tokens)"] == "holds"
     assert told["merged, euler 1 is better than plain, euler 30 in token L1"] == "does not hold"
 
@@ -39,7 +44,7 @@ def test_a_resampled_model_shares_its_weights_and_leaves_the_original_alone(plac
     root, _ = place
     fast = FastWorldModel(load_model(root / "runs" / "rla-wm"))
     before = fast.config
-    other = Way(run="rla-wm", solver="heun", steps=3).of(fast)
+    other = SamplerVariant(run="rla-wm", solver="heun", steps=3).of(fast)
     assert (other.config.solver, other.config.steps) == ("heun", 3)
     assert fast.config is before
     assert all(a is b for a, b in zip(fast.model.parameters(), other.model.parameters(), strict=True))
@@ -50,12 +55,12 @@ def test_the_command_measures_and_tells(place, tiny_dataset, tmp_path, capsys, m
     monkeypatch.setattr(samplers, "SAMPLERS", (("euler", 1), ("midpoint", 1), samplers.REFERENCE))
     model = load_model(root / "runs" / "rla-wm")
     for parameter in (*model.flow.parameters(), *model.rla.decoder.parameters()):
-        torch.nn.init.normal_(parameter, std=0.1)  # three steps of training have not made z matter
+        torch.nn.init.normal_(parameter, std=0.3)  # three steps of training have not made z matter
     model.save_pretrained(tmp_path / "lively")
     command = ["benchmark", "samplers", "--data", str(tiny_dataset), "--cache", str(root / "cache")]
     main([*command, "--runs", str(tmp_path / "lively"), "--out", str(tmp_path / "new" / "out")])
     results = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
-    cost = {(r["solver"], r["steps"]): r["flops"] for r in results["rows"]}
+    cost = {(r["solver"], r["steps"]): results["cost"][r["model"]]["flops"] for r in results["rows"]}
     assert cost["euler", 1] < cost["midpoint", 1] < cost["euler", 30]
     values = {(r["solver"], r["steps"]): r["mean"] for r in results["rows"] if r["metric"] == "token_energy_score"}
     assert len(set(values.values())) == 3

@@ -17,6 +17,7 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+from foreact.core.machine import matmul_rate
 from foreact.core.recipe import TrainConfig
 from foreact.training.loop import Task, train
 
@@ -102,4 +103,5 @@ if __name__ == "__main__":
         run(Path(sys.argv[1]))
     else:
         torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # imports the compiler, whether or not anything is compiled
+        matmul_rate(torch.device("cpu"))  # measured once in a process, and so in all
         serve()

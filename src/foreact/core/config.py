@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from abc import ABC, abstractmethod
@@ -77,6 +78,8 @@ def decode(annotation: Any, value: Any, where: str) -> Any:
         return tuple(decode(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(items, value, strict=True)))
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if annotation is float and isinstance(value, float) and not math.isfinite(value):
+        raise ForeactError(f"{where} is not finite")
     if isinstance(annotation, type) and (
         not isinstance(value, annotation) or (annotation is int and isinstance(value, bool))
     ):

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from foreact.evaluation.intervals import Bootstrap, Interval, episode_means
-from foreact.evaluation.results import Comparison, EpisodeValues, Row
+from foreact.evaluation.rows import EpisodeValues, PairedDifference, Row
 from foreact.evaluation.scoring import RATIOS, Scores
 
 PERSISTENCE = "persistence"
@@ -57,9 +57,9 @@ class Scoreboard:
                     rows += self._rows(model, name, subsets, bootstrap)
         return tuple(rows)
 
-    def comparisons(
+    def differences(
         self, models: Sequence[str], subsets: dict[str, np.ndarray], bootstrap: Bootstrap
-    ) -> tuple[Comparison, ...]:
+    ) -> tuple[PairedDifference, ...]:
         """Differences of each two of `models`, the earlier minus the later, in every metric that both have."""
         groups, found = np.array(self.episodes), []
         for model, reference in combinations(models, 2):
@@ -70,8 +70,8 @@ class Scoreboard:
                     for chunk in range(difference.shape[1]):
                         interval = bootstrap.mean(difference[mask, chunk], groups[mask])
                         if interval:
-                            keys = {"metric": metric, "chunk": chunk + 1, "subset": subset, **vars(interval)}
-                            found.append(Comparison(model=model, reference=reference, **keys))
+                            keys = {"model": model, "reference": reference, "subset": subset, "chunk": chunk + 1}
+                            found.append(PairedDifference.of(interval, metric, keys))
         return tuple(found)
 
     def episode_values(self, subsets: dict[str, np.ndarray]) -> tuple[EpisodeValues, ...]:
@@ -84,16 +84,8 @@ class Scoreboard:
                     episodes = tuple(int(e) for e in np.unique(groups[mask]))
                     for chunk in range(values.shape[1] if episodes else 0):
                         means = tuple(episode_means(values[mask, chunk], groups[mask]).tolist())
-                        found.append(
-                            EpisodeValues(
-                                model=model,
-                                metric=metric,
-                                chunk=chunk + 1,
-                                subset=subset,
-                                episodes=episodes,
-                                values=means,
-                            )
-                        )
+                        keys = {"model": model, "subset": subset, "chunk": chunk + 1}
+                        found.append(EpisodeValues(keys=keys, metric=metric, episodes=episodes, values=means))
         return tuple(found)
 
     def _rows(self, model: str, metric: str, subsets: dict[str, np.ndarray], bootstrap: Bootstrap) -> list[Row]:
@@ -103,7 +95,7 @@ class Scoreboard:
             for chunk in range(chunks):
                 interval = self._interval(model, metric, chunk, mask, bootstrap)
                 if interval:
-                    rows.append(Row(model=model, metric=metric, chunk=chunk + 1, subset=subset, **vars(interval)))
+                    rows.append(Row.of(interval, metric, {"model": model, "subset": subset, "chunk": chunk + 1}))
         return rows
 
     def _interval(self, model: str, metric: str, chunk: int, mask: np.ndarray, bootstrap: Bootstrap) -> Interval | None:

@@ -19,10 +19,11 @@ from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import are_pixels
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
-from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.metrics import load_lpips
 from foreact.evaluation.poses import PoseTarget, find_poses
+from foreact.evaluation.residuals import SUFFIX
 from foreact.evaluation.results import Results
+from foreact.evaluation.rollout_scorer import ORACLE, TRUE_TOKENS, EvaluationConfig, RolloutScorer, choose_strips
 from foreact.evaluation.rollouts import (
     Protocol,
     Window,
@@ -32,7 +33,6 @@ from foreact.evaluation.rollouts import (
     usable_lengths,
 )
 from foreact.evaluation.scoring import Judge
-from foreact.evaluation.stage import ORACLE, TRUE_TOKENS, EvaluationConfig, Stage, choose_strips
 from foreact.evaluation.state_probe import StateProbe, fit_probe
 from foreact.evaluation.timing import time_models
 from foreact.recordings.splits import Split
@@ -74,23 +74,23 @@ def evaluate(
     _check(models, rla, decoder, cache, split, protocol)
     lengths = usable_lengths(dataset, split.validation, protocol)
     windows = select_windows(lengths, protocol)
-    stage = Stage(cache=cache, config=config, device=_device(models), decoder=decoder)
+    scorer = RolloutScorer(cache=cache, config=config, device=_device(models), decoder=decoder)
     poses = find_poses(dataset, columns=config.pose_columns)
-    moving, rule = moving_windows(dataset, windows, protocol, poses, stage.token_changes(windows))
+    moving, rule = moving_windows(dataset, windows, protocol, poses, scorer.token_changes(windows))
     probe = None
     if poses:
         with bar("fit state probe", "steps") as on_progress:
             probe = fit_probe(
-                cache, split.train, poses, config=config.probe, device=stage.device, on_progress=on_progress
+                cache, split.train, poses, config=config.probe, device=scorer.device, on_progress=on_progress
             )
-    lpips, reason = load_lpips(stage.device)
-    judge = Judge(decoder=decoder, probe=probe, lpips=lpips, motion_threshold=stage.motion_threshold(split.train))
+    lpips, reason = load_lpips(scorer.device)
+    judge = Judge(decoder=decoder, probe=probe, lpips=lpips, motion_threshold=scorer.motion_threshold(split.train))
     notes = _notes(dataset, split, lengths, poses, rule, None if decoder is None else reason)
     shown = choose_strips(windows, moving, config.strips if decoder is not None else 0)
     with bar("roll out", "windows") as on_progress:
-        board, strips = stage.run(models, rla, judge, windows, shown, moving, on_progress)
-    notes |= _drop_unreadable(board, probe, stage, windows)
-    examples = {name: stage.example(windows[0], model) for name, model in models.items()}
+        board, strips = scorer.run(models, judge, windows, on_progress, oracle_model=rla, shown=shown)
+    notes |= _drop_unreadable(board, probe, scorer, windows)
+    examples = {name: scorer.example(windows[0], model) for name, model in models.items()}
     timings = time_models(models, decoder, examples, protocol, config.timing_batch)
     compared = [name for name in board.scores if name not in (ORACLE, TRUE_TOKENS)]
     subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
@@ -98,13 +98,13 @@ def evaluate(
         split_hash=split.hash,
         seeds=(protocol.seed,),
         rows=board.rows(subsets, config.bootstrap),
-        paired=board.comparisons(compared, subsets, config.bootstrap),
+        paired=board.differences(compared, subsets, config.bootstrap),
         dataset=_describe_dataset(dataset, split),
         encoder=cache.spec.fingerprint,
         protocol=_describe_protocol(config, windows, lengths, moving, rule),
         models={name: _describe_model(model) for name, model in models.items()},
         versions=versions(),
-        machine=machine(stage.device),
+        machine=machine(scorer.device),
         cost=dict(cost or {}),
         timings=timings,
         notes=notes,
@@ -150,13 +150,13 @@ def _tokens(model: WorldModel) -> TokenSpec:
 
 
 def _drop_unreadable(
-    board: Scoreboard, probe: StateProbe | None, stage: Stage, windows: Sequence[Window]
+    board: Scoreboard, probe: StateProbe | None, scorer: RolloutScorer, windows: Sequence[Window]
 ) -> dict[str, str]:
     """Take poses off the board that the probe cannot read from true tokens; the reasons, by metric."""
     reasons: dict[str, str] = {}
     if probe is None:
         return reasons
-    truth = [stage.poses(window, probe.targets) for window in windows]
+    truth = [scorer.poses(window, probe.targets) for window in windows]
     guesses = probe.guess_errors({t.metric: np.stack([poses[t.metric][1:] for poses in truth]) for t in probe.targets})
     for metric, blind in guesses.items():
         error, guess = float(board.values(TRUE_TOKENS, metric).mean()), float(blind.mean())

@@ -17,8 +17,8 @@ from foreact.core.cards import ModelCard
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
 from foreact.core.registry import card
-from foreact.evaluation.dressing import SUFFIX
 from foreact.evaluation.metrics import describe
+from foreact.evaluation.residuals import SUFFIX
 from foreact.evaluation.results import FilmStrip, Results, StripRow
 
 _LABELS = {"fm_wm_trap": "FM-WM that sees its source"}
@@ -82,7 +82,7 @@ def label(name: str) -> str:
     plain = model.removesuffix(SUFFIX)
     known = _card(plain)
     shown = known.label if known else _LABELS.get(plain, plain.replace("_", " "))
-    shown += ", dressed" if plain != model else ""
+    shown += " + resampled residuals" if plain != model else ""
     return f"{shown} {sample}" if sample else shown
 
 

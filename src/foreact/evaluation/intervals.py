@@ -7,6 +7,7 @@ whole episodes, and one draw serves all values of an episode, so ratios and diff
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -114,6 +115,21 @@ class Bootstrap:
         leave_one_out = statistic((1 - np.eye(n)) * n / (n - 1))
         low, high = _bca(point, draws[np.isfinite(draws)], leave_one_out[np.isfinite(leave_one_out)], self.level)
         return Interval(mean=point, low=low, high=high, n=n)
+
+
+def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
+    """A rate of independent episodes with Wilson's interval, which also holds where none or all of them succeed.
+
+    Raises:
+        ValueError: no episodes, or more successes than episodes.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} of {n} episodes give no rate")
+    rate, z = successes / n, NormalDist().inv_cdf((1 + level) / 2)
+    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    low, high = 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half  # exact, not by rounding
+    return Interval(mean=rate, low=low, high=high, n=n)
 
 
 def episode_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

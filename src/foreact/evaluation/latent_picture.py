@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from foreact.evaluation.figures import save_png
-from foreact.evaluation.latents import Learner, Scene
+from foreact.evaluation.latent_pairs import Learner, PairTokens
 
 _ROWS = 4
 
 
 def draw_transfer(
-    learner: Learner, source: Scene, z: Tensor, goals: Mapping[str, tuple[Scene, np.ndarray]], path: Path
+    learner: Learner, source: PairTokens, z: Tensor, goals: Mapping[str, tuple[PairTokens, np.ndarray]], path: Path
 ) -> None:
     """A PNG with a row per source pair, those that change most: its two frames, then each goal's frame with the predicted change.
 
@@ -54,15 +54,14 @@ def draw_transfer(
     save_png(figure, path)
 
 
-def _liveliest(scene: Scene) -> np.ndarray:
+def _liveliest(pairs: PairTokens) -> np.ndarray:
     """The pairs in which tokens change most, of different episodes as far as there are any."""
-    change = (scene.base(1.0) - scene.base(0.0)).norm(dim=2).mean(dim=1)
+    change = (pairs.base(1.0) - pairs.base(0.0)).norm(dim=2).mean(dim=1)
     order = torch.argsort(change, descending=True).numpy()
-    _, first = np.unique(scene.episodes[order], return_index=True)
+    _, first = np.unique(pairs.episodes[order], return_index=True)
     return order[np.sort(first)[:_ROWS]]
 
 
-def _frames(scene: Scene, pairs: np.ndarray, share: float) -> np.ndarray:
-    """Frames (P, S, S, 3) uint8 of some of a scene's pairs."""
-    times = scene.pairs.start + np.rint(share * scene.pairs.horizon).astype(np.int64)
-    return scene.cache.gather_frames(scene.pairs.episode[pairs], times[pairs])
+def _frames(pairs: PairTokens, rows: np.ndarray, share: float) -> np.ndarray:
+    """Frames (P, S, S, 3) uint8 of some of the pairs."""
+    return pairs.cache.gather_frames(pairs.episodes[rows], pairs.times(share)[rows])

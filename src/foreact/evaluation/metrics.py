@@ -42,6 +42,7 @@ class Metric:
 
 
 METRICS = {
+    "success_rate": Metric(label="success rate", better="higher", digits=2),
     "token_l1": Metric(label="token L1", better="lower", digits=4),
     "token_l1_skill": Metric(label="skill (token L1 against persistence)", better="higher"),
     "token_cosine": Metric(label="token cosine", better="higher", digits=4),
@@ -51,6 +52,11 @@ METRICS = {
     "token_energy_score_local": Metric(label="energy score of each token", better="lower", digits=4),
     "sharpness": Metric(label="sharpness (motion energy / true)", better="one"),
     "sharpness_moving": Metric(label="sharpness where something moves", better="one"),
+    "energy_score": Metric(label="energy score", better="lower"),
+    "energy_score_local": Metric(label="energy score of each token", better="lower"),
+    "driven_error": Metric(label="driven object: squared error / persistence's", better="lower", digits=2),
+    "random_sharpness": Metric(label="random object: energy / true", better="one"),
+    "random_hit": Metric(label="random object: futures that show it in a possible place", better="higher"),
     "psnr": Metric(label="PSNR (dB)", better="higher", digits=2),
     "ssim": Metric(label="SSIM", better="higher", digits=4),
     "lpips": Metric(label="LPIPS (VGG)", better="lower", digits=4),

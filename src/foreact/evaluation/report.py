@@ -13,13 +13,17 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 
+from foreact.core.config import decode
 from foreact.core.files import write_atomically
-from foreact.evaluation.dressing import PROPER, SUFFIX
 from foreact.evaluation.figures import colour, drift_curve, is_reference, label
 from foreact.evaluation.metrics import describe
-from foreact.evaluation.results import Comparison, Results, Row
+from foreact.evaluation.residuals import PROPER, SUFFIX
+from foreact.evaluation.results import Results
+from foreact.evaluation.rows import PairedDifference, Row, distinct
+from foreact.evaluation.tables import interval, lines, number, terminal_table
 
 _BESIDE = ("oracle", "true_tokens")  # bounds, not competitors
+_SHOWN = ("success_rate", "token_l1", "token_l1_skill", "token_energy_score", "ssim")
 _OF_SAMPLES = ("_best_of_k", "_of_mean")
 
 
@@ -45,9 +49,9 @@ def write_report(results: Results, path: str | Path) -> None:
 def render_report(results: Results) -> str:
     """The report as HTML without any reference to the outside."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"label": label, "quantity": quantity, "number": _number}
+    environment.filters |= {"label": label, "quantity": quantity, "number": number}
     source = files("foreact.evaluation").joinpath("templates/report.html.j2").read_text()
-    subset = headline_subset(results)
+    subset = results.headline_subset
     metrics = [m for m in results.metrics() if not m.endswith(_OF_SAMPLES)]
     return environment.from_string(source).render(
         results=results,
@@ -61,14 +65,10 @@ def render_report(results: Results) -> str:
         drift=[Markup(drift_curve(results, metric, subset=subset)) for metric in metrics],
         cost=_cost_table(results.cost),
         timings=_timing_table(results),
+        claims=[claim | {"table": claim_table(claim)} for claim in results.claims.get("figures", [])],
         describe=describe,
         cell=cell,
     )
-
-
-def headline_subset(results: Results) -> str:
-    """The windows in which something moves, where there are any."""
-    return "moving" if any(row.subset == "moving" for row in results.rows) else "all"
 
 
 def cells(results: Results, metrics: Sequence[str], chunk: int, subset: str) -> dict[str, list[Cell]]:
@@ -85,13 +85,30 @@ def cell(results: Results, row: Row | None) -> Cell:
     """A row's number with its interval."""
     if row is None:
         return Cell()
-    digits = describe(row.metric).digits
-    interval = "" if row.low is None or row.high is None else _span(row.low, row.high, digits)
     return Cell(
-        value=_number(row.mean, digits),
-        interval=interval,
-        best=winner(results, row.metric, row.chunk, row.subset) == row.model,
+        value=number(row.mean, describe(row.metric).digits),
+        interval=interval(row),
+        best=winner(results, row.metric, row["chunk"], row["subset"]) == row["model"],
     )
+
+
+def claim_table(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Header and rows of a figure of `foreact claims`: one line per combination of keys; files of schema 1 have the text."""
+    if "rows" not in claim:
+        return claim.get("table") or {"header": [], "rows": []}
+    rows = decode(tuple[Row, ...], [Row.nest(row, "claims") for row in claim["rows"]], "claims")
+    headings = {
+        {"model": "", "size": "|z|"}.get(key, key): lambda row, key=key: str(row[key])
+        for key in dict.fromkeys(key for row in rows for key in row.keys if key not in ("chunk", "subset"))
+    }
+    metrics = distinct(rows, "metric")
+
+    def text(row: Row | None) -> str:
+        return "" if row is None else f"{number(row.mean, describe(row.metric).digits)} [{interval(row)}]"
+
+    found = lines(rows, headings)
+    body = [[*line, *(text(by_metric.get(metric)) for metric in metrics)] for line, by_metric in found.items()]
+    return {"header": [*headings, *(describe(metric).label for metric in metrics)], "rows": body}
 
 
 def winner(results: Results, metric: str, chunk: int, subset: str) -> str | None:
@@ -104,69 +121,69 @@ def winner(results: Results, metric: str, chunk: int, subset: str) -> str | None
     known = [row for row in rows if row is not None]
     if better == "one" or len(known) < 2:
         return None
-    best = (min if better == "lower" else max)(known, key=lambda row: row.mean).model
+    best = (min if better == "lower" else max)(known, key=lambda row: row.mean)["model"]
     compared = "token_l1" if metric == "token_l1_skill" else metric
-    pairs = [results.comparison(best, row.model, compared, chunk, subset) for row in known if row.model != best]
+    rivals = [row["model"] for row in known if row["model"] != best]
+    pairs = [results.difference(best, rival, compared, chunk, subset) for rival in rivals]
     return best if all(pair is not None and pair.excludes_zero for pair in pairs) else None
 
 
 def verdict(results: Results) -> list[str]:
     """What the numbers say about each world model after the last chunk, in sentences."""
-    chunk, subset = results.last_chunk, headline_subset(results)
+    chunk, subset = results.last_chunk, results.headline_subset
     models = [name for name in results.names() if not is_reference(name)]
     sentences = []
     for model in models:
         row = results.row(model, "token_l1_skill", chunk, subset)
         if row is not None:
             side = "below" if row.mean >= 0 else "above"
-            interval = "" if row.low is None or row.high is None else f" (skill {_span(row.low, row.high, 2)})"
-            sentences.append(f"{label(model)}'s token error is {abs(row.mean):.0%} {side} persistence's{interval}.")
+            sure = "" if row.low is None or row.high is None else f" (skill {_span(row.low, row.high, 2)})"
+            sentences.append(f"{label(model)}'s token error is {abs(row.mean):.0%} {side} persistence's{sure}.")
     poses = [m for m in results.metrics() if m.endswith(("_error_px", "_error_mm"))][:1]
     compared = [(pair, ("token_l1", "ssim", *poses)) for pair in pairwise(models)]
     samplers = [name for name in models if results.models.get(name, {}).get("stochastic")]
-    dressed = [name for name in results.names() if name.endswith(SUFFIX)]
-    compared += [((sampler, row), PROPER) for sampler in samplers for row in dressed]
+    resampled = [name for name in results.names() if name.endswith(SUFFIX)]
+    compared += [((sampler, row), PROPER) for sampler in samplers for row in resampled]
     for (first, second), metrics in compared:
-        told = [t for m in metrics if (t := _told(results.comparison(first, second, m, chunk, subset)))]
+        told = [t for m in metrics if (t := _told(results.difference(first, second, m, chunk, subset)))]
         if told:
             sentences.append(f"{label(first)} against {label(second)}: {'; '.join(told)}.")
     return sentences
 
 
-def _told(pair: Comparison | None) -> str:
+def _told(pair: PairedDifference | None) -> str:
     """A paired difference in words."""
     if pair is None or pair.low is None or pair.high is None:
         return ""
     metric = describe(pair.metric)
     if not pair.excludes_zero:
-        numbers = f"{_number(pair.mean, metric.digits)} [{_span(pair.low, pair.high, metric.digits)}]"
+        numbers = f"{number(pair.mean, metric.digits)} [{_span(pair.low, pair.high, metric.digits)}]"
         return f"{metric.label} not told apart ({numbers})"
     good = (pair.mean < 0) == (metric.better == "lower")
     low, high = sorted((abs(pair.low), abs(pair.high)))
-    numbers = f"{_number(abs(pair.mean), metric.digits)} [{_span(low, high, metric.digits)}]"
+    numbers = f"{number(abs(pair.mean), metric.digits)} [{_span(low, high, metric.digits)}]"
     return f"{metric.label} {'better' if good else 'worse'} by {numbers}"
 
 
 def summary_table(results: Results) -> Table:
-    """The headline for the terminal: models against metrics, after the last chunk."""
-    subset = headline_subset(results)
+    """The headline for the terminal: models against metrics after the last chunk, or whatever else the rows are about."""
+    subset, steps = results.headline_subset, (results.protocol.get("boundaries") or [results.last_chunk])[-1]
+    rows = [r for r in results.rows if (r["chunk"] or 0) == results.last_chunk and r["subset"] in (None, subset)]
     poses = [m for m in results.metrics() if m.endswith(("_error_px", "_error_mm", "_error_deg", "_error"))][:2]
-    wanted = ("token_l1", "token_l1_skill", "token_energy_score", "ssim", *poses)
-    metrics = [m for m in results.metrics() if m in wanted]
-    steps = (results.protocol.get("boundaries") or [results.last_chunk])[-1]
+    metrics = [m for m in results.metrics() if m in (*_SHOWN, *poses)]
     windows = "windows in which something moves" if subset == "moving" else "all windows"
-    first = next((r for r in results.rows if r.subset == subset), None)
-    table = Table(
-        title=f"After {steps} steps, {windows}, {first.n if first else 0} held-out episodes",
-        caption="mean and 95 % interval; bold: better than every other model beyond doubt",
+    rolled_out = f"After {steps} steps, {windows}, " if results.last_chunk else ""
+    return terminal_table(
+        rows,
+        {
+            "" if key == "model" else key: lambda row, key=key: label(str(row[key]))  # type: ignore[misc]
+            for key in dict.fromkeys(key for row in rows for key in row.keys if key not in ("chunk", "subset"))
+        },
+        metrics=metrics,
+        bold=lambda row: row["chunk"] is not None and cell(results, row).best,
+        title=f"{rolled_out}{rows[0].n if rows else 0} {'held-out ' * bool(rolled_out)}episodes",
+        caption="mean and 95 % interval" + "; bold: better than every other model beyond doubt" * bool(rolled_out),
     )
-    table.add_column("")
-    for metric in metrics:
-        table.add_column(describe(metric).label.partition(" (token")[0], justify="right")
-    for model, row in cells(results, metrics, results.last_chunk, subset).items():
-        texts = [f"[bold]{c.value}[/bold]" if c.best else c.value for c in row]
-        table.add_row(label(model), *(f"{t}\n[dim]{c.interval}[/dim]" for t, c in zip(texts, row, strict=True)))
-    return table
 
 
 def quantity(value: float, unit: str = "") -> str:
@@ -178,11 +195,7 @@ def quantity(value: float, unit: str = "") -> str:
 
 
 def _span(low: float, high: float, digits: int) -> str:
-    return f"{_number(low, digits)} to {_number(high, digits)}"
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{number(low, digits)} to {number(high, digits)}"
 
 
 def _headline(results: Results, metrics: Sequence[str], subset: str) -> list[dict[str, Any]]:

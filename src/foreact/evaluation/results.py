@@ -1,85 +1,29 @@
-"""A results file: everything that the report shows, as JSON of schema 1.
+"""A results file: everything that a report or a page shows, as JSON of schema 2.
 
-    {"schema": 1, "split_hash": ..., "seeds": [...], "rows": [{"model", "metric", "chunk", "subset", "mean", "low",
-     "high", "n"}, ...], "paired": [...], ...}
+    {"schema": 2, "split_hash": ..., "seeds": [...], "rows": [{"model", "subset", "chunk", "metric", "mean", "low", "high", "n",
+     "seeds"}, ...], "paired": [...], ...}
 
-`chunk` counts from 1, `n` counts episodes, `low` and `high` are null where a single episode gives no interval. Pictures
-are inside, as data URIs, so the file can be moved and sent alone. Tables and figures are made from it, never typed in.
+Evaluations and studies have the same rows (`rows.Row`) and one reader; files of schema 1 are read as well. Pictures are inside,
+as data URIs, so the file can be moved and sent alone. Tables and figures are made from it, never typed in.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from foreact.core.config import decode
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import write_json
+from foreact.evaluation.results_schema1 import upgrade
+from foreact.evaluation.rows import EpisodeValues, Keyed, PairedDifference, Row, distinct, select
+from foreact.evaluation.verdicts import Verdict
 
-SCHEMA = 1
-SUBSETS = ("all", "moving")
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One metric of one model after one chunk.
-
-    Attributes:
-        model: `rla_wm`, `dino_wm`, `persistence`, `oracle`, `true_tokens` or a name given by the user.
-        metric: see `metrics.METRICS`.
-        chunk: 1 for the first chunk.
-        subset: `all` windows or those in which something is `moving`.
-        mean: over episodes.
-        low: lower end of the 95 % interval, or None.
-        high: its upper end, or None.
-        n: episodes.
-    """
-
-    model: str
-    metric: str
-    chunk: int
-    subset: str
-    mean: float
-    low: float | None
-    high: float | None
-    n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """`metric` of `model` minus that of `reference`, paired by window; the interval is over episodes."""
-
-    model: str
-    reference: str
-    metric: str
-    chunk: int
-    subset: str
-    mean: float
-    low: float | None
-    high: float | None
-    n: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodeValues:
-    """What a row is the mean of: `values` of the held-out `episodes`; for studies over several training seeds."""
-
-    model: str
-    metric: str
-    chunk: int
-    subset: str
-    episodes: tuple[int, ...]
-    values: tuple[float, ...]
+SCHEMA = 2
+_KEYED: dict[str, type[Keyed]] = {"rows": Row, "paired": PairedDifference, "episodes": EpisodeValues}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +60,11 @@ class FilmStrip:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """An evaluation.
+    """An evaluation or a study.
 
     Attributes:
-        split_hash: of the train/validation split.
-        seeds: of the sampling noise.
+        split_hash: of the train/validation split; empty where nothing was split.
+        seeds: of the sampling noise, or of training in a study.
         rows: the numbers.
         paired: differences between models.
         dataset: name, fingerprint, counts.
@@ -129,18 +73,23 @@ class Results:
         models: name -> what is known of it (parameters, training).
         versions: of foreact and the libraries below it.
         machine: cores, device.
-        cost: as `foreact cost --json` gives it.
+        cost: as `foreact cost --json` gives it; in a study the sums.
         timings: measured milliseconds.
         notes: what a reader must know; an empty column's name -> the reason.
         strips: film strips.
         episodes: the values of single episodes, where they were asked for.
-        claims: {"figures": [{"title", "caption", "png": base64, "table": {"header": [...], "rows": [[...]]}}]}.
+        claims: {"figures": [{"title", "caption", "png": base64 or None, "lines": keys of a line, "rows": rows}]}.
+        study: which one, of a study.
+        settings: what a study was asked for: preset, steps.
+        diverged: of a study, what diverged -> training seeds.
+        verdicts: of a study.
+        command: that gave a study.
     """
 
     split_hash: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
-    paired: tuple[Comparison, ...] = ()
+    paired: tuple[PairedDifference, ...] = ()
     dataset: dict[str, Any] = field(default_factory=dict)
     encoder: str = ""
     protocol: dict[str, Any] = field(default_factory=dict)
@@ -153,39 +102,42 @@ class Results:
     strips: tuple[FilmStrip, ...] = ()
     episodes: tuple[EpisodeValues, ...] = ()
     claims: dict[str, Any] = field(default_factory=dict)
+    study: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    diverged: dict[str, list[int]] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+    command: str = ""
 
     @property
     def last_chunk(self) -> int:
         """The number of the last chunk."""
-        return max((row.chunk for row in self.rows), default=0)
+        return max(distinct(self.rows, "chunk"), default=0)
+
+    @property
+    def headline_subset(self) -> str:
+        """The windows in which something moves, where there are any."""
+        return "moving" if "moving" in distinct(self.rows, "subset") else "all"
 
     def row(self, model: str, metric: str, chunk: int, subset: str = "all") -> Row | None:
-        """The row with these keys, or None."""
-        wanted = (model, metric, chunk, subset)
-        return next((r for r in self.rows if (r.model, r.metric, r.chunk, r.subset) == wanted), None)
+        """The row of a rollout with these keys, or None."""
+        return next(iter(select(self.rows, model=model, metric=metric, chunk=chunk, subset=subset)), None)
 
-    def comparison(self, model: str, reference: str, metric: str, chunk: int, subset: str = "all") -> Comparison | None:
+    def difference(
+        self, model: str, reference: str, metric: str, chunk: int, subset: str = "all"
+    ) -> PairedDifference | None:
         """The paired difference of two models; turned round where it was stored the other way."""
-        for pair in self.paired:
-            if (pair.metric, pair.chunk, pair.subset) != (metric, chunk, subset):
-                continue
-            if (pair.model, pair.reference) == (model, reference):
-                return pair
-            if (pair.model, pair.reference) == (reference, model):
-                return _turn_round(pair)
-        return None
+        found = select(self.paired, metric=metric, chunk=chunk, subset=subset)
+        if own := select(found, model=model, reference=reference):
+            return own[0]
+        return next((pair.turned_round() for pair in select(found, model=reference, reference=model)), None)
 
     def names(self) -> tuple[str, ...]:
         """Models in the order of the rows."""
-        return tuple(dict.fromkeys(row.model for row in self.rows))
+        return distinct(self.rows, "model")
 
     def metrics(self) -> tuple[str, ...]:
         """Metrics in the order of the rows."""
-        return tuple(dict.fromkeys(row.metric for row in self.rows))
-
-    def with_claims(self, claims: dict[str, Any]) -> Results:
-        """The same results with these claims."""
-        return dataclasses.replace(self, claims=claims)
+        return distinct(self.rows, "metric")
 
     def with_models_of(self, other: Results) -> Results:
         """The same results with the models that only `other` knows; film strips stay those of these models.
@@ -195,14 +147,13 @@ class Results:
         """
         if (self.split_hash, self.encoder) != (other.split_hash, other.encoder):
             raise ForeactError("results of different splits or tokens cannot be put together: evaluate again")
-        known = set(self.names())
-        paired = (p for p in other.paired if not {p.model, p.reference} <= known)
+        known = {*self.names(), *distinct(self.episodes, "model")}
         timed = {t.model for t in self.timings}
         return dataclasses.replace(
             self,
-            rows=(*self.rows, *(r for r in other.rows if r.model not in known)),
-            paired=(*self.paired, *paired),
-            episodes=(*self.episodes, *(e for e in other.episodes if e.model not in known)),
+            rows=(*self.rows, *(r for r in other.rows if r["model"] not in known)),
+            paired=(*self.paired, *(p for p in other.paired if not {p["model"], p["reference"]} <= known)),
+            episodes=(*self.episodes, *(e for e in other.episodes if e["model"] not in known)),
             timings=(*self.timings, *(t for t in other.timings if t.model not in timed)),
             models={**self.models, **other.models, **self.models},
             cost={**self.cost, **other.cost, **self.cost},
@@ -216,39 +167,31 @@ class Results:
             ForeactError: the file cannot be written.
             ValueError: a number is not finite.
         """
-        text = json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, indent=1, allow_nan=False)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(path), (text + "\n").encode())
+        flat = {name: [keyed.to_dict() for keyed in getattr(self, name)] for name in _KEYED}
+        write_json(Path(path), {"schema": SCHEMA, **dataclasses.asdict(self), **flat}, indent=1)
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
-        """Read a results file.
+        """Read a results file of this schema or of schema 1.
 
         Raises:
             ForeactError: missing or unreadable, another schema, unknown, missing or ill-typed keys, NaN.
         """
         data = _read_json(Path(path))
         if not isinstance(data, dict) or "schema" not in data:
-            raise ForeactError(f"{path} is not a results file of foreact evaluate (it names no schema)")
-        if data.pop("schema") != SCHEMA:
+            raise ForeactError(f"{path} is not a results file of foreact (it names no schema)")
+        schema = data.pop("schema")
+        fields = dataclasses.fields(cls)
+        if schema == 1:
+            data = upgrade(data, known={f.name for f in fields})
+        elif schema != SCHEMA:
             raise ForeactError(f"{path} has another schema of results than {SCHEMA}: evaluate again with this foreact")
-        lists = {"rows": Row, "paired": Comparison, "timings": Timing, "episodes": EpisodeValues}
-        for name in lists.keys() & data.keys():
-            data[name] = _records(lists[name], data[name], f"{path}: {name}")
-        data["strips"] = tuple(_film_strip(s, f"{path}: strips[{i}]") for i, s in enumerate(data.get("strips", [])))
-        results = _record(cls, data, str(path))
-        return dataclasses.replace(results, seeds=tuple(results.seeds))
-
-
-def _turn_round(pair: Comparison) -> Comparison:
-    return dataclasses.replace(
-        pair,
-        model=pair.reference,
-        reference=pair.model,
-        mean=-pair.mean,
-        low=None if pair.high is None else -pair.high,
-        high=None if pair.low is None else -pair.low,
-    )
+        for name, kind in _KEYED.items():
+            if isinstance(data.get(name), list):
+                data[name] = [kind.nest(entry, f"{path}: {name}[{i}]") for i, entry in enumerate(data[name])]
+        filled = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+        filled |= {f.name: f.default_factory() for f in fields if f.default_factory is not dataclasses.MISSING}
+        return decode(cls, filled | data, str(path))
 
 
 def _read_json(path: Path) -> Any:
@@ -261,47 +204,3 @@ def _read_json(path: Path) -> Any:
         raise ForeactError(f"{path} is missing: make it with foreact evaluate") from error
     except (OSError, ValueError) as error:
         raise ForeactError(f"{path} cannot be read as results: {error}") from error
-
-
-def _film_strip(data: Any, where: str) -> FilmStrip:
-    if isinstance(data, dict):
-        data = {**data, "frames": tuple(data.get("frames", ())), "rows": _records(StripRow, data.get("rows"), where)}
-    return _record(FilmStrip, data, where)
-
-
-def _records(cls: type[T], data: Any, where: str) -> tuple[T, ...]:
-    if not isinstance(data, list):
-        raise ForeactError(f"{where} must be a list")
-    return tuple(_record(cls, entry, f"{where}[{i}]") for i, entry in enumerate(data))
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "bool": (bool,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
-
-
-def _record(cls: type[T], data: Any, where: str) -> T:
-    """A dataclass from a JSON object: no unknown key, none missing that has no default, scalars of the right type."""
-    if not isinstance(data, dict):
-        raise ForeactError(f"{where} must be an object")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    needed = {
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if not needed <= data.keys() <= fields.keys():
-        missing, unknown = sorted(needed - data.keys()), sorted(data.keys() - fields.keys())
-        raise ForeactError(f"{where} does not fit schema {SCHEMA}: missing keys {missing}, unknown keys {unknown}")
-    for name, value in data.items():
-        kind = str(fields[name].type)
-        allowed = _TYPES.get(kind, (dict,) if kind.startswith("dict") else (list, tuple))
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            raise ForeactError(f"{where}: {name} must be {kind}, not {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ForeactError(f"{where}: {name} is not finite")
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from foreact.core.registry import card, kinds
 from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import are_pixels
-from foreact.evaluation.claims import HeldOut, sufficiency, topology
+from foreact.evaluation.claims import sufficiency, topology
 from foreact.evaluation.cost import system_cost
 from foreact.evaluation.evaluate import evaluate
+from foreact.evaluation.latent_pairs import Learner, PairTokens, fitted_latents
 from foreact.evaluation.results import Results
+from foreact.evaluation.rollout_scorer import EvaluationConfig
 from foreact.evaluation.rollouts import Protocol
-from foreact.evaluation.stage import EvaluationConfig
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recordings import Recordings
 from foreact.recordings.splits import Split, split_of_run
@@ -104,28 +106,31 @@ def study_claims(
     _refuse_leaks(runs, recordings.split)
     for name, model in models.items():
         model.config.tokens.require(recordings.cache.spec, model=name, source=str(data))
-    held_out = HeldOut.draw(recordings.cache, recordings.split.validation, count=pairs, horizon=None, seed=seed)
-    draw = {"count": pairs, "horizon": _TOPOLOGY_HORIZON, "seed": seed}
-    training = HeldOut.draw(recordings.cache, recordings.split.train, **draw)
-    apart = HeldOut.draw(recordings.cache, recordings.split.validation, **draw)
-    largest = max(models.values(), key=lambda m: m.config.latent_tokens * m.config.latent_channels)
+    encoder = recordings.cache.encoder
+    learners = {n: Learner(model=m, own=encoder, base=encoder, as_cached=True) for n, m in models.items()}
+
+    def draw(source: Recordings, episodes: tuple[int, ...], horizon: int | None = None) -> PairTokens:
+        return PairTokens.draw(source.cache, episodes, count=pairs, horizon=horizon, seed=seed, as_cached=True)
+
+    split = recordings.split
+    training, held_out = (draw(recordings, episodes) for episodes in (split.train, split.validation))
+    far = [draw(recordings, episodes, _TOPOLOGY_HORIZON) for episodes in (split.train, split.validation)]
+    largest = max(learners.values(), key=lambda learner: fitted_latents(learner, held_out)[0].numel())
     parts = [
-        lambda: sufficiency(models, held_out, decoder),
-        lambda: topology(largest, training, apart, decoder, seed=seed),
+        lambda: sufficiency(learners, training, held_out, decoder),
+        lambda: topology(largest, far[0], far[1], decoder, seed=seed),
     ]
     if unseen is not None:
         other = read(unseen)
-        scene = HeldOut.draw(
-            other.cache, (*other.split.train, *other.split.validation), count=pairs, horizon=None, seed=seed
-        )
-        title = f"Reconstruction in an unseen scene: {unseen.name}"
-        parts.append(lambda: sufficiency(models, scene, decoder, title=title))
+        elsewhere = draw(other, (*other.split.train, *other.split.validation))
+        title = f"Reconstruction in an unseen scene: {unseen.resolve().name}"
+        parts.append(lambda: sufficiency(learners, training, elsewhere, decoder, title=title))
     figures = []
     with bar("measure claims", "figures") as on_progress:
         for part in parts:
             figures.append(part())
             on_progress(len(figures), len(parts))
-    earlier.with_claims({"figures": figures}).save(results)
+    replace(earlier, claims={"figures": figures}).save(results)
 
 
 def common_tokens(models: Mapping[str, Any], decoder: Any) -> TokenSpec:

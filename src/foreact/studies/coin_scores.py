@@ -5,7 +5,7 @@ Shape legend: S training seeds, n held-out pairs, K futures per pair, N patch to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,14 @@ from foreact.core.token_spec import TokenSpec
 from foreact.dreams.dream import Dream
 from foreact.encoders.pixels import are_pixels, cut_patches, draw_pixels
 from foreact.envs import coin
-from foreact.evaluation.dressing import SUFFIX
+from foreact.evaluation.aggregate import PERSISTENCE
 from foreact.evaluation.figures import label
-from foreact.evaluation.intervals import Bootstrap, Interval
-from foreact.evaluation.metrics import energy_score, local_energy_score
-from foreact.studies.verdicts import Verdict, below, within
+from foreact.evaluation.metrics import describe, energy_score, local_energy_score
+from foreact.evaluation.residuals import SUFFIX
+from foreact.evaluation.results import Results
+from foreact.evaluation.tables import terminal_table
+from foreact.evaluation.verdicts import Verdict, within
+from foreact.studies.values import Key, Values, interval, smaller
 
 HELD_OUT, FUTURES = 200, 4
 IDEAL = "true_sampler"
@@ -32,15 +35,6 @@ _MEAN_SHARPNESS = 0.25  # of the mean of four places
 
 Scores = dict[str, np.ndarray]
 """Per metric one number per held-out pair, (n,); ratios are stored as `metric` and `metric/reference`."""
-
-METRICS = {
-    "token_l1": "token L1",
-    "energy_score": "energy score",
-    "energy_score_local": "energy score of each token",
-    "driven_error": "driven object: squared error / persistence's",
-    "random_sharpness": "random object: energy / true",
-    "random_hit": "random object: futures that show it in a possible place",
-}
 
 
 def held_out_pairs(count: int) -> coin.CoinPairs:
@@ -61,7 +55,7 @@ def imagine(model: WorldModel) -> np.ndarray:
     return futures(model, pairs.before, pairs.actions)
 
 
-def dress(frames: np.ndarray) -> np.ndarray:
+def resample_residuals(frames: np.ndarray) -> np.ndarray:
     """One future of every held-out pair, (1, n, 32, 32, 3), with its errors in K other pairs, (K, n, 32, 32, 3)."""
     errors = held_out_pairs(HELD_OUT).after - frames[0]
     return np.stack([frames[0] + np.roll(errors, k + 1, axis=0) for k in range(FUTURES)])
@@ -110,66 +104,37 @@ def views(tokens: TokenSpec) -> tuple[Callable[[np.ndarray], Tensor], Callable[[
     return lambda frames: torch.from_numpy(coin.to_tokens(frames)), lambda t: coin.to_frames(t.numpy())
 
 
-def rows(scores: Mapping[str, list[Scores]]) -> list[dict[str, Any]]:
-    """Mean and interval over training seeds and pairs, for every model and metric."""
-    found = []
-    for model, runs in scores.items():
-        for metric in METRICS:
-            interval = _interval(runs, metric)
-            found.append(
-                {
-                    "model": model, "metric": metric, "mean": interval.mean, "low": interval.low, "high": interval.high,
-                    "n": interval.n, "seeds": len(runs),
-                }
-            )  # fmt: skip
-    return found
-
-
-def verdicts(scores: Mapping[str, list[Scores]]) -> list[Verdict]:
+def verdicts(values: Values) -> list[Verdict]:
     """What the numbers say about each expectation."""
-    told: list[Verdict] = []
-    if "dino_wm" in scores:
-        sharp = _interval(scores["dino_wm"], "random_sharpness")
-        told.append(below("regression erases the random object", sharp, _MEAN_SHARPNESS))
-        for name in (n for n in scores if n not in ("dino_wm", "persistence", IDEAL) and not n.endswith(SUFFIX)):
-            less = _difference(scores["dino_wm"], scores[name], "token_l1")
-            told.append(below(f"regression has a lower L1 than {label(name)}", less))
-    for name in (n for n in ("rla_wm", "fm_wm", "rae", "video_diffusion") if n in scores):
-        sharp = _interval(scores[name], "random_sharpness")
+    models = [m for m in dict.fromkeys(model for model, *_ in values) if m not in (PERSISTENCE, IDEAL)]
+    samplers = [m for m in models if m not in ("dino_wm", "fm_wm_trap") and not m.endswith(SUFFIX)]
+    told = smaller(
+        values, "regression erases the random object", _key("dino_wm", "random_sharpness"), bound=_MEAN_SHARPNESS
+    )
+    for name in (n for n in models if n != "dino_wm" and not n.endswith(SUFFIX)):
+        claim = f"regression has a lower L1 than {label(name)}"
+        told += smaller(values, claim, _key("dino_wm", "token_l1"), _key(name, "token_l1"))
+    for name in samplers:
+        sharp = interval(values, _key(name, "random_sharpness"))
         told.append(within(f"{label(name)} keeps the random object whole (sharpness 0.7 to 1.3)", sharp, 0.7, 1.3))
-        for rival, words in (("dino_wm", "regression"), (f"dino_wm{SUFFIX}", "dressed regression")):
-            if rival in scores:
-                for metric in ("energy_score", "energy_score_local"):
-                    lower = _difference(scores[name], scores[rival], metric)
-                    told.append(below(f"{label(name)} has a lower {METRICS[metric]} than {words}", lower))
-    if {"fm_wm", "fm_wm_trap"} <= scores.keys():
-        worse = _difference(scores["fm_wm"], scores["fm_wm_trap"], "driven_error")
-        told.append(below("FM-WM follows the actions better without seeing its source", worse))
-    return told
+        for rival, words in (("dino_wm", "regression"), (f"dino_wm{SUFFIX}", "regression + resampled residuals")):
+            for metric in ("energy_score", "energy_score_local"):
+                claim = f"{label(name)} has a lower {describe(metric).label} than {words}"
+                told += smaller(values, claim, _key(name, metric), _key(rival, metric))
+    claim = "FM-WM follows the actions better without seeing its source"
+    return told + smaller(values, claim, _key("fm_wm", "driven_error"), _key("fm_wm_trap", "driven_error"))
 
 
-def table(results: Mapping[str, Any]) -> Table:
+def _key(model: str, metric: str) -> Key:
+    return model, metric, "all", 1
+
+
+def table(results: Results) -> Table:
     """The rows of a results file for the terminal."""
-    shown = Table(
-        title=f"The coin world: {len(results['seeds'])} training seeds, {results['steps']} steps, {results['held_out']} pairs",
+    settings = results.settings
+    return terminal_table(
+        results.rows,
+        {"": lambda row: label(row["model"])},
+        title=f"The coin world: {len(results.seeds)} training seeds, {settings['steps']} steps, {settings['held_out']} pairs",
         caption="mean and 95 % interval over seeds and pairs",
     )
-    shown.add_column("")
-    for heading in METRICS.values():
-        shown.add_column(heading, justify="right")
-    for model in dict.fromkeys(row["model"] for row in results["rows"]):
-        cells = {row["metric"]: row for row in results["rows"] if row["model"] == model}
-        texts = [f"{cells[m]['mean']:.3f}\n[dim]{cells[m]['low']:.3f} to {cells[m]['high']:.3f}[/dim]" for m in METRICS]
-        shown.add_row(label(model), *texts)
-    return shown
-
-
-def _interval(runs: list[Scores], metric: str) -> Interval:
-    values = np.stack([run[metric] for run in runs])
-    known = f"{metric}/reference" in runs[0]
-    return Bootstrap().over_seeds(values, np.stack([run[f"{metric}/reference"] for run in runs]) if known else None)
-
-
-def _difference(runs: list[Scores], others: list[Scores], metric: str) -> Interval:
-    """Paired by pair and, as far as both have them, by training seed."""
-    return Bootstrap().over_seeds(np.stack([a[metric] - b[metric] for a, b in zip(runs, others, strict=False)]))

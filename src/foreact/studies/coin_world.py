@@ -9,7 +9,7 @@ Shape legend: S training seeds, n held-out samples, K futures per sample, N patc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,32 +20,31 @@ from torch import Tensor
 
 from foreact.core.batch import Batch
 from foreact.core.cards import DataSpec
-from foreact.core.errors import DivergedError, ForeactError
+from foreact.core.errors import ForeactError
 from foreact.core.presets import tiny
 from foreact.core.pretrained import load_model
 from foreact.core.progress import Bar
-from foreact.core.recipe import TrainConfig
 from foreact.core.registry import card
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
 from foreact.envs import coin
-from foreact.evaluation.dressing import SUFFIX
+from foreact.evaluation.residuals import SUFFIX
+from foreact.evaluation.results import Results
 from foreact.studies.coin_picture import write_futures
 from foreact.studies.coin_scores import (
     FUTURES,
     HELD_OUT,
-    Scores,
-    dress,
     imagine,
     references,
-    rows,
+    resample_residuals,
     score,
     verdicts,
     views,
 )
-from foreact.studies.scores import save_study
 from foreact.studies.settings import CoinWorld
-from foreact.studies.trained import chosen_kinds
+from foreact.studies.study import Study, Unit
+from foreact.studies.trained import chosen_kinds, parts_of
+from foreact.studies.values import episode_values, rows, stack
 from foreact.training.loop import train
 from foreact.training.task import FrozenPart, Task
 
@@ -54,48 +53,6 @@ TOKENS = TokenSpec(
 )
 PIXELS = PixelEncoder(coin.SIDE).spec
 _FIT_PAIRS = 1024
-
-
-def run(study: CoinWorld, *, bar: Bar) -> dict[str, Any]:
-    """Train every model with every seed, or go on where that was stopped, score them, write `out/results.json` and draw
-    `out/futures.png`.
-
-    Raises:
-        ForeactError: an unknown model, no seeds or steps, or runs of other settings in `out`.
-    """
-    out, seeds, steps = study.out, study.seeds, study.steps
-    if seeds < 1 or steps < 1:
-        raise ForeactError("--seeds and --steps must be at least 1")
-    models = chosen_kinds(study.models, "world_model", more=(_TRAP,))
-    scores: dict[str, list[Scores]] = {name: [score(frames)] * seeds for name, frames in references().items()}
-    diverged: dict[str, list[int]] = {}
-    shown: dict[str, Any] = {}
-    for name in models:
-        for seed in range(seeds):
-            try:
-                model = _trained(name, seed, steps, out / f"seed{seed}", bar)
-            except DivergedError:
-                diverged.setdefault(name, []).append(seed)
-                continue
-            frames = imagine(model)
-            scores.setdefault(name, []).append(score(frames))
-            if not model.stochastic:
-                scores.setdefault(name + SUFFIX, []).append(score(dress(frames)))
-            shown.setdefault(name, model)
-    results = {
-        "schema": 1,
-        "study": "coin_world",
-        "seeds": list(range(seeds)),
-        "steps": steps,
-        "held_out": HELD_OUT,
-        "futures": FUTURES,
-        "diverged": diverged,
-        "rows": rows(scores),
-        "verdicts": [dataclasses.asdict(v) for v in verdicts(scores)],
-    }
-    save_study(study, results)
-    write_futures(shown, out / "futures.png")
-    return results
 
 
 _PRESET = dataclasses.replace(tiny(), dim=96, heads=4, latent_depth=2, condition_depth=2)
@@ -109,29 +66,75 @@ _CHANGES: dict[str, dict[str, Any]] = {
 """Of the options, or else of the config, of models that are small enough for this world."""
 
 
-def _trained(name: str, seed: int, steps: int, folder: Path, bar: Bar) -> Any:
-    """The model of `folder / name`, trained if it is not there yet; what it stands on first."""
-    training = card(name.removesuffix("_trap")).training
+class Coins(Study):
+    """A unit is a world model of this preset's size, or what it stands on."""
+
+    name = "coin_world"
+
+    def __init__(self, settings: CoinWorld, bar: Bar) -> None:
+        super().__init__(settings, bar)
+        if settings.steps < 1:
+            raise ForeactError("--steps must be at least 1")
+        self.models = chosen_kinds(settings.models, "world_model", more=(_TRAP,))
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The models, after their parts."""
+        parts = dict.fromkeys(part for name in self.models for part in parts_of(_kind(name)))
+        stood_on = [Unit(name=part, folder=part, scored=False) for part in parts]
+        return [*stood_on, *(Unit(name=name, folder=name, needs=parts_of(_kind(name))) for name in self.models)]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """How many pairs, futures and steps."""
+        return {"settings": {"steps": self.settings.steps, "held_out": HELD_OUT, "futures": FUTURES}}
+
+    def train(self, unit: Unit, seed: int, run: Path) -> None:
+        """As all are trained: the same batches and steps."""
+        train_model(unit.name, seed, self.settings.steps, run, self.bar)
+
+    def score(self, unit: Unit, seed: int, run: Path) -> Results:
+        """Its futures of the held-out pairs; of a regression also with resampled residuals."""
+        model: Any = load_model(run)
+        frames = imagine(model)
+        found = episode_values(unit.name, score(frames), range(HELD_OUT))
+        if not model.stochastic:
+            found += episode_values(unit.name + SUFFIX, score(resample_residuals(frames)), range(HELD_OUT))
+        return self.scored(found, seed)
+
+    def references(self) -> Results:
+        """Persistence and the world itself."""
+        known = references().items()
+        return self.scored([v for name, f in known for v in episode_values(name, score(f), range(HELD_OUT))], 0)
+
+    def summarise(self, seeds: Sequence[Results]) -> Results:
+        """Rows and verdicts; leaves the picture `futures.png`."""
+        values = stack(seeds)
+        runs = {n: [r for s in range(self.seeds) if (r := self.out / f"seed{s}" / n).is_dir()] for n in self.models}
+        there = {n: next((r for r in found if (r / "results.json").exists()), None) for n, found in runs.items()}
+        write_futures({n: load_model(run) for n, run in there.items() if run}, self.out / "futures.png")
+        return Results(split_hash="", **self.about, seeds=(), rows=rows(values), verdicts=tuple(verdicts(values)))
+
+
+def train_model(name: str, seed: int, steps: int, run: Path, bar: Bar) -> None:
+    """Train a model into `run`, or go on where that was stopped; what it stands on lies beside.
+
+    Raises:
+        DivergedError: the loss is no number any more.
+        ForeactError: a run of other settings in `run`.
+    """
+    training = card(_kind(name)).training
     assert training is not None
     options = training(**_OPTIONS.get(name, {}))
-    parts = {option: _trained(part.kind, seed, steps, folder, bar) for option, part in options.parts().items()}
+    parts: Any = {option: load_model(run.parent / part.kind) for option, part in options.parts().items()}
     spec = DataSpec(tokens=PIXELS if options.frames(_PRESET)[0] == "pixels" else TOKENS, action_dim=2)
-
-    def build() -> Any:
-        if parts:
-            return options.plan(_PRESET, parts).build(spec)
-        return dataclasses.replace(options.configure(_PRESET, spec), **_CHANGES.get(name, {})).build()
-
     recipe = dataclasses.replace(options.recipe(_PRESET), steps=steps, seed=seed)
-    return _train(name, build, recipe, tuple(parts), folder / name, bar)
-
-
-def _train(
-    name: str, build: Callable[[], Any], recipe: TrainConfig, frozen: tuple[str, ...], run: Path, bar: Bar
-) -> Any:
-    torch.manual_seed(recipe.seed)
-    model = build()
-    batches = CoinBatches(tokens=model.config.tokens, rows=recipe.batch_size, seed=recipe.seed)
+    torch.manual_seed(seed)
+    if parts:
+        model: Any = options.plan(_PRESET, parts).build(spec)
+    else:
+        model = dataclasses.replace(options.configure(_PRESET, spec), **_CHANGES.get(name, {})).build()
+    batches = CoinBatches(tokens=model.config.tokens, rows=recipe.batch_size, seed=seed)
     model.fit(batches)
     task = Task(
         model=model,
@@ -139,11 +142,14 @@ def _train(
         batches=batches,
         export=lambda: model.save_pretrained(run),
         about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
-        frozen=FrozenPart.of(model, {part: part for part in frozen}),
+        frozen=FrozenPart.of(model, {part: part for part in parts}),
     )
-    with bar(f"{name}, seed {recipe.seed}", "steps") as on_progress:
+    with bar(f"{name}, seed {seed}", "steps") as on_progress:
         train(task, recipe, run, on_step=on_progress)
-    return load_model(run)
+
+
+def _kind(name: str) -> str:
+    return name.removesuffix("_trap")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,40 +8,38 @@ from typing import Any
 from rich import print as show
 
 from foreact.core.progress import Bar
-from foreact.studies import (
-    cheaper,
-    coin_scores,
-    coin_world,
-    latent_actions,
-    latent_claims,
-    samplers,
-    ways,
-    world_models,
-)
-from foreact.studies.settings import Arena, CheaperStudy, CoinWorld, LatentStudy, SamplerStudy, Study
+from foreact.evaluation.results import Results
+from foreact.studies import coin_scores, latent_claims, sampler_variants, settings, study, world_models
+from foreact.studies.cheaper import Cheaper
+from foreact.studies.coin_world import Coins
+from foreact.studies.latent_actions import LatentActions
+from foreact.studies.samplers import Samplers
 
-_STUDIES: dict[type, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], Any]]] = {
-    CoinWorld: (coin_world.run, coin_scores.table),
-    SamplerStudy: (samplers.run, ways.table),
-    CheaperStudy: (cheaper.run, ways.table),
-    LatentStudy: (latent_actions.run, latent_claims.markdown),
-    Arena: (world_models.run, world_models.table),
+_STUDIES: dict[type, tuple[type[study.Study], Callable[[Results], Any]]] = {
+    settings.CoinWorld: (Coins, coin_scores.table),
+    settings.SamplerStudy: (Samplers, sampler_variants.table),
+    settings.CheaperStudy: (Cheaper, sampler_variants.table),
+    settings.LatentStudy: (LatentActions, latent_claims.markdown),
+    settings.Arena: (world_models.WorldModels, world_models.table),
 }
 """What runs a study, and what makes its results a table for the terminal."""
 
 
-def run_study(study: Study, bar: Bar) -> None:
-    """Run the study, print its table and verdicts.
+def run_study(asked: settings.Study, bar: Bar) -> None:
+    """Run the study, print its table and verdicts, or that its time was over.
 
     Raises:
         ForeactError: bad input; see the studies.
     """
-    run, tabulate = _STUDIES[type(study)]
-    results = run(study, bar=bar)
+    kind, tabulate = _STUDIES[type(asked)]
+    results = study.run(kind(asked, bar))
+    if results is None:
+        print(f"{asked.out}: the slice is over and more is to be done; run the same command again")
+        return
     table = tabulate(results)
     (print if isinstance(table, str) else show)(table)
-    for told in results["verdicts"]:
-        print(f"{told['verdict']:14} {told['claim']}: {told['numbers']}")
-    for model, seeds in results["diverged"].items():
-        print(f"{'diverged':14} {model}: training seeds {seeds}")
-    print(f"results: {study.out / 'results.json'}")
+    for told in results.verdicts:
+        print(f"{told.verdict:14} {told.claim}: {told.numbers}")
+    for name, seeds in results.diverged.items():
+        print(f"{'diverged':14} {name}: training seeds {seeds}")
+    print(f"results: {asked.out / 'results.json'}")

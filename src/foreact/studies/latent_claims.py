@@ -1,7 +1,4 @@
-"""What the measurements of latent-action learners say: rows with intervals, a verdict per claim, a table.
-
-Ratios (skill, R^2) have their denominator beside them as `metric/reference`, which is the same for all learners, so that two of
-them can be compared pair by pair.
+"""What the measurements of latent-action learners say: a verdict per claim, a table.
 
 Shape legend: S training seeds, n held-out episodes.
 """
@@ -9,29 +6,18 @@ Shape legend: S training seeds, n held-out episodes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
+from foreact.evaluation import figures
+from foreact.evaluation.latent_pairs import TRUE
+from foreact.evaluation.results import Results
+from foreact.evaluation.rows import Row
+from foreact.evaluation.verdicts import Verdict
+from foreact.studies.values import Values, smaller
 
-from foreact.evaluation.intervals import Bootstrap, Interval
-from foreact.evaluation.latents import TRUE
-from foreact.studies.scores import Key
-from foreact.studies.verdicts import Verdict, below
-
-Values = Mapping[Key, np.ndarray]
-
-REFERENCES = {
+_NAMES = {
     "current_frame": "current frame alone",
     "token_change": "change of the tokens itself",
-    "true_tokens": "true tokens",
-}
-NAMES = {
-    "univla": "UniVLA",
-    "adaworld": "AdaWorld",
-    "lawm": "LaWM",
     "lawm-one-view": "LaWM (one view)",
-    "dino-cls": "DINO-CLS",
-    **REFERENCES,
 }
 SUBSETS = {
     "held_out": "the trained scene",
@@ -43,26 +29,16 @@ _TARGETS = {"actions": "actions", "agent": "the agent's motion", "object": "the 
 
 def label(learner: str) -> str:
     """How a learner is called in tables and claims."""
-    return f"RLA {learner.removeprefix('rla-')}" if learner.startswith("rla-") else NAMES.get(learner, learner)
-
-
-def rows(values: Values) -> list[dict[str, Any]]:
-    """Mean and interval over seeds and episodes of every measurement."""
-    return [
-        {
-            "model": model, "metric": metric, "subset": subset, "chunk": chunk, "seeds": len(found),
-            **vars(_interval(values, (model, metric, subset, chunk))),
-        }
-        for (model, metric, subset, chunk), found in values.items()
-        if not metric.endswith("/reference")
-    ]  # fmt: skip
+    if learner.startswith("rla-"):
+        return f"RLA {learner.removeprefix('rla-')}"
+    return _NAMES.get(learner) or figures.label(learner)
 
 
 def verdicts(values: Values, sizes: Mapping[str, int]) -> list[Verdict]:
     """The papers' claims, each paired by training seed and episode.
 
     Args:
-        values: see `studies.scores.stack`.
+        values: see `studies.values.stack`.
         sizes: |z| of every learner.
     """
     learners = list(sizes)
@@ -151,25 +127,9 @@ def _better(
     values: Values, claim: str, model: str, metric: str, rival: tuple[str, str] | None = None, *,
     subset: str = "held_out", chunk: int = 1,
 ) -> list[Verdict]:  # fmt: skip
-    """Whether `metric` of `model` is larger than the rival's (model, metric), or than 0; nothing where one is missing."""
-    own = (model, metric, subset, chunk)
-    against = None if rival is None else (*rival, subset, chunk)
-    if own not in values or (against is not None and against not in values):
-        return []
-    return [below(claim, _interval(values, own, minus=against, sign=-1.0))]
-
-
-def _interval(values: Values, key: Key, *, minus: Key | None = None, sign: float = 1.0) -> Interval:
-    """Of a measurement, or of its difference from another over as many seeds as both have; what is not trained has all."""
-    own = values[key]
-    if minus is not None:
-        other = values[minus]
-        if minus[0] not in REFERENCES:
-            own, other = own[: len(other)], other[: len(own)]
-        own = own - other
-    model, metric, subset, chunk = key
-    reference = values.get((model, f"{metric}/reference", subset, chunk))
-    return Bootstrap().over_seeds(sign * own, None if reference is None else reference[: len(own)])
+    """Whether `metric` of `model` is larger than the rival's (model, metric), or than 0."""
+    than = None if rival is None else (*rival, subset, chunk)
+    return smaller(values, claim, (model, metric, subset, chunk), than, sign=-1.0)
 
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -194,22 +154,21 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def markdown(results: Mapping[str, Any]) -> str:
-    """The headline of a results file as a table in Markdown, one learner per row."""
-    last: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in results["rows"]:
-        key = (row["model"], row["metric"], row["subset"])
-        if key not in last or row["chunk"] > last[key]["chunk"]:
-            last[key] = row
+def markdown(results: Results) -> str:
+    """The headline of results as a table in Markdown, one learner per row."""
+    last = {
+        (row["model"], row.metric, row["subset"]): row for row in sorted(results.rows, key=lambda row: row["chunk"])
+    }
     columns = [c for c in _COLUMNS if any(key[1:] == c[1:] for key in last)]
     lines = [["learner", "z", *(heading.strip() for heading, _, _ in columns)]]
-    for model in dict.fromkeys(model for model, *_ in last):
+    for model in results.names():
         cells = [_cell(last.get((model, metric, subset))) for _, metric, subset in columns]
-        lines.append([label(model), str(results["sizes"].get(model, "")), *cells])
+        lines.append([label(model), str(results.settings["sizes"].get(model, "")), *cells])
     lines.insert(1, ["---"] * len(lines[0]))
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{len(results['seeds'])} training seeds, {results['steps']} steps, preset {results['preset']}\n\n{table}"
+    steps, sizes = results.settings["steps"], results.settings["preset"]
+    return f"{len(results.seeds)} training seeds, {steps} steps, preset {sizes}\n\n{table}"
 
 
-def _cell(row: Mapping[str, Any] | None) -> str:
-    return "" if row is None else f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+def _cell(row: Row | None) -> str:
+    return "" if row is None else f"{row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]"

@@ -1,4 +1,4 @@
-"""How many steps, which solver: one or more trained RLA-WMs sampled in many ways, on the same windows with the same noise.
+"""How many steps, which solver: trained RLA-WMs sampled in many ways, on the same windows with the same noise.
 
 Every row is compared, paired by episode, with 30 Euler steps of the first run (RLA-WM, section A.2). Runs that differ in how
 they were built (merged condition tokens, say) are rows of the same table.
@@ -7,7 +7,8 @@ they were built (merged condition tokens, say) are rows of the same table.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
@@ -17,13 +18,23 @@ from foreact.core.pretrained import load_model
 from foreact.core.progress import Bar
 from foreact.dreams.fast import FastWorldModel
 from foreact.evaluation.metrics import describe
+from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
+from foreact.evaluation.verdicts import Verdict
 from foreact.nn.flow import Solver
 from foreact.recordings.opening import open_recordings
-from foreact.studies.scores import save_study
+from foreact.studies.sampler_variants import (
+    METRICS,
+    SamplerVariant,
+    compare,
+    flops,
+    has_sampler,
+    score,
+    windows_that_move,
+)
 from foreact.studies.settings import SamplerStudy
-from foreact.studies.verdicts import Verdict, below
-from foreact.studies.ways import Scores, Way, compare, difference, flops, has_sampler, score, windows_that_move
+from foreact.studies.study import Study, Unit
+from foreact.studies.values import Values, smaller, stack
 
 REFERENCE: tuple[Solver, int] = ("euler", 30)
 SAMPLERS: tuple[tuple[Solver, int], ...] = (
@@ -34,57 +45,84 @@ SAMPLERS: tuple[tuple[Solver, int], ...] = (
 PROTOCOL = Protocol()
 
 
-def run(study: SamplerStudy, *, bar: Bar) -> dict[str, Any]:
-    """Sample every run in every way and write `out/results.json`.
+class Samplers(Study):
+    """A unit is a trained run; nothing is trained here."""
 
-    Raises:
-        ForeactError: no run, another kind of model, tokens of another encoder, or no usable episode.
-    """
-    if not study.runs:
-        raise ForeactError("samplers needs a trained rla-wm: --runs RUN ...")
-    models: dict[str, Any] = {path.name: load_model(path) for path in study.runs}
-    for name, model in models.items():
-        if not has_sampler(model.config):
-            raise ForeactError(f"samplers compares ways to sample rla-wm, {name} holds a {model.config.kind}")
-    if len(models) < len(study.runs):
-        raise ForeactError("two of the runs have the same folder name; rename one")
-    tokens = next(iter(models.values())).config.tokens
-    recordings = open_recordings(
-        study.data, camera=None, encoder=tokens.encoder, image_size=tokens.image_size, cache=study.cache, bar=bar
-    )
-    for name, model in models.items():
-        model.config.tokens.require(recordings.cache.spec, model=name, source=str(study.data))
-    device = PartialState().device
-    ways = [Way(run=name, solver=solver, steps=steps) for name in models for solver, steps in SAMPLERS]
-    runs = {name: FastWorldModel(model.to(device)) for name, model in models.items()}
-    fast = {way: way.of(runs[way.run]) for way in ways}
-    windows = windows_that_move(recordings, PROTOCOL)
-    with bar("sample", "windows") as on_progress:
-        scores = score(fast, recordings, windows, PROTOCOL, on_progress)
-    reference = Way(run=ways[0].run, solver=REFERENCE[0], steps=REFERENCE[1])
-    results = {
-        "schema": 1,
-        "study": "samplers",
-        "dataset": recordings.dataset.root.name,
-        "split_hash": recordings.split.hash,
-        "seeds": [PROTOCOL.seed],
-        "protocol": dataclasses.asdict(PROTOCOL),
-        "reference": str(reference),
-        "rows": compare(scores, {way: flops(model.config) for way, model in fast.items()}, reference),
-        "verdicts": [dataclasses.asdict(v) for v in verdicts(scores, reference)],
-        "diverged": {},
-    }
-    save_study(study, results)
-    return results
+    name = "samplers"
 
+    def __init__(self, settings: SamplerStudy, bar: Bar) -> None:
+        super().__init__(settings, bar)
+        if not settings.runs:
+            raise ForeactError("samplers needs a trained rla-wm: --runs RUN ...")
+        self.models: dict[str, Any] = {path.name: load_model(path) for path in settings.runs}
+        for name, model in self.models.items():
+            if not has_sampler(model.config):
+                raise ForeactError(f"samplers compares ways to sample rla-wm, {name} holds a {model.config.kind}")
+        if len(self.models) < len(settings.runs):
+            raise ForeactError("two of the runs have the same folder name; rename one")
+        tokens = next(iter(self.models.values())).config.tokens
+        self.recordings = open_recordings(
+            settings.data, camera=None, encoder=tokens.encoder, image_size=tokens.image_size, cache=settings.cache, bar=bar
+        )  # fmt: skip
+        for name, model in self.models.items():
+            model.config.tokens.require(self.recordings.cache.spec, model=name, source=str(settings.data))
+        self.reference = SamplerVariant(run=next(iter(self.models)), solver=REFERENCE[0], steps=REFERENCE[1])
 
-def verdicts(scores: Mapping[Way, Scores], reference: Way) -> list[Verdict]:
-    """Whether a way is better than the reference, metric by metric; nothing where one episode gives no interval."""
-    return [
-        below(
-            f"{way} is better than {reference} in {describe(metric).label}", difference(scores, way, reference, metric)
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The runs."""
+        return [Unit(name=name, folder=name) for name in self.models]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The split, the protocol, and which samplers there are."""
+        return {
+            "split_hash": self.recordings.split.hash,
+            "encoder": self.recordings.cache.spec.fingerprint,
+            "protocol": dataclasses.asdict(PROTOCOL),
+            "settings": {"samplers": [list(sampler) for sampler in SAMPLERS]},
+        }
+
+    def train(self, unit: Unit, seed: int, run: Path) -> None:
+        """Nothing."""
+
+    def variants(self, run: str) -> list[SamplerVariant]:
+        """Of one run."""
+        return [SamplerVariant(run=run, solver=solver, steps=steps) for solver, steps in SAMPLERS]
+
+    def score(self, unit: Unit, seed: int, run: Path) -> Results:
+        """The run sampled in every way."""
+        fast = FastWorldModel(self.models[unit.name].to(PartialState().device))
+        models = {variant: variant.of(fast) for variant in self.variants(unit.name)}
+        windows = windows_that_move(self.recordings, PROTOCOL)
+        with self.bar(f"sample {unit.name}", "windows") as on_progress:
+            return self.scored(score(models, self.recordings, windows, PROTOCOL, on_progress), PROTOCOL.seed)
+
+    def summarise(self, seeds: Sequence[Results]) -> Results:
+        """Differences to the reference."""
+        values, variants = stack(seeds), [v for name in self.models for v in self.variants(name)]
+        rows, paired = compare(values, variants, self.reference, len(PROTOCOL.boundaries))
+        configs = {v: v.of(FastWorldModel(self.models[v.run])).config for v in variants}
+        return Results(
+            **self.about | {"settings": {"reference": str(self.reference)}},
+            seeds=(),
+            rows=rows,
+            paired=paired,
+            dataset={"name": self.recordings.dataset.root.resolve().name},
+            cost={str(variant): {"flops": flops(config)} for variant, config in configs.items()},
+            verdicts=tuple(verdicts(values, variants, self.reference, len(PROTOCOL.boundaries))),
         )
-        for way, metrics in scores.items()
-        for metric, values in metrics.items()
-        if way != reference and metric != "token_l1_of_mean" and values.shape[1] > 1
-    ]
+
+
+def verdicts(
+    values: Values, variants: Sequence[SamplerVariant], reference: SamplerVariant, chunk: int
+) -> list[Verdict]:
+    """Whether a variant is better than the reference, metric by metric; nothing where one episode gives no interval."""
+    told = []
+    for variant in (v for v in variants if v != reference):
+        for metric in (m for m in METRICS if m != "token_l1_of_mean"):
+            key, base = variant.key(metric, chunk), reference.key(metric, chunk)
+            if key in values and values[key].shape[1] > 1:
+                claim = f"{variant} is better than {reference} in {describe(metric).label}"
+                told += smaller(values, claim, key, base)
+    return told

@@ -13,7 +13,19 @@ PresetName = Literal["tiny", "small", "paper"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoinWorld:
+class Sliced:
+    """What all studies can be asked.
+
+    Attributes:
+        slice_minutes: end after the model that is being trained and scored when so many minutes are over; the same command
+            goes on.
+    """
+
+    slice_minutes: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoinWorld(Sliced):
     """Every world model in a small scene whose right answers are known: what regression must erase, a sampler must draw.
 
     Attributes:
@@ -32,7 +44,7 @@ class CoinWorld:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class TrainingStudy(Sliced):
     """What studies have in common that train models on recordings.
 
     Attributes:
@@ -65,7 +77,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arena(Comparison):
+class Arena(TrainingStudy):
     """Every world model on one dataset: the same data, tokens, steps, batch, width and depth.
 
     Attributes:
@@ -78,7 +90,7 @@ class Arena(Comparison):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheaperStudy(Comparison):
+class CheaperStudy(TrainingStudy):
     """What makes imagination cheaper and what it costs in accuracy: merged tokens, fewer steps, a student of one step.
 
     Attributes:
@@ -90,7 +102,7 @@ class CheaperStudy(Comparison):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentStudy(Comparison):
+class LatentStudy(TrainingStudy):
     """Every latent-action learner on one dataset, with controls: what z says and what it does not.
 
     Attributes:
@@ -113,7 +125,7 @@ class LatentStudy(Comparison):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplerStudy:
+class SamplerStudy(Sliced):
     """Solvers and numbers of steps for trained rla-wm.
 
     Attributes:
@@ -135,11 +147,11 @@ Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy
 
 
 def command(study: Study) -> str:
-    """The command that was asked for, as a reader would type it: without --out and --cache, and folders by their names."""
+    """The command that was asked for, as a reader would type it: without --out, --cache and --slice-minutes, and folders by their names."""
     words = ["foreact", "benchmark", study.name]
     for field in dataclasses.fields(study):
         value = getattr(study, field.name)
-        if field.name not in ("out", "cache") and value != field.default:
+        if field.name not in ("out", "cache", "slice_minutes") and value != field.default:
             words += [f"--{field.name.replace('_', '-')}", *_words(value)]
     return shlex.join(words)
 

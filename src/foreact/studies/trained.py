@@ -11,7 +11,7 @@ from foreact.core.presets import preset
 from foreact.core.progress import Bar
 from foreact.core.recipe import PairSampling
 from foreact.core.registry import card, trainable
-from foreact.studies.settings import Comparison
+from foreact.studies.settings import TrainingStudy
 from foreact.training.run import TrainRequest, run_training
 
 
@@ -38,7 +38,7 @@ def parts_of(kind: str) -> tuple[str, ...]:
 
 
 def train_run(
-    study: Comparison,
+    study: TrainingStudy,
     kind: str,
     run: Path,
     bar: Bar,

@@ -1,4 +1,4 @@
-"""Where windows are played: the truth is read, every model imagines it, and both are handed to the judge."""
+"""The loop over windows: the truth is read, every model imagines it, and both are handed to the judge."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from foreact.core.errors import ForeactError
 from foreact.core.progress import OnProgress
 from foreact.encoders.pixels import PixelEncoder, draw_pixels
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
-from foreact.evaluation.dressing import Dressing
 from foreact.evaluation.figures import film_strip
 from foreact.evaluation.intervals import Bootstrap
 from foreact.evaluation.poses import PoseTarget
+from foreact.evaluation.residuals import ResampledResiduals
 from foreact.evaluation.results import FilmStrip
 from foreact.evaluation.rollouts import Protocol, Window, imagine, oracle, persistence
-from foreact.evaluation.scoring import Judge, Scores, Truth
+from foreact.evaluation.scoring import Judge, Truth
 from foreact.evaluation.state_probe import ProbeConfig
 from foreact.recordings.token_cache import TokenCache, encode_frames
 
@@ -59,41 +59,66 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A dataset with its tokens, a protocol and a device."""
+class RolloutScorer:
+    """Rolls models out on a dataset and has what they imagine judged: the one loop over windows.
+
+    Attributes:
+        cache: tokens of the dataset, in which all are judged.
+        config: protocol and film strips.
+        device: of models and tokens.
+        decoder: image decoder or None.
+    """
 
     cache: TokenCache
     config: EvaluationConfig
     device: torch.device
-    decoder: Any
+    decoder: Any = None
 
     @torch.no_grad()
     def run(
         self,
         models: Mapping[str, WorldModel],
-        rla: LatentActionModel | None,
         judge: Judge,
         windows: Sequence[Window],
-        shown: Sequence[Window],
-        moving: np.ndarray,
         on_progress: OnProgress,
+        *,
+        oracle_model: LatentActionModel | None = None,
+        references: bool = True,
+        shown: Mapping[Window, bool] | None = None,
     ) -> tuple[Scoreboard, tuple[FilmStrip, ...]]:
-        """Scores of all windows, and film strips of those in `shown`."""
+        """Scores of all windows, and film strips of some.
+
+        Args:
+            models: by name.
+            judge: what all predictions are held against.
+            windows: to be rolled out.
+            on_progress: called with (windows done, windows).
+            oracle_model: of the oracle row, which is left out without one.
+            references: whether persistence, true tokens and regressions with resampled residuals are rows, too.
+            shown: windows to be drawn, and whether something moves in them.
+        """
         board, strips = Scoreboard(), []
-        dressing = Dressing.collect(models, windows, self.config.protocol, self.error)
+        residuals = ResampledResiduals.collect(models if references else {}, windows, self.config.protocol, self.error)
         for index, window in enumerate(windows):
             truth = self.truth(window, judge)
-            scores: dict[str, Scores] = {}
-            pictures: dict[str, Tensor | None] = {}
-            futures = self.futures(models, rla, window, truth)
-            for name, (samples, own) in futures.items():
-                scores[name], pictures[name] = judge.score(samples, truth, own)
-            scores |= dressing.scores({name: samples for name, (samples, _) in futures.items()}, truth, window)
-            drawn = pictures[TRUE_TOKENS] = judge.draw(truth.tokens[None, 1:])
-            scores[TRUE_TOKENS] = judge.score_images(drawn, truth) | judge.score_poses(truth.tokens[None, 1:], truth)
+            futures = {name: self.future(model, window) for name, model in models.items()}
+            if references:
+                futures[PERSISTENCE] = persistence(truth.tokens), None
+            if oracle_model is not None:
+                futures[ORACLE] = oracle(oracle_model, truth.tokens), None
+            _require_finite(futures, window)
+            judged = {name: judge.score(samples, truth, own) for name, (samples, own) in futures.items()}
+            scores = {name: found for name, (found, _) in judged.items()}
+            pictures = {name: images for name, (_, images) in judged.items()}
+            if references:
+                scores |= residuals.scores({name: samples for name, (samples, _) in futures.items()}, truth, window)
+                drawn = pictures[TRUE_TOKENS] = judge.draw(truth.tokens[None, 1:])
+                scores[TRUE_TOKENS] = judge.score_images(drawn, truth) | judge.score_poses(
+                    truth.tokens[None, 1:], truth
+                )
             board.add(window.episode, scores)
-            if window in shown and truth.images is not None:
-                strips.append(self.strip(window, truth.images, pictures, moving=bool(moving[index])))
+            if shown and window in shown and truth.images is not None:
+                strips.append(self.strip(window, truth.images, pictures, moving=shown[window]))
             on_progress(index + 1, len(windows))
         return board, tuple(strips)
 
@@ -107,26 +132,6 @@ class Stage:
             task=self.cache.dataset.episode(window.episode).task,
             moving=moving,
         )
-
-    def futures(
-        self, models: Mapping[str, WorldModel], rla: LatentActionModel | None, window: Window, truth: Truth
-    ) -> dict[str, Future]:
-        """What every model and reference row imagines.
-
-        Raises:
-            ForeactError: some of it is not finite.
-        """
-        found = {name: self.future(model, window) for name, model in models.items()}
-        found[PERSISTENCE] = persistence(truth.tokens), None
-        if rla is not None:
-            found[ORACLE] = oracle(rla, truth.tokens), None
-        for name, (samples, _) in found.items():
-            if not samples.isfinite().all():
-                raise ForeactError(
-                    f"{name} imagines values that are not finite (episode {window.episode}, frame {window.start}): "
-                    "its training diverged, train it again"
-                )
-        return found
 
     def future(self, model: WorldModel, window: Window) -> Future:
         """Imagined tokens (K, S, N, C) in the common encoder's space.
@@ -220,8 +225,17 @@ class Stage:
         return torch.from_numpy(np.asarray(tokens, dtype=np.float32)).to(self.device)
 
 
-def choose_strips(windows: Sequence[Window], moving: np.ndarray, count: int) -> tuple[Window, ...]:
-    """Windows to be shown, chosen without looking at any prediction.
+def _require_finite(futures: Mapping[str, Future], window: Window) -> None:
+    for name, (samples, _) in futures.items():
+        if not samples.isfinite().all():
+            raise ForeactError(
+                f"{name} imagines values that are not finite (episode {window.episode}, frame {window.start}): "
+                "its training diverged, train it again"
+            )
+
+
+def choose_strips(windows: Sequence[Window], moving: np.ndarray, count: int) -> dict[Window, bool]:
+    """Windows to be shown, chosen without looking at any prediction, and whether something moves in them.
 
     Of each episode the first window in which something moves (or the first, where nothing ever does); of these at most
     `count`, evenly spread over the episodes with movement, filled up from the others.
@@ -232,7 +246,7 @@ def choose_strips(windows: Sequence[Window], moving: np.ndarray, count: int) -> 
     active = list(first[True].values())
     still = [window for episode, window in first[False].items() if episode not in first[True]]
     chosen = _spread(active, count)
-    return (*chosen, *_spread(still, count - len(chosen)))
+    return {window: window in active for window in (*chosen, *_spread(still, count - len(chosen)))}
 
 
 def _spread(items: list[Window], count: int) -> list[Window]:

@@ -1,16 +1,15 @@
-"""What a latent action holds, measured on held-out pairs for any learner and for what z is replaced with.
+"""Held-out pairs as tokens of any encoder, learners of latent actions, and what z is replaced with.
 
 All learners are compared in one space, the layer-normalised patch tokens of the frozen encoder: pictures that AdaWorld
-draws are encoded, and LaWM predicts in that space already. Values are per episode, so that training seeds and episodes can
-be resampled (`intervals.Bootstrap.over_seeds`); `metric/reference` is the denominator of a ratio.
+draws are encoded, and LaWM predicts in that space already.
 
 Shape legend: P pairs, N patch tokens, C channels, Q latent tokens, Z latent channels, S side of the frames in pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,17 +17,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foreact.core.contracts import Encoder, LatentActionModel
+from foreact.core.recipe import PairSampling
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.class_token import PREFIX
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.pixels import draw_pixels
-from foreact.evaluation.claims import ALPHAS, HeldOut, NoiseToLatent, decode, infer
-from foreact.evaluation.intervals import episode_means
-from foreact.evaluation.metrics import token_l1
-from foreact.evaluation.results import EpisodeValues
-from foreact.recordings.pairs import Pairs
+from foreact.recordings.pairs import Pairs, PairSampler
 from foreact.recordings.token_cache import TokenCache, encode_frames
 
+_BATCH = 64
 TRUE = "true"
 CONTROLS = {
     TRUE: "its own z",
@@ -55,11 +52,13 @@ class Learner:
         model: in evaluation mode.
         own: gives the tokens that it works on.
         base: gives the tokens that it is measured in.
+        as_cached: these are not layer-normalised; see `PairTokens`.
     """
 
     model: LatentActionModel
     own: Encoder
     base: Encoder
+    as_cached: bool = False
 
     @classmethod
     def load(cls, model: LatentActionModel, tokens: TokenSpec, base: Encoder) -> Learner:
@@ -77,7 +76,7 @@ class Learner:
         elif name == "pixels" and self.base.spec.encoder != "pixels":
             images = (draw_pixels(tokens.float(), self.own.spec.grid) * 255).round().to(torch.uint8)
             tokens = torch.from_numpy(encode_frames(self.base, images.numpy()))
-        return normalised(tokens)
+        return tokens.float() if self.as_cached else normalised(tokens)
 
     def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
         """Predicted s_{t+h} in its own tokens."""
@@ -89,35 +88,75 @@ def normalised(tokens: Tensor) -> Tensor:
     return F.layer_norm(tokens.float(), tokens.shape[-1:])
 
 
-class Scene:
+class PairTokens:
     """Held-out pairs, seen by any encoder at any share of the way from t to t + h; tokens are kept once encoded.
 
     Args:
-        held_out: the pairs.
+        cache: tokens of the dataset, and its frames unless `as_cached`.
+        pairs: P of them.
+        as_cached: tokens are those of the cache's encoder as they are, neither encoded again nor normalised.
     """
 
-    def __init__(self, held_out: HeldOut) -> None:
-        self.pairs = held_out.pairs
-        self.cache: TokenCache = held_out.cache
-        self.episodes = held_out.pairs.episode
+    def __init__(self, cache: TokenCache, pairs: Pairs, *, as_cached: bool = False) -> None:
+        self.cache, self.pairs, self.episodes, self.as_cached = cache, pairs, pairs.episode, as_cached
         self._kept: dict[tuple[str, float, str], Tensor] = {}
 
+    @classmethod
+    def draw(
+        cls,
+        cache: TokenCache,
+        episodes: tuple[int, ...],
+        *,
+        count: int,
+        horizon: int | None,
+        seed: int,
+        as_cached: bool = False,
+    ) -> PairTokens:
+        """Draw pairs from episodes.
+
+        Args:
+            cache: their tokens.
+            episodes: numbers.
+            count: pairs P.
+            horizon: the one h of all pairs (a pair too near the end is left out), or None for uniform 1..15.
+            seed: of the draw.
+            as_cached: see the class.
+        """
+        lengths = {e: cache.dataset.episode(e).length for e in episodes}
+        sampling = PairSampling(max_horizon=horizon or 15, moving=0.0)
+        pairs = PairSampler(lengths, sampling, seed=seed).sample(0, count)
+        if horizon:
+            fits = np.array([t + horizon < lengths[int(e)] for e, t in zip(pairs.episode, pairs.start, strict=True)])
+            fixed = np.full(int(fits.sum()), horizon)
+            pairs = Pairs(episode=pairs.episode[fits], start=pairs.start[fits], horizon=fixed)
+        return cls(cache, pairs, as_cached=as_cached)
+
     def base(self, share: float) -> Tensor:
-        """Layer-normalised tokens (P, N, C) of the cache's encoder."""
-        return normalised(self.tokens(self.cache.encoder, share))
+        """Tokens (P, N, C) of the cache's encoder, layer-normalised unless `as_cached`."""
+        tokens = self.tokens(self.cache.encoder, share)
+        return tokens if self.as_cached else normalised(tokens)
 
     def tokens(self, encoder: Encoder, share: float, *, view: str = TRUE) -> Tensor:
         """Tokens (P, N, C) of the frames at t + share * h; `view` is `shifted` or `other` for those controls."""
         key = (encoder.spec.fingerprint, share, view)
         if key not in self._kept:
-            self._kept[key] = torch.from_numpy(encode_frames(encoder, self._frames(share, view)))
+            if self.as_cached and view != "shifted":
+                self._kept[key] = torch.from_numpy(self.cache.gather(*self._frame_numbers(share, view)))
+            else:
+                self._kept[key] = torch.from_numpy(encode_frames(encoder, self._frames(share, view)))
         return self._kept[key].float()
 
+    def times(self, share: float) -> np.ndarray:
+        """Numbers (P,) of the frames t + share * h, rounded."""
+        return self._frame_numbers(share, TRUE)[1]
+
     def _frames(self, share: float, view: str) -> np.ndarray:
-        pairs = self._elsewhere() if view == "other" else self.pairs
-        times = pairs.start + np.rint(share * pairs.horizon).astype(np.int64)
-        frames = self.cache.gather_frames(pairs.episode, times)
+        frames = self.cache.gather_frames(*self._frame_numbers(share, view))
         return move_camera(frames) if view == "shifted" else frames
+
+    def _frame_numbers(self, share: float, view: str) -> tuple[np.ndarray, np.ndarray]:
+        pairs = self._elsewhere() if view == "other" else self.pairs
+        return pairs.episode, pairs.start + np.rint(share * pairs.horizon).astype(np.int64)
 
     def _elsewhere(self) -> Pairs:
         """Pairs of the same episodes and horizons, half of the possible starts away."""
@@ -133,24 +172,37 @@ def move_camera(frames: np.ndarray) -> np.ndarray:
     return np.pad(frames, ((0, 0), (0, by), (0, by), (0, 0)), mode="edge")[:, by:, by:]
 
 
-def latents(learner: Learner, scene: Scene, mean_z: Tensor, *, start: float = 0.0, end: float = 1.0) -> Latents:
-    """z of the scene's pairs, and what takes its place in each control; `mean_z` (Q, Z) is of training pairs."""
+def fitted_latents(learner: Learner, training: PairTokens) -> Tensor:
+    """z (P, Q, Z) of training pairs."""
+    return infer(learner.model, training.tokens(learner.own, 0.0), training.tokens(learner.own, 1.0))
+
+
+def latents(
+    learner: Learner,
+    pairs: PairTokens,
+    mean_z: Tensor,
+    *,
+    start: float = 0.0,
+    end: float = 1.0,
+    controls: Collection[str] = tuple(CONTROLS),
+) -> Latents:
+    """z of pairs, and what takes its place in each control; `mean_z` (Q, Z) is of training pairs."""
 
     def seen(view: str) -> Tensor:
-        now, then = (scene.tokens(learner.own, share, view=view) for share in (start, end))
+        now, then = (pairs.tokens(learner.own, share, view=view) for share in (start, end))
         return infer(learner.model, now, then)
 
-    now = scene.tokens(learner.own, start)
-    z = seen(TRUE)
-    return {
-        TRUE: z,
-        "shuffled": z[other_episode(scene.episodes)],
-        "other": seen("other"),
-        "shifted": seen("shifted"),
-        "still": infer(learner.model, now, now),
-        "zero": torch.zeros_like(z),
-        "mean": mean_z.expand_as(z),
+    now, z = pairs.tokens(learner.own, start), seen(TRUE)
+    made: dict[str, Callable[[], Tensor]] = {
+        TRUE: lambda: z,
+        "shuffled": lambda: z[other_episode(pairs.episodes)],
+        "other": lambda: seen("other"),
+        "shifted": lambda: seen("shifted"),
+        "still": lambda: infer(learner.model, now, now),
+        "zero": lambda: torch.zeros_like(z),
+        "mean": lambda: mean_z.expand_as(z),
     }
+    return {control: make() for control, make in made.items() if control in controls}
 
 
 def other_episode(episodes: np.ndarray) -> np.ndarray:
@@ -162,63 +214,15 @@ def other_episode(episodes: np.ndarray) -> np.ndarray:
     return partner
 
 
-@dataclass
-class Tally:
-    """The values per episode of one learner.
-
-    Attributes:
-        model: the learner's name.
-        values: what was added.
-    """
-
-    model: str
-    values: list[EpisodeValues] = field(default_factory=list)
-
-    def add(
-        self,
-        metric: str,
-        values: np.ndarray,
-        episodes: np.ndarray,
-        *,
-        reference: np.ndarray | None = None,
-        subset: str = "held_out",
-        chunk: int = 1,
-    ) -> None:
-        """Add (P,) values of pairs, and the (P,) denominators of a ratio, as means of episodes."""
-        for name, found in ((metric, values), (f"{metric}/reference", reference)):
-            if found is not None:
-                self.values.append(
-                    EpisodeValues(
-                        model=self.model,
-                        metric=name,
-                        chunk=chunk,
-                        subset=subset,
-                        episodes=tuple(int(e) for e in np.unique(episodes)),
-                        values=tuple(float(v) for v in episode_means(found, episodes)),
-                    )
-                )
+@torch.no_grad()
+def infer(model: LatentActionModel, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
+    """z (P, Q, Z) of all pairs (P, N, C), some at a time."""
+    parts = zip(tokens_t.split(_BATCH), tokens_th.split(_BATCH), strict=True)
+    return torch.cat([model.infer(a, b).float() for a, b in parts])
 
 
-def reconstruct(learner: Learner, scene: Scene, z: Mapping[str, Tensor], tally: Tally, subset: str) -> None:
-    """Skill of the decoded s_{t+h} against the copy of the current frame (Figs. A1 and A3): 1 - L1 / L1 of the copy."""
-    now, truth = scene.tokens(learner.own, 0.0), scene.base(1.0)
-    still = token_l1(scene.base(0.0), truth).numpy()
-    for control, latent in z.items():
-        error = token_l1(learner.to_base(learner.decode(now, latent)), truth).numpy()
-        tally.add(f"skill_{control}", still - error, scene.episodes, reference=still, subset=subset)
-
-
-def between(learner: Learner, scene: Scene, z: Mapping[str, Tensor], way: NoiseToLatent, tally: Tally) -> None:
-    """Skill of what is decoded a of the way from noise to z against the true frame at t + ah (Fig. A2).
-
-    Rivals: the tokens of both ends interpolated, the nearer end, and the way to another episode's z.
-    """
-    now, start, end = scene.tokens(learner.own, 0.0), scene.base(0.0), scene.base(1.0)
-    for alpha in ALPHAS:
-        truth = scene.base(alpha)
-        still = token_l1(start, truth).numpy()
-        drawn = {c: learner.to_base(learner.decode(now, way(z[c], alpha, seed=0))) for c in (TRUE, "shuffled", "still")}
-        drawn |= {"line": (1 - alpha) * start + alpha * end, "nearer": start if alpha <= 0.5 else end}
-        for name, tokens in drawn.items():
-            error = token_l1(tokens, truth).numpy()
-            tally.add(f"between_{alpha:g}_{name}", still - error, scene.episodes, reference=still)
+@torch.no_grad()
+def decode(model: LatentActionModel, tokens_t: Tensor, z: Tensor) -> Tensor:
+    """Predicted s_{t+h} (P, N, C) of all pairs, some at a time."""
+    parts = zip(tokens_t.split(_BATCH), z.split(_BATCH), strict=True)
+    return torch.cat([model.decode(a, b).float() for a, b in parts])

@@ -1,7 +1,7 @@
-"""Dressed regression: one answer plus errors of the same model in other episodes (Roulston and Smith, Tellus A 55, 2003).
+"""Resampled residuals: a regression's one answer plus its own errors in other episodes, as an ensemble.
 
-A control for the energy score, which any spread of the right size improves: a sampler that is not better than a dressed
-regression does not know more of what is uncertain than how large errors are in general.
+A control for the energy score, which any spread of the right size improves: a sampler that is not better than that does not know
+more of what is uncertain than how large errors are in general (Roulston and Smith, Tellus A 55, 2003, call it dressing).
 
 Shape legend: K samples, S chunks, N patch tokens, C channels.
 """
@@ -26,14 +26,14 @@ EPISODES = 64
 """Whose errors are kept, at most."""
 
 PROPER = ("token_energy_score", "token_energy_score_local")
-"""What a dressed regression is scored by."""
+"""What a regression with resampled residuals is scored by."""
 
 Errors = Mapping[str, Mapping[int, Tensor]]
 """Model -> episode -> what happened minus what was imagined, (S, N, C)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dressing:
+class ResampledResiduals:
     """Errors of deterministic models, to be added to their answers in other episodes."""
 
     errors: Errors
@@ -46,7 +46,7 @@ class Dressing:
         windows: Sequence[Window],
         protocol: Protocol,
         error: Callable[[WorldModel, Window], Tensor],
-    ) -> Dressing:
+    ) -> ResampledResiduals:
         """Errors in the first windows of at most `EPISODES` episodes, evenly spread; none where they are too few for K samples.
 
         Args:
