@@ -19,6 +19,7 @@ from foreact.recordings.frames import FrameBatches, RecordedFrames
 from foreact.recordings.opening import number_embodiments, open_recordings
 from foreact.recordings.sources import EpisodeChoice, Source
 from foreact.recordings.splits import Split, Splits, split_episodes, split_of_run
+from foreact.recordings.windows import Window, WindowBatches
 
 
 @pytest.fixture
@@ -229,3 +230,30 @@ def test_sources_of_several_encoders_are_refused(read, tiny_dataset, monkeypatch
     )
     with pytest.raises(ForeactError, match="encode all datasets with one encoder"):
         opening.Recordings(sources=(*one.sources, *other.sources))
+
+
+def test_what_a_batch_takes_beside_the_disk(read, tiny_dataset):
+    cached, live = read(tiny_dataset), read(tiny_dataset, live=True)
+    size = {"batch_size": 4, "seed": 0}
+
+    def takes(batches):
+        return batches.on_disk, batches.encodes
+
+    def pairs(recordings, **columns):
+        return PairBatches(recordings, law=PairSampling(), columns=Columns(**columns), **size)
+
+    def window(recordings, *names):
+        return WindowBatches(recordings, window=Window(columns=dict.fromkeys(names, (0,))), **size)
+
+    assert takes(pairs(cached)) == (True, False)
+    assert takes(pairs(cached, two_views=True)) == takes(pairs(live)) == (False, True)
+    assert takes(FrameBatches(read(tiny_dataset, frames=True), **size)) == (True, False)
+    assert takes(FrameBatches(cached, **size)) == takes(RecordedFrames(live, **size)) == (False, False)
+    assert takes(FrameBatches(live, **size)) == (False, True)
+    assert takes(window(cached, "observation.images.top.tokens", "action")) == (True, False)
+    assert (
+        takes(window(cached, "observation.images.top"))
+        == takes(window(live, "observation.images.top"))
+        == (False, False)
+    )
+    assert takes(window(live, "observation.images.top.tokens")) == (False, True)

@@ -259,8 +259,7 @@ class LeRobotDataset:
         }
         digest.update(json.dumps([self.fps, self.camera, features]).encode())
         for files in self._files.values():
-            # stored pictures are among the parquet bytes
-            video, begin, _ = files.videos.get(self.camera, ("", 0.0, None))
+            video, begin, _ = files.videos.get(self.camera, ("", 0.0, None))  # stored pictures are in the parquet files
             digest.update(json.dumps([files.index, files.length, files.task, files.data, video, begin]).encode())
         for name in dict.fromkeys(files.data for files in self._files.values()):
             path = self.root / name

@@ -18,7 +18,7 @@ from foreact.recordings.mixture import draw_sources, mix, part_of
 from foreact.recordings.pairs import Pairs, PairSampler, action_times
 from foreact.recordings.recording import IMAGES, TOKENS, Recording
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.token_cache import device_of, encode_frames
+from foreact.recordings.token_cache import encode_frames
 from foreact.recordings.views import ClipViews, ViewRanges
 
 _STATISTICS_PAIRS = 1024
@@ -85,10 +85,14 @@ class PairBatches:
         return {"sampling": law, **views, **self.recordings.mixture}
 
     @property
-    def on_accelerator(self) -> bool:
-        """Whether making a batch needs a device other than the CPU, which worker processes cannot share."""
-        live = self.views is not None or not all(s.cache.reads_disk_alone for s in self.recordings.sources)
-        return live and device_of(self.recordings.encoder) != "cpu"
+    def on_disk(self) -> bool:
+        """Whether batches are only read from the disk: no picture is decoded or encoded."""
+        return self.views is None and all(s.cache.on_disk() for s in self.recordings.sources)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether batches take the encoder, on whatever device it is."""
+        return not self.on_disk
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """See `TrainingData.pairs`: drawn under a step number that training never uses."""

@@ -15,7 +15,6 @@ from foreact.recordings import batches
 from foreact.recordings.mixture import RowSampler
 from foreact.recordings.recording import IMAGES, TOKENS, Recording
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.token_cache import device_of
 
 
 class RecordedFrames:
@@ -53,8 +52,13 @@ class RecordedFrames:
         return self.recordings.mixture
 
     @property
-    def on_accelerator(self) -> bool:
-        """See `PairBatches.on_accelerator`."""
+    def on_disk(self) -> bool:
+        """See `PairBatches.on_disk`; videos are decoded."""
+        return False
+
+    @property
+    def encodes(self) -> bool:
+        """See `PairBatches.encodes`."""
         return False
 
     def __call__(self, step: int, rank: int, processes: int) -> FrameBatch:
@@ -84,10 +88,14 @@ class FrameBatches(RecordedFrames):
         """Nothing: all frames come in one size."""
 
     @property
-    def on_accelerator(self) -> bool:
-        """See `PairBatches.on_accelerator`."""
-        live = not all(source.cache.reads_disk_alone for source in self.recordings.sources)
-        return live and device_of(self.recordings.encoder) != "cpu"
+    def on_disk(self) -> bool:
+        """See `PairBatches.on_disk`."""
+        return not self.encodes and all(s.cache.on_disk(frames=True) for s in self.recordings.sources)
+
+    @property
+    def encodes(self) -> bool:
+        """See `PairBatches.encodes`."""
+        return not all(s.cache.on_disk() for s in self.recordings.sources)
 
     def __call__(self, step: int, rank: int, processes: int) -> FrameBatch:
         """This process's part of step `step`."""

@@ -53,9 +53,6 @@ class TokenCache:
         episodes: numbers of those that are needed; all if None.
     """
 
-    reads_disk_alone = True
-    """Whether no encoder is needed to read tokens."""
-
     def __init__(
         self, dataset: LeRobotDataset, encoder: Encoder, folder: Path, *, episodes: Sequence[int] | None = None
     ) -> None:
@@ -129,6 +126,10 @@ class TokenCache:
         if self._frames is not None:
             return self._frames[self._offsets[episodes] + indices]
         return self.dataset.gather_frames(episodes, indices, size=self.image_size)
+
+    def on_disk(self, *, frames: bool = False) -> bool:
+        """Whether reading tokens, or frames, takes neither encoder nor video."""
+        return self._frames is not None if frames else self._tokens is not None
 
     def required_bytes(self, *, frames: bool) -> int:
         """Bytes still to be written: tokens in float16 and, where asked for, frames in uint8."""
@@ -241,8 +242,6 @@ class TokenCache:
 
 class LiveTokens(TokenCache):
     """The same reading interface without a cache: frames are decoded and encoded whenever they are asked for."""
-
-    reads_disk_alone = False
 
     def __init__(self, dataset: LeRobotDataset, encoder: Encoder) -> None:
         super().__init__(dataset, encoder, Path())

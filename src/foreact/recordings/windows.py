@@ -29,7 +29,7 @@ from foreact.data.lerobot import ACTION, STATE
 from foreact.recordings.mixture import RowSampler
 from foreact.recordings.recording import IMAGES, TOKENS, Recording
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.token_cache import device_of
+from foreact.recordings.token_cache import TokenCache
 
 TASK = "task"
 
@@ -139,12 +139,18 @@ class WindowBatches:
         return {"window": {k: list(v) for k, v in self.window.columns.items()}, **self.recordings.mixture}
 
     @property
-    def on_accelerator(self) -> bool:
-        """See `PairBatches.on_accelerator`."""
-        cameras = [name.removesuffix(TOKENS) for name in self.window.timed if name.endswith(TOKENS)]
-        caches = [s.cache_of(c) for s in self.recordings.sources for c in cameras]
-        live = not all(cache.reads_disk_alone for cache in caches)
-        return live and device_of(self.recordings.encoder) != "cpu"
+    def on_disk(self) -> bool:
+        """See `PairBatches.on_disk`."""
+        return not self.encodes and all(cache.on_disk(frames=True) for cache in self._caches(tokens=False))
+
+    @property
+    def encodes(self) -> bool:
+        """See `PairBatches.encodes`."""
+        return not all(cache.on_disk() for cache in self._caches(tokens=True))
+
+    def _caches(self, *, tokens: bool) -> list[TokenCache]:
+        names = [n for n in self.window.timed if n.startswith(IMAGES) and n.endswith(TOKENS) == tokens]
+        return [s.cache_of(name.removesuffix(TOKENS)) for s in self.recordings.sources for name in names]
 
     def __call__(self, step: int, rank: int, processes: int) -> WindowBatch:
         """This process's windows of step `step`."""
