@@ -228,7 +228,7 @@ def test_a_model_shows_its_own_options_and_those_of_all(capsys):
     def options(words):
         with pytest.raises(SystemExit):
             main(["train", *words, "--help"])
-        return set(re.findall(r"^│ (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+        return set(re.findall(r"^(?:│| ) (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
 
     shared = options([])
     assert {"--data", "--out", "--steps", "--episodes", "--skip-defective", "--skip-missing"} <= shared

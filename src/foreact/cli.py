@@ -108,7 +108,8 @@ def _in_one_line(parse: Callable[..., Any], prog: str) -> Any:
     except SystemExit as ended:
         if ended.code in (0, None):
             raise
-    lines = [re.sub(r"[│╭╮╰╯─]+", " ", line) for line in said.getvalue().splitlines() if "╭" not in line]
+    _, *framed = said.getvalue().splitlines()  # the first line is a title; a plain terminal gets no frames
+    lines = [re.sub(r"[│╭╮╰╯─]+|-{3,}", " ", line) for line in framed]
     words = " ".join(" ".join(lines).split())
     message = re.split(" For full helptext| Perhaps you meant| Argument helptext| Got errors", words)[0]
     message = re.sub(r" \(applied to [^)]*\)| Arguments are applied to[^.]*\.", "", message)

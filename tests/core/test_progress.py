@@ -61,3 +61,52 @@ def test_a_bar_of_work_that_fails_shows_how_far_it_came(clock, capsys):
         on_progress(3, 8)
         raise RuntimeError("the disk is full")
     assert "3/8" in lines(capsys.readouterr().err)[-1]
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """A clock as above, and no terminal."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "Console", partial(Console, force_terminal=False))
+    return now
+
+
+def test_without_a_terminal_there_is_a_line_for_every_twentieth_or_half_a_minute(log, capsys):
+    with bar("encode", "frames") as on_progress:
+        for done in range(401):  # 100 s, a frame each quarter of a second
+            on_progress(done, 400, {"loss": 0.5})
+            log[0] += 0.25
+    err = capsys.readouterr().err
+    said = err.splitlines()
+    assert len(said) == 20
+    assert said[0] == "encode: 20/400 frames (5%), 4.0 frames/s, 1:35 left, loss 0.5"
+    assert said[-1] == "encode: 400/400 frames (100%), 4.0 frames/s, done, loss 0.5"
+    assert "\r" not in err
+    assert "\x1b" not in err
+
+
+def test_slow_work_is_told_every_half_minute_and_fast_work_not_in_a_flood(log, capsys):
+    with bar("train", "steps") as on_progress:
+        for done in range(11):  # of a thousand, ten seconds each
+            on_progress(done, 1000)
+            log[0] += 10
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["3/1,000", "6/1,000", "9/1,000"]
+    with bar("train", "steps") as on_progress:
+        for done in range(101):  # all in one second
+            on_progress(done, 100)
+            log[0] += 0.01
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["100/100"]
+
+
+def test_work_that_goes_on_is_not_counted_as_done_now(log, capsys):
+    with progress.overall_bar() as report:
+        report(600.0, 1000.0, "rla")
+        log[0] += 50
+        report(700.0, 1000.0, "rla: 700/1,000 steps")
+    assert capsys.readouterr().err == " 70%  rla: 700/1,000 steps  2:30 left\n"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(4.4, "0:04"), (245, "4:05"), (3723, "1:02:03"), (-1, "0:00")])
+def test_clock(seconds, said):
+    assert progress.clock(seconds) == said

@@ -85,11 +85,13 @@ class Train(RecordingOptions):
             raise ForeactError(
                 "name the model first: foreact train MODEL --data DATA --out RUN (see foreact train --help)"
             )
-        name = arguments[0]
-        card = registry.card(name) if name.replace("-", "_") in registry.trainable() else None
-        if card is None or card.training is None:
-            known = ", ".join(kind.replace("_", "-") for kind in registry.trainable())
-            raise ForeactError(f"no model {name!r} to train: choose one of {known} (see foreact train --help)")
+        name, known = arguments[0], registry.trainable()
+        if name.replace("-", "_") not in {*known, *registry.foreign_cards()}:
+            names = ", ".join(kind.replace("_", "-") for kind in known)
+            raise ForeactError(f"no model {name!r} to train: choose one of {names} (see foreact train --help)")
+        card = registry.card(name)
+        if card.training is None:
+            raise ForeactError(f"{name} is not trained, only loaded (see foreact train --help)")
         joined = [("model", Annotated[card.training, arg(name="")])]
         made = dataclasses.make_dataclass("Train", joined, bases=(cls,), frozen=True, kw_only=True)
         made.kind, made.__doc__ = card.kind, cls.__doc__  # type: ignore[attr-defined]
@@ -124,7 +126,7 @@ def _overview(command: type[Train]) -> type:
     broken = {kind: found for kind, found in foreign.items() if isinstance(found, ForeactError)}
     lines = ["Models:"]
     for role, words in _ROLES.items():
-        known = [kind.replace("_", "-") for kind in registry.trainable(role) if kind not in broken]
+        known = [kind.replace("_", "-") for kind in registry.trainable(role)]
         lines.append(f"  {words}: {', '.join(known)}")
     lines += [f"  broken: {kind.replace('_', '-')} ({error})" for kind, error in broken.items()]
     lines.append("\nforeact train rla --help also shows what only rla has; so for each of them.")

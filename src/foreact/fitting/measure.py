@@ -25,8 +25,8 @@ from foreact.data.defects import DefectFinder
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.loading import load_encoder
 from foreact.evaluation.evaluate import evaluate
+from foreact.evaluation.rollout_scorer import EvaluationConfig
 from foreact.evaluation.rollouts import Protocol, select_windows, usable_lengths
-from foreact.evaluation.stage import EvaluationConfig
 from foreact.evaluation.state_probe import ProbeConfig
 from foreact.fitting.request import Setup, run_folder
 from foreact.fitting.stages import Piece, Stage
