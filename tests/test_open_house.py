@@ -5,6 +5,7 @@ their own files, their line of the registry, and studies that are about particul
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from shift_world import SOURCE as SHIFT
 from foreact.cli import main
 from foreact.commands import VERBS
 from foreact.core.registry import LOADED, MODELS, card
+from foreact.decoders import unet
 from foreact.dreams.imagination import load
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.evaluation.metrics import METRICS
@@ -30,7 +32,14 @@ def foreign(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(install(tmp_path / "site", points, modules))
 
 
-def test_a_world_model_of_another_package_goes_through_every_verb(foreign, small_scale, make_dataset, tmp_path, capsys):
+@pytest.fixture
+def hasty_decoder(monkeypatch):
+    """The study's image decoder, which keeps its preset's steps, learns for two."""
+    monkeypatch.setitem(unet._RECIPES, "tiny", dataclasses.replace(unet._RECIPES["tiny"], steps=2))
+
+
+@pytest.mark.usefixtures("foreign", "small_scale", "hasty_decoder")
+def test_a_world_model_of_another_package_goes_through_every_verb(make_dataset, tmp_path, capsys):
     run, results, encoder = tmp_path / "runs/shift", tmp_path / "results.json", tmp_path / "encoder"
     TinyEncoderConfig(stem=(4, 4, 4), dim=8, depth=1, heads=2).build().save_pretrained(encoder)
     data = ["--data", str(make_dataset(lengths=(33, 34, 35))), "--cache", str(tmp_path / "cache")]
