@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,10 @@ def inputs(tokens: TokenSpec, horizon: int, batch: int, device: torch.device) ->
     return s_t, torch.randn(batch, horizon, ACTION_DIM, device=device), torch.full((batch,), horizon, device=device)
 
 
+def _predict(fast: FastWorldModel, arguments: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
+    return fast.predict(*arguments, fast.draw_noise(len(arguments[0]), generator))
+
+
 def measure(call: Callable[[], Any], batch: int, device: torch.device, *, seconds: float) -> dict[str, Any]:
     """Rates of one variant at one batch size, after two calls that warm it up or compile it."""
     for _ in range(2):
@@ -125,15 +130,10 @@ def run(
                     model,
                     precision="no" if precision == "float32" else precision,
                     compile_for=batch if compiled else None,
-                )  # type: ignore[arg-type]
+                )
                 arguments, generator = inputs(tokens, preset.horizon, batch, device), torch.Generator(device)
                 try:
-                    row = measure(
-                        lambda: fast.predict(*arguments, fast.draw_noise(batch, generator)),
-                        batch,
-                        device,
-                        seconds=seconds,
-                    )  # noqa: B023
+                    row = measure(partial(_predict, fast, arguments, generator), batch, device, seconds=seconds)
                 except (RuntimeError, MemoryError) as error:
                     if not record.out_of_memory(error):
                         raise

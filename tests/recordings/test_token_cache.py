@@ -1,6 +1,7 @@
 """The token cache: right rows, resumed builds, space told before and disks that fill up, encoders kept apart."""
 
 import errno
+import pickle
 import shutil
 from collections import namedtuple
 
@@ -125,3 +126,14 @@ def test_a_broken_video_is_named_and_earlier_episodes_are_kept(tiny_dataset, tmp
         TokenCache.open(dataset, MeanColours(), tmp_path / "cache")
     (folder,) = (tmp_path / "cache").iterdir()
     assert '"frames": 78' in (folder / "tokens.json").read_text()
+
+
+def test_another_process_opens_the_files_again_and_copies_nothing(dataset, tmp_path):
+    cache = TokenCache.open(dataset, MeanColours(), tmp_path, frames=True)
+    sent = pickle.dumps(cache)
+    without = TokenCache(dataset, MeanColours(), tmp_path)
+    assert len(sent) < len(pickle.dumps(without)) + 1000
+    twin = pickle.loads(sent)
+    assert isinstance(twin.tokens(0), np.memmap)
+    np.testing.assert_array_equal(twin.tokens(3), cache.tokens(3))
+    np.testing.assert_array_equal(twin.frames(3), cache.frames(3))

@@ -128,7 +128,10 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
     rate, z = successes / n, NormalDist().inv_cdf((1 + level) / 2)
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    low, high = 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half  # exact, not by rounding
+    low, high = (
+        0.0 if successes == 0 else centre - half,
+        1.0 if successes == n else centre + half,
+    )  # exact, not by rounding
     return Interval(mean=rate, low=low, high=high, n=n)
 
 

@@ -25,7 +25,7 @@ from foreact.evaluation.rollout_scorer import EvaluationConfig
 from foreact.evaluation.rollouts import Protocol
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.splits import Split, split_of_run
+from foreact.recordings.splits import Split, Splits, split_of_run
 
 _TOPOLOGY_HORIZON = 12
 
@@ -200,9 +200,9 @@ def _refuse_leaks(runs: Sequence[Path], split: Split) -> None:
         path = run / "split.json"
         if not path.exists():
             continue
-        trained = Split.load(path)
-        if trained.dataset == split.dataset and trained.hash != split.hash:
-            raise ForeactError(
-                f"{run} was trained with split {trained.hash} of this dataset, not {split.hash}: "
-                "held-out episodes may have been trained on"
-            )
+        for trained in Splits.load(path).parts:
+            if trained.dataset == split.dataset and trained.hash != split.hash:
+                raise ForeactError(
+                    f"{run} was trained with split {trained.hash} of this dataset, not {split.hash}: "
+                    "held-out episodes may have been trained on"
+                )

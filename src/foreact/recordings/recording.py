@@ -120,22 +120,26 @@ class Recording:
         """
         if name.startswith(IMAGES):
             camera = name.removesuffix(TOKENS)
-            cache = self.cache if camera == IMAGES else self.cache_of(camera)
+            cache = self.cache_of(camera)
             gather = cache.gather if name.endswith(TOKENS) else cache.gather_frames
             found = gather(episodes.repeat(times[0].size), times.ravel()) if times.ndim > 1 else gather(episodes, times)
             return found.reshape(*times.shape, *found.shape[1:])
         if name == STATE and not self.state_dim:
             return np.zeros((*times.shape, 0), np.float32)
         kept = {ACTION: lambda: self.actions, STATE: lambda: self.states}
-        rows = kept[name]() if name in kept else {e: self.dataset.column(name, e) for e in np.unique(episodes).tolist()}
-        return take_rows(rows, episodes, times)
+        if name in kept:
+            return take_rows(kept[name](), episodes, times)
+        columns = {e: self.dataset.column(name, e) for e in np.unique(episodes).tolist()}
+        return take_rows(columns, episodes, times).astype(np.float32)
 
     def cache_of(self, camera: str) -> TokenCache:
-        """Tokens and frames of a camera, by full or short name; opened, and encoded where needed, on the first call.
+        """Tokens and frames of a camera, by full or short name, or of the chosen one; encoded where needed on the first call.
 
         Raises:
             ForeactError: no such camera, or no tokens of another one than the chosen one.
         """
+        if camera == IMAGES:
+            return self.cache
         seen = self.dataset.with_camera(camera)
         if seen.camera == self.dataset.camera:
             return self.cache
