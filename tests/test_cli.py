@@ -37,7 +37,7 @@ def error_of(capsys, arguments):
 
 def test_results_have_what_scripts_rely_on(results, place):
     data = json.loads(results.read_text())
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["split_hash"] == json.loads((place[0] / "runs/rla-wm/run.json").read_text())["split_hash"]
     rows = {(r["model"], r["metric"], r["chunk"]) for r in data["rows"] if r["subset"] == "all"}
     for model in ("rla_wm", "dino_wm", "fm_wm", "persistence", "oracle"):
@@ -91,7 +91,7 @@ def test_bad_runs_and_results(place, tiny_dataset, results, tmp_path, capsys):
     assert "no such folder" in error_of(capsys, ["evaluate", str(tmp_path / "none"), *where])
     assert "at least 1" in error_of(capsys, ["evaluate", str(root / "runs/rla-wm"), *where, "--chunk", "0"])
     other = tmp_path / "other.json"
-    other.write_text(results.read_text().replace('"schema": 1', '"schema": 7'))
+    other.write_text(results.read_text().replace('"schema": 2', '"schema": 7'))
     assert "another schema" in error_of(capsys, ["report", str(other)])
     misspelt = error_of(capsys, ["benchmark", "coin-world", "--sedes", "3"])
     assert misspelt.endswith("(see foreact benchmark coin-world --help)")
