@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec
 from foreact.core.machine import peak_memory
 from foreact.core.precision import bf16_pays
 from foreact.core.presets import paper
@@ -29,6 +30,7 @@ from foreact.encoders.meta import meta_encoder
 from foreact.latent_actions.rla import RLAConfig
 from foreact.training.activations import checkpoint_activations
 from foreact.world_models.rla_wm import RLAWorldModelConfig
+from foreact.world_models.rla_wm_training import RLAWMTraining
 
 CHANNELS, ACTION_DIM, HORIZON, DEPTH = 192, 8, 15, 2
 CENTRE = {"tokens": 256, "width": 256, "batch": 4}
@@ -95,14 +97,10 @@ def paper_needs(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the `paper` preset takes per GPU on 1, 4 and 8 of them: states (the same on each), activations of its share of the batch."""
     preset = paper()
     _, tokens, _ = meta_encoder(preset.encoder, image_size=preset.image_size)
-    rla = preset.rla(tokens)
+    config = RLAWMTraining().configure(preset, DataSpec(tokens=tokens, action_dim=ACTION_DIM))
     models: dict[str, tuple[PretrainedModel, int, int]] = {
-        "rla": (meta_build(rla), 2 * preset.rla_depth, preset.train_rla.batch_size),
-        "rla_wm": (
-            meta_build(preset.rla_wm(rla, ACTION_DIM)),
-            preset.condition_depth,
-            preset.train_world_model.batch_size,
-        ),
+        "rla": (meta_build(config.rla), 2 * preset.latent_depth, preset.train_latent.batch_size),
+        "rla_wm": (meta_build(config), preset.condition_depth, preset.train.batch_size),
     }
     found = []
     for name, (model, blocks, batch) in models.items():

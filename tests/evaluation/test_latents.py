@@ -1,5 +1,8 @@
 """What latents hold: controls, the common space, reconstruction, probes, rollouts and transfer on learners whose answers are known."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,8 @@ from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.class_token import ClassTokenEncoder
 from foreact.encoders.pixels import PixelEncoder
 from foreact.encoders.tiny import TinyEncoderConfig
+from foreact.evaluation.claims import sufficiency
+from foreact.evaluation.claims import topology as topology_figure
 from foreact.evaluation.latent_pairs import CONTROLS, Learner, PairTokens, latents, move_camera, other_episode
 from foreact.evaluation.latent_probes import Components, probe, targets
 from foreact.evaluation.latent_reconstruction import NoiseToLatent, reconstruct, topology
@@ -248,3 +253,24 @@ def test_transfer_is_left_out_where_the_agents_place_is_unknown(learner, pairs, 
     transfer(learner, pairs, {}, unknown, np.arange(9), reader, table, "unseen")
     transfer_of_truth(unknown, reader, table, "unseen")
     assert table.values == []
+
+
+def test_the_claims_are_measured_as_the_study_measures_them(cache, learner):
+    """`foreact claims` has values, not text: the perfect learner has skill 1, its controls have not."""
+    drawn = {"count": PAIRS, "horizon": H, "seed": 0, "as_cached": True}
+    training, held_out = (PairTokens.draw(cache, episodes, **drawn) for episodes in ((1, 4), (0, 2, 3, 5)))
+    raw = Learner(model=Remembers(), own=cache.encoder, base=cache.encoder, as_cached=True)
+    figure = sufficiency({"perfect": raw}, training, held_out, None)
+    found = {(r["z"], r["metric"]): r["mean"] for r in figure["rows"]}
+    assert found["its own z", "token_l1_skill"] == pytest.approx(1, abs=1e-3)
+    assert found["z of another episode's pair", "token_l1_skill"] < 0
+    assert found["", "token_l1_skill"] == 0  # persistence
+    table = EpisodeTable(model="x")
+    reconstruct(raw, held_out, latents(raw, held_out, torch.zeros(()), controls=("true", "still")), table)
+    assert found["", "token_l1"] == pytest.approx(table.row("l1_still").mean)
+    named = dataclasses.replace(raw, model=Remembers())
+    named.model.config = SimpleNamespace(kind="rla")
+    between = topology_figure(named, training, held_out, None, seed=0)["rows"]
+    assert {r["a"] for r in between} == {0.25, 0.5, 0.75}
+    assert {r["model"] for r in between} == {"RLA, noise to z", "tokens interpolated", "nearer end"}
+    assert all(isinstance(r["mean"], float) for r in between)
