@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from foreact.core.batch import FrameBatch
 from foreact.core.pretrained import meta_build
@@ -27,19 +28,18 @@ def test_each_stage_doubles_the_resolution():
 
 def test_patches_of_another_size_are_drawn_and_scaled_to_the_frames():
     """DINOv2's patches have 14 pixels; four stages draw 16 for each."""
+    torch.manual_seed(0)
     decoder, drawn = ImageDecoderConfig(tokens=DINOV2, channels=(8, 8, 8, 8), blocks=1).build(), []
     with torch.no_grad():
-        decoder.out.weight.normal_(std=0.2)
+        decoder.out.weight.normal_(std=0.02)  # nothing is clamped
     decoder.out.register_forward_hook(lambda _, __, out: drawn.append(0.5 + out))
     tokens = torch.randn(2, 81, 24)
     images = decoder.decode(tokens)
     assert drawn[0].shape == (2, 3, 144, 144)
     assert images.shape == (2, 126, 126, 3)
-    inner = slice(1, -1)  # the same place in both pictures, but for less than a pixel
-    places = ((torch.arange(126) + 0.5) * 144 / 126).long()
-    near = drawn[0].clamp(0, 1).permute(0, 2, 3, 1)[:, places][:, :, places]
-    both = torch.stack([images[:, inner, inner].flatten(), near[:, inner, inner].flatten()])
-    assert torch.corrcoef(both.detach())[0, 1] > 0.8
+    patches = F.avg_pool2d(drawn[0], 16), F.avg_pool2d(images.permute(0, 3, 1, 2), 14)  # the same place in both
+    assert patches[0].std() > 0.005
+    torch.testing.assert_close(*patches, atol=0.2 * patches[0].std().item(), rtol=0)
     frames = torch.randint(0, 256, (2, 126, 126, 3), dtype=torch.uint8)
     decoder.loss(FrameBatch(frames=frames, tokens=tokens), torch.Generator())["loss"].backward()
     assert decoder.out.weight.grad.abs().sum() > 0
