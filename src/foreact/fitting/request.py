@@ -112,9 +112,11 @@ class Setup:
     def training(self, kind: str, folder: Path, steps: int | None) -> TrainRequest:
         """The request for a training in a folder, its run named as on the command line."""
         asked = {"steps": steps, "seed": self.request.seed}
+        options = self.request.options(kind)
+        parts: dict[str, Any] = {name: run_folder(folder, part.kind) for name, part in options.parts().items()}
         return TrainRequest(
             kind=kind,
-            options=self.request.options(kind),
+            options=dataclasses.replace(options, **parts),
             out=run_folder(folder, kind),
             preset=self.request.preset,
             overrides={name: value for name, value in asked.items() if value is not None},
