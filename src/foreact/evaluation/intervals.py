@@ -31,8 +31,8 @@ class Interval:
     """
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     n: int
 
     @property
@@ -67,10 +67,6 @@ class Bootstrap:
         """
         means = episode_means(values, groups)
         return self._interval(lambda weights: weights @ means / len(means), len(means))
-
-    def difference(self, values: np.ndarray, reference: np.ndarray, groups: np.ndarray) -> Interval | None:
-        """Mean of `values - reference`, paired by window. See `mean`."""
-        return self.mean(np.asarray(values) - np.asarray(reference), groups)
 
     def ratio(self, numerator: np.ndarray, denominator: np.ndarray, groups: np.ndarray) -> Interval | None:
         """Sum of `numerator` over sum of `denominator`, episodes drawn jointly; None where the latter is zero."""
@@ -128,7 +124,10 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
     rate, z = successes / n, NormalDist().inv_cdf((1 + level) / 2)
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    low, high = 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half  # exact, not by rounding
+    low, high = (
+        0.0 if successes == 0 else centre - half,
+        1.0 if successes == n else centre + half,
+    )  # exact, not by rounding
     return Interval(mean=rate, low=low, high=high, n=n)
 
 
