@@ -1,13 +1,15 @@
-# make demo, make test: each makes its own .venv first. Variables: PYTHON=python3.12 make test, DEMO_STEPS=1200 make demo.
+# make demo, make test: each makes its own .venv first. Variables: PYTHON=python3.12 make test, DEMO_MINUTES=30 make demo.
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
 DEMO_EPISODES ?= 800
-DEMO_STEPS ?= 450
+DEMO_MINUTES ?= 8
+DEMO_STEPS ?=
 
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --quiet --no-compile --constraint requirements/constraints.txt
 FOREACT = $(VENV)/bin/foreact
-DEMO_TRAIN = $(FOREACT) train --data $(DEMO)/data --preset tiny --image-size 96
+DEMO_LENGTH = $(if $(DEMO_STEPS),--steps $(DEMO_STEPS),--minutes $(DEMO_MINUTES))
+RLA_STEPS = next(s["pieces"][0]["count"] for s in json.load(open("$(DEMO)/fit.json"))["plan"]["stages"] if s["kind"] == "rla")
 INSTALLED = $(VENV)/.installed
 DEVELOPED = $(VENV)/.developed
 
@@ -23,16 +25,13 @@ help: ## this list
 demo: export FOREACT_CACHE = $(DEMO)/tokens
 demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, evaluate, write an HTML report
 	$(FOREACT) collect pusht --episodes $(DEMO_EPISODES) --max-steps 55 --seed 0 --image-size 96 --out $(DEMO)/data
-	$(DEMO_TRAIN) rla --steps $(DEMO_STEPS) --out $(DEMO)/rla
-	$(DEMO_TRAIN) rla-wm --steps $(DEMO_STEPS) --out $(DEMO)/rla-wm
-	$(DEMO_TRAIN) image-decoder --out $(DEMO)/image-decoder
-	$(DEMO_TRAIN) dino-wm --steps $(DEMO_STEPS) --out $(DEMO)/dino-wm
-	$(FOREACT) evaluate $(DEMO)/rla-wm $(DEMO)/dino-wm --data $(DEMO)/data --starts 3 --out $(DEMO)/results.json
-	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html
+	$(FOREACT) fit $(DEMO)/data --out $(DEMO) --name Push-T --preset tiny --image-size 96 --compare dino-wm $(DEMO_LENGTH)
 
 claims: export FOREACT_CACHE = $(DEMO)/tokens
 claims: $(DEMO)/results.json ## after the demo: the paper's three claims about z, measured and added to its report
-	for latent in 1x16 2x16 4x16 16x32; do $(DEMO_TRAIN) rla --steps $(DEMO_STEPS) --latent $$latent --out $(DEMO)/rla-$$latent || exit; done
+	steps=$$($(VENV)/bin/python -c 'import json; print($(RLA_STEPS))'); for latent in 1x16 2x16 4x16 16x32; do \
+	    $(FOREACT) train rla --data $(DEMO)/data --preset tiny --image-size 96 --steps $$steps --latent $$latent \
+	        --out $(DEMO)/rla-$$latent || exit; done
 	$(FOREACT) collect pusht --episodes 60 --seed 1 --image-size 96 --look unseen --out $(DEMO)/unseen
 	$(FOREACT) claims $(DEMO)/rla $(DEMO)/rla-*x* --data $(DEMO)/data --unseen $(DEMO)/unseen --results $(DEMO)/results.json
 	$(FOREACT) report $(DEMO)/results.json --out $(DEMO)/report.html

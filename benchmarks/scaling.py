@@ -22,6 +22,7 @@ from rich.table import Table
 from foreact.core.batch import Batch
 from foreact.core.cards import DataSpec
 from foreact.core.machine import peak_memory
+from foreact.core.precision import bf16_pays
 from foreact.core.presets import paper
 from foreact.core.pretrained import PretrainedModel, meta_build
 from foreact.core.token_spec import TokenSpec
@@ -60,7 +61,7 @@ def measure(config: Any, batch: int, *, lean: bool) -> dict[str, Any]:
     data = Batch(tokens_t=s_t, tokens_th=s_th, lengths=lengths, actions=actions)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays("cpu")):
             model.loss(data, generator)["loss"].backward()
         model.zero_grad(set_to_none=True)
 
@@ -136,7 +137,7 @@ def activation_bytes(measured: list[dict[str, Any]], model: str, *, lean: bool) 
 
 def show(measured: list[dict[str, Any]], needs: list[dict[str, Any]]) -> None:
     """Both tables."""
-    table = Table(title="one forward and backward pass, bf16 autocast")
+    table = Table(title=f"one forward and backward pass in {'bf16' if bf16_pays('cpu') else 'float32'}")
     for heading in ("model", "tokens", "width", "batch", "checkpointed", "parameters", "peak MiB", "ms"):
         table.add_column(heading, justify="right")
     for r in measured:
@@ -160,7 +161,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     results: dict[str, Any] = {"benchmark": "scaling", **record.about(torch.device("cpu"))}
-    results |= {"centre": CENTRE | {"depth": DEPTH}, "rows": rows()}
+    results |= {
+        "centre": CENTRE | {"depth": DEPTH},
+        "product": "bf16" if bf16_pays("cpu") else "float32",
+        "rows": rows(),
+    }
     results["paper"] = paper_needs(results["rows"])
     show(results["rows"], results["paper"])
     record.write(results, options.out)

@@ -21,7 +21,6 @@ from typing import Any
 
 import record
 import torch
-from foreact.train_command import TrainRequest, run_training
 from torch import Tensor, nn
 
 from foreact.core.batch import Batch
@@ -35,6 +34,7 @@ from foreact.encoders.class_token import PREFIX
 from foreact.encoders.meta import meta_encoder
 from foreact.encoders.pixels import PixelEncoder
 from foreact.training.optimizers import build_optimizers
+from foreact.training.run import TrainRequest, run_training
 
 Loss = Callable[[], dict[str, Tensor]]
 _ACTIONS, _STATES = 8, 9

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,14 +89,38 @@ def write_dataset(
     return root
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_statistics_and_probes() -> None:
-    """Statistics are fitted on a few pairs, probes for a few steps: most of the seconds of a training of three steps."""
+@contextmanager
+def scaled_down() -> Iterator[None]:
+    """Inside, the `tiny` preset's networks are narrow, statistics are fitted on a few pairs, and probes for a few steps: these
+    are most of the seconds of a training of three steps, and of its evaluation.
+    """
+    from foreact.core import presets
+    from foreact.decoders import unet
     from foreact.evaluation.state_probe import ProbeConfig
     from foreact.recordings import batches
+    from foreact.world_models import rae, video_diffusion
 
-    batches._STATISTICS_PAIRS = 64
-    ProbeConfig.__init__.__kwdefaults__["steps"] = 100
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "tiny", partial(replace, presets.tiny(), dim=48, heads=3))
+        patch.setitem(rae._HEAD, "tiny", 64)
+        patch.setitem(video_diffusion._WIDTHS, "tiny", (16, 32))
+        patch.setitem(unet._CHANNELS, "tiny", (16, 8, 8, 8))
+        patch.setattr(batches, "_STATISTICS_PAIRS", 64)
+        patch.setitem(ProbeConfig.__init__.__kwdefaults__, "steps", 100)
+        yield
+
+
+@pytest.fixture(scope="session")
+def in_small() -> Callable[[], AbstractContextManager[None]]:
+    """`with in_small():` makes trainings small, for fixtures that several tests share; see `scaled_down`."""
+    return scaled_down
+
+
+@pytest.fixture
+def small_scale() -> Iterator[None]:
+    """Makes the trainings of a test small; see `scaled_down`."""
+    with scaled_down():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +154,7 @@ def partly_actionless_dataset(make_dataset: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tuple[Path, list[str]]:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tuple[Path, list[str]]:
     """A folder with a small encoder, a cache and runs of six models, trained for three steps, and the options of the command
     line that they shared. Shared: do not change its files.
     """
@@ -142,9 +169,16 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tuple
     common += ["--batch-size", "4", "--precision", "no"]
     shared = {"data": tiny_dataset, "cache": root / "cache"}
     overrides = {"batch_size": 4, "precision": "no", "steps": 3}
-    for model in ("rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"):
-        options = card(model).training(encoder=str(root / "encoder"))
-        run_training(
-            TrainRequest(kind=model, out=root / "runs" / model, options=options, overrides=overrides, **shared), bar
-        )
+    with scaled_down():
+        for model in ("rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"):
+            options = card(model).training(encoder=str(root / "encoder"))
+            run_training(
+                TrainRequest(kind=model, out=root / "runs" / model, options=options, overrides=overrides, **shared), bar
+            )
     return root, common
+
+
+@pytest.fixture
+def place(trained: tuple[Path, list[str]], small_scale: None) -> tuple[Path, list[str]]:
+    """`trained`, for a test that goes on training or evaluates: what it trains is small, too."""
+    return trained

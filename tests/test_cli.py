@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -17,12 +18,13 @@ from foreact.cli import main
 
 
 @pytest.fixture(scope="module")
-def results(place, tiny_dataset, tmp_path_factory):
-    root, _ = place
+def results(trained, in_small, tiny_dataset, tmp_path_factory):
+    root, _ = trained
     path = tmp_path_factory.mktemp("results") / "results.json"
     runs = [str(root / "runs" / name) for name in ("rla-wm", "dino-wm", "fm-wm")]
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
-    main(["evaluate", *runs, *where, "--out", str(path), "--starts", "2", "--samples", "2"])
+    with in_small():
+        main(["evaluate", *runs, *where, "--out", str(path), "--starts", "2", "--samples", "2"])
     return path
 
 
@@ -35,7 +37,7 @@ def error_of(capsys, arguments):
 
 def test_results_have_what_scripts_rely_on(results, place):
     data = json.loads(results.read_text())
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["split_hash"] == json.loads((place[0] / "runs/rla-wm/run.json").read_text())["split_hash"]
     rows = {(r["model"], r["metric"], r["chunk"]) for r in data["rows"] if r["subset"] == "all"}
     for model in ("rla_wm", "dino_wm", "fm_wm", "persistence", "oracle"):
@@ -79,7 +81,7 @@ def test_a_split_that_leaked_is_refused(place, tiny_dataset, tmp_path, capsys):
     split["train"], split["validation"] = split["train"][1:] + split["validation"], split["train"][:1]
     (run / "split.json").write_text(json.dumps(split))
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--out", str(tmp_path / "r.json")]
-    assert "may have been trained on" in error_of(capsys, ["evaluate", str(run), *where])
+    assert "may have been trained on" in error_of(capsys, ["evaluate", str(root / "runs/dino-wm"), str(run), *where])
 
 
 def test_bad_runs_and_results(place, tiny_dataset, results, tmp_path, capsys):
@@ -89,7 +91,7 @@ def test_bad_runs_and_results(place, tiny_dataset, results, tmp_path, capsys):
     assert "no such folder" in error_of(capsys, ["evaluate", str(tmp_path / "none"), *where])
     assert "at least 1" in error_of(capsys, ["evaluate", str(root / "runs/rla-wm"), *where, "--chunk", "0"])
     other = tmp_path / "other.json"
-    other.write_text(results.read_text().replace('"schema": 1', '"schema": 7'))
+    other.write_text(results.read_text().replace('"schema": 2', '"schema": 7'))
     assert "another schema" in error_of(capsys, ["report", str(other)])
     misspelt = error_of(capsys, ["benchmark", "coin-world", "--sedes", "3"])
     assert misspelt.endswith("(see foreact benchmark coin-world --help)")
@@ -111,7 +113,8 @@ def test_ctrl_c_in_a_stage_is_one_line_and_leaves_earlier_results_whole(
 
         yield on_progress
 
-    monkeypatch.setattr("foreact.verbs.bar", interrupted)
+    for verb in ("evaluate", "claims", "inspect", "benchmark"):
+        monkeypatch.setattr(f"foreact.commands.{verb}.bar", interrupted)
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
     study = tmp_path / "study"
     for arguments in (
@@ -151,14 +154,14 @@ def readme():
 
 def test_every_command_of_the_readme_and_the_makefile_is_understood():
     makefile = (Path(__file__).parents[1] / "Makefile").read_text()
-    shared = re.search(r"^DEMO_TRAIN = (.*)$", makefile, re.MULTILINE).group(1)
-    makefile = makefile.replace("$(DEMO_TRAIN)", shared).replace("$(FOREACT)", "foreact")
+    makefile = makefile.replace("$(DEMO_LENGTH)", "--minutes 9").replace("$(FOREACT)", "foreact").replace("\\\n", "")
+    makefile = re.sub(r"\tsteps=.*?; do\s+|\|\| exit.*", "\n", makefile)
     blocks = re.findall(r"```sh\n(.*?)```", readme(), re.DOTALL)
     lines = [line.split("#")[0].strip() for text in (*blocks, makefile) for line in text.splitlines()]
     commands = [line for line in lines if line.startswith("foreact ")]
     assert len(commands) >= 14
     for command in commands:
-        words = re.sub(r"\$\(DEMO_(EPISODES|STEPS)\)", "9", command)
+        words = re.sub(r"\$\(DEMO_EPISODES\)|\$\$steps", "9", command)
         assert callable(cli._parse(shlex.split(words)[1:])), command
 
 
@@ -196,3 +199,87 @@ def test_a_reader_that_left_is_no_error(arguments, streams, tmp_path):
     else:
         assert ended.returncode == 141
         assert said == ""
+
+
+def every_help():
+    """Words that ask for help, of every verb, model and study."""
+    from foreact.commands import VERBS
+    from foreact.core.registry import trainable
+    from foreact.studies.settings import Study
+
+    yield ["--help"]
+    yield from ([verb, "--help"] for verb in VERBS)
+    yield from (["train", kind.replace("_", "-"), "--help"] for kind in trainable())
+    yield from (["benchmark", study.name, "--help"] for study in get_args(Study))
+
+
+@pytest.mark.parametrize("words", every_help(), ids=" ".join)
+def test_help_says_no_more_than_it_must(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.count("\n") > 5
+    for noise in ("None", "--no-no-", "--no-skip", "(default: False)", "(default: )"):
+        assert noise not in shown, noise
+
+
+def test_a_model_shows_its_own_options_and_those_of_all(capsys):
+    def options(words):
+        with pytest.raises(SystemExit):
+            main(["train", *words, "--help"])
+        return set(re.findall(r"^(?:│| ) (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+
+    shared = options([])
+    assert {"--data", "--out", "--steps", "--episodes", "--skip-defective", "--skip-missing"} <= shared
+    tokens = {"--encoder", "--image-size"}
+    assert options(["dino-wm"]) == shared | tokens
+    assert options(["rla"]) == shared | tokens | {"--latent", "--variant", "--merge"}
+    assert "--teacher" in options(["rla-wm"])
+
+
+def test_help_of_a_training_names_every_model_and_imports_none():
+    check = (
+        "import sys, foreact.cli\n"
+        "try:\n    foreact.cli.main(['train', '--help'])\n"
+        "except SystemExit:\n    sys.exit('torch' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
+    from foreact.core.registry import trainable
+
+    assert set(re.findall(r"[a-z-]+", shown)) >= {kind.replace("_", "-") for kind in trainable()}
+
+
+def test_a_broken_package_of_models_is_named_and_the_others_stay(capsys, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from foreact.core import registry
+
+    point = EntryPoint(name="dream-wm", value="no_such_package:CARD", group=registry.GROUP)
+    monkeypatch.setattr(registry, "_foreign", lambda: {"dream_wm": point})
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "broken: dream-wm" in shown
+    assert "No module named 'no_such_package'" in shown
+    assert "world models: rla-wm, dino-wm" in shown
+    assert "cannot be imported" in error_of(capsys, ["train", "dream-wm", "--data", "x", "--out", "y"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "no verb: choose one of fit, collect"),
+        (["trane"], "unknown verb 'trane': choose one of fit, collect"),
+        (["train"], "name the model first"),
+        (["train", "--data", "x", "rla"], "name the model first"),
+        (["train", "tiny-encoder"], "no model 'tiny-encoder' to train: choose one of encoder, rla"),
+        (["train", "rla", "--out", "x"], "foreact train rla needs --data (see foreact train rla --help)"),
+        (["train", "rla", "--rla", "x"], "--rla is not an option of rla (see foreact train rla --help)"),
+        (["train", "rla", "--data", "x", "--out", "y", "--steps", "None"], "Error parsing --steps"),
+        (["collect", "--out", "x"], "foreact collect needs {pusht,maniskill}"),
+        (["inspect"], "foreact inspect needs DATASET"),
+    ],
+)
+def test_wrong_usage_is_one_line(words, said, capsys):
+    assert f"foreact: {said}" in error_of(capsys, words)

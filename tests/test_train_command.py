@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from foreact.train_command import LATENT_ACTIONS, WORLD_MODELS
 
 from foreact import load
 from foreact.cli import main
 from foreact.core.pretrained import load_model
+from foreact.core.registry import trainable
 from foreact.encoders.loading import load_encoder
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.training.journal import read_log
@@ -76,7 +76,7 @@ def test_bad_frames_and_actions_are_refused(place):
         world.imagine(frame, actions * np.nan)
     with pytest.raises(ForeactError, match="1 to 15 actions, not 16"):
         world.imagine(frame, actions, chunk=16)
-    with pytest.raises(ForeactError, match="a frame is uint8"):
+    with pytest.raises(ForeactError, match="frames are uint8"):
         world.imagine(frame.astype(np.float32), actions)
 
 
@@ -126,7 +126,7 @@ def test_the_latent_can_be_chosen_for_rla_alone(place, tmp_path, capsys):
     config = load(tmp_path / "rla").config
     assert (config.latent_tokens, config.latent_channels) == (3, 5)
     refused = error_of(capsys, ["train", "dino-wm", *arguments, "--out", str(tmp_path / "wm"), "--latent", "3x5"])
-    assert "rla" in refused
+    assert refused == "foreact: --latent is not an option of dino-wm (see foreact train dino-wm --help)"
 
 
 def test_running_again_is_a_resume_and_other_settings_are_refused(place, capsys):
@@ -138,30 +138,24 @@ def test_running_again_is_a_resume_and_other_settings_are_refused(place, capsys)
     assert "begun with other settings" in message
 
 
-@pytest.mark.parametrize("model", [*WORLD_MODELS, *LATENT_ACTIONS])
-def test_every_model_takes_a_step_in_bf16(place, tmp_path, model):
+@pytest.mark.parametrize(
+    "model", [k.replace("_", "-") for k in (*trainable("world_model"), *trainable("latent_action"))]
+)
+def test_in_bf16_every_model_goes_the_way_it_goes_in_float32(place, tmp_path, model):
+    """After three steps. Rounding to bf16 changes the losses by 1e-6 to 6e-3 of them, and it does change them."""
     root, common = place
     encoder = ["--encoder", "pixels", "--image-size", "32"] if model in ("video-diffusion", "adaworld") else common[4:6]
     if model == "rla-wm":
         encoder = [*encoder, "--rla", str(root / "runs/rla")]
-    run = tmp_path / model
-    main(
-        [
-            "train",
-            model,
-            "--out",
-            str(run),
-            "--steps",
-            "1",
-            "--batch-size",
-            "4",
-            *common[:4],
-            *encoder,
-            "--precision",
-            "bf16",
-        ]
-    )
-    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["loss"] > 0
+    rows = {}
+    for precision in ("bf16", "no"):
+        run = tmp_path / precision
+        options = ["--steps", "3", "--batch-size", "4", *common[:4], *encoder, "--precision", precision]
+        main(["train", model, "--out", str(run), *options])
+        rows[precision] = read_log(run)[-1]
+    for value, tolerance in (("loss", 0.02), ("held_out_loss", 0.02), ("gradient_norm", 0.05)):
+        assert rows["bf16"][value] == pytest.approx(rows["no"][value], rel=tolerance), value
+    assert rows["bf16"]["loss"] != rows["no"]["loss"]
 
 
 def test_a_run_of_an_earlier_version_goes_on(place, tmp_path):
@@ -258,10 +252,10 @@ def test_merged_patches_can_be_chosen_and_must_fit(place, tmp_path, capsys):
     root, arguments = place
     command = ["train", "rla-wm", *arguments, "--rla", str(root / "runs" / "rla"), "--out", str(tmp_path / "wm")]
     main([*command, "--merge", "2", "--steps", "1"])
-    assert load_model(tmp_path / "wm").config.condition_merge == 2
+    assert load_model(tmp_path / "wm").config.extras.condition_merge == 2
     other = [*command[:-1], str(tmp_path / "other"), "--merge", "3"]
     assert "--merge 3 does not fit 8 x 8 patches" in error_of(capsys, other)
-    assert "--merge is a choice of rla and rla-wm" in error_of(capsys, [*other, "--variant", "released"])
+    assert "--merge is a choice of the paper's variant" in error_of(capsys, [*other, "--variant", "released"])
     decoder = ["train", "rla", *arguments, "--steps", "1", "--out"]
     main([*decoder, str(tmp_path / "rla"), "--merge", "2"])
     assert load_model(tmp_path / "rla").config.decoder_merge == 2
@@ -281,13 +275,13 @@ def test_a_student_with_fewer_steps_is_made_of_a_trained_world_model(place, tmp_
         )
     main([*command, "--out", str(tmp_path / "student")])  # finished: nothing left to do
     wrong = [*command[:1], "dino-wm", *command[2:], "--out", str(tmp_path / "other")]
-    assert "--flow-steps is a choice of rla-wm" in error_of(capsys, wrong)
+    assert "--teacher is not an option of dino-wm (see foreact train dino-wm --help)" in error_of(capsys, wrong)
     deep = [*command, "--out", str(tmp_path / "other"), "--flow-depth"]
     assert "--flow-depth: a student's flow has 1 to" in error_of(capsys, [*deep, "99"])
     alone = ["train", "rla-wm", *arguments, "--out", str(tmp_path / "other"), "--flow-depth", "1"]
     assert "--flow-depth is a choice of an rla-wm with a --teacher" in error_of(capsys, alone)
     missing = [*command, "--out", str(tmp_path / "other"), "--teacher", str(root / "runs" / "dino-wm")]
-    assert "not a RLAWorldModel" in error_of(capsys, missing)
+    assert "not a rla_wm" in error_of(capsys, missing)
 
 
 def test_lawm_trains_on_two_views_with_states_at_a_gap_in_seconds(place, tmp_path, capsys):
@@ -308,7 +302,7 @@ def test_lawm_trains_on_two_views_with_states_at_a_gap_in_seconds(place, tmp_pat
     main(["train", "lawm", "--out", str(plain), "--steps", "4", "--no-augment", *options, *common])
     assert not torch.equal(load_model(plain).decoder.out.weight, trained.decoder.out.weight)
     other = error_of(capsys, ["train", "lawm", "--out", str(plain), "--steps", "4", *options, *common])
-    assert "begun with other settings (views" in other
+    assert "begun with other settings (model.two_views: False -> True" in other
 
 
 def test_a_gap_in_seconds_that_no_episode_or_model_can_hold_is_refused(place, tmp_path, capsys):

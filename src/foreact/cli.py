@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import io
 import os
 import re
@@ -13,8 +14,16 @@ from typing import Any
 
 import tyro
 
+from foreact.commands import VERBS
+from foreact.commands.options import plain, quiet
 from foreact.core.errors import ForeactError
-from foreact.verbs import VERBS
+
+_CONFIG = (
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.OmitSubcommandPrefixes,
+    tyro.conf.DisallowNone,
+    tyro.conf.FlagCreatePairsOff,
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,34 +73,51 @@ def _run(arguments: list[str]) -> None:
 
 
 def _parse(arguments: list[str]) -> Callable[[], None]:
-    """The verb with its arguments, ready to be called; what tyro says of wrong usage is folded into one line."""
-    verbs = {name: _deferred(function) for name, function in VERBS.items()}
+    """What runs the command that was asked for; what tyro says of wrong usage is folded into one line."""
+    verb, *rest = arguments or [""]
+    if verb in ("-h", "--help"):
+        commands: dict[str, Callable[..., Any]] = {name: quiet(_command(name)) for name in VERBS}
+        tyro.extras.subcommand_cli_from_dict(commands, prog="foreact", args=["--help"], description=__doc__)
+    if verb not in VERBS:
+        said = f"unknown verb {verb!r}" if verb else "no verb"
+        raise ForeactError(f"{said}: choose one of {', '.join(VERBS)} (see foreact --help)")
+    command, words = _command(verb), ["foreact", verb]
+    if hasattr(command, "chosen"):
+        named, command = command.chosen(rest)
+        words, rest = [*words, *named], rest[len(named) :]
+    parse = functools.partial(tyro.cli, quiet(command), prog=" ".join(words), args=rest)
+    return plain(_in_one_line(parse, " ".join(words))).run
+
+
+def _command(verb: str) -> Any:
+    module, name = VERBS[verb].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _in_one_line(parse: Callable[..., Any], prog: str) -> Any:
+    """What `parse` makes of the arguments.
+
+    Raises:
+        ForeactError: wrong usage, in one line.
+        SystemExit: help was asked for and shown.
+    """
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.extras.subcommand_cli_from_dict(
-                verbs,
-                prog="foreact",
-                args=arguments,
-                description=__doc__,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-            )
+            return parse(config=_CONFIG)
     except SystemExit as ended:
         if ended.code in (0, None):
             raise
-        words = " ".join(re.sub(r"[│╭╮╰╯─]+", " ", said.getvalue()).split())
-        message = re.split(" For full helptext| Perhaps you meant", words)[0]
-        message = re.sub(r" \(applied to [^)]*\)| Arguments are applied to[^.]*\.", "", message)
-        named = re.search(r"run: (foreact [a-z-]+ .*--help)", words)
-        verb = [a for a in arguments[:1] if a in VERBS]
-        shown = named[1] if named else " ".join(["foreact", *verb, "--help"])
-        raise ForeactError(f"{message} (see {shown})") from None
-
-
-def _deferred(verb: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    @functools.wraps(verb)
-    def prepare(*args: Any, **options: Any) -> Callable[[], None]:
-        return functools.partial(verb, *args, **options)
-
-    prepare.__annotations__["return"] = Callable[[], None]
-    return prepare
+    _, *framed = said.getvalue().splitlines()  # the first line is a title; a plain terminal gets no frames
+    lines = [re.sub(r"[│╭╮╰╯─]+|-{3,}", " ", line) for line in framed]
+    words = " ".join(" ".join(lines).split())
+    message = re.split(" For full helptext| Perhaps you meant| Argument helptext| Got errors", words)[0]
+    message = re.sub(r" \(applied to [^)]*\)| Arguments are applied to[^.]*\.", "", message)
+    named = re.search(r"(?:run|see):? (foreact [a-z -]*--help)", words)
+    shown = named[1] if named else f"{prog} --help"
+    if unknown := re.search(r"Unrecognized options: (--?[^ ,=]+)", message):
+        message = f"{unknown[1]} is not an option of {re.sub('foreact (train )?| --help', '', shown)}"
+    elif "Required options" in said.getvalue():
+        missing = [found[1] for line in lines if (found := re.match(r" {2,6}(--[a-z-]+|[A-Z]+\b|\{\S+)", line))]
+        message = f"{prog} needs {' and '.join(missing)}"
+    raise ForeactError(f"{message} (see {shown})") from None

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from foreact.core.errors import ForeactError
+from foreact.data.defects import broken_episodes
+from foreact.data.inspect import inspect_dataset
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import write_video
 
@@ -290,11 +292,63 @@ def test_missing_and_damaged_metadata(copy: Path) -> None:
         LeRobotDataset(copy)
 
 
-def test_episodes_with_a_gap(copy: Path) -> None:
+@pytest.mark.parametrize("rows_stay", [True, False])
+def test_a_gap_in_the_numbers_is_no_defect(copy: Path, two_camera_dataset: Path, rows_stay: bool) -> None:
     path = copy / "meta/episodes/chunk-000/file-000.parquet"
     edit_table(path, lambda table: pa.concat_tables([table.slice(0, 1), table.slice(2)]))
-    with pytest.raises(ForeactError, match=r"lacks episode 1 .* goes on with 2"):
+    if not rows_stay:
+        edit_table(copy / DATA, lambda table: pa.concat_tables([table.slice(0, 11), table.slice(24)]))
+    dataset, whole = LeRobotDataset(copy), LeRobotDataset(two_camera_dataset)
+    assert [(e.index, e.length, e.offset) for e in dataset.episodes] == [(0, 11, 0), (2, 17, 11)]
+    assert dataset.episode(2).length == 17
+    assert dataset.has_gaps
+    assert not whole.has_gaps
+    for number in (0, 2):
+        assert np.array_equal(dataset.actions(number), whole.actions(number))
+        assert np.array_equal(dataset.frames(number), whole.frames(number))
+    where = np.array([2, 0]), np.array([16, 3])
+    assert np.array_equal(dataset.gather_frames(*where), whole.gather_frames(*where))
+    with pytest.raises(ForeactError, match=r"no episode 1 \(it has 2, the last is 2\)"):
+        dataset.episode(1)
+    assert inspect_dataset(dataset).defects == ()
+
+
+def test_a_number_that_occurs_twice(copy: Path) -> None:
+    path = copy / "meta/episodes/chunk-000/file-000.parquet"
+    edit_table(path, lambda table: pa.concat_tables([table, table.slice(1, 1)]))
+    with pytest.raises(ForeactError, match="has episode 1 twice"):
         LeRobotDataset(copy)
+
+
+def test_a_damaged_file_costs_its_own_episodes(tiny_dataset: Path, tmp_path: Path) -> None:
+    root = make_v21(tiny_dataset, tmp_path / "v21")
+    whole = LeRobotDataset(tiny_dataset)
+    (root / "data/chunk-000/episode_000001.parquet").unlink()
+    (root / "data/chunk-000/episode_000003.parquet").write_bytes(b"no parquet")
+    dataset = LeRobotDataset(root)
+    for number in (0, 2, 4, 5):
+        assert np.array_equal(dataset.actions(number), whole.actions(number))
+        assert dataset.missing_file(number) is None
+    assert dataset.missing_file(1) == root / "data/chunk-000/episode_000001.parquet"
+    with pytest.raises(ForeactError, match=r"episode_000001\.parquet is missing"):
+        dataset.actions(1)
+    with pytest.raises(ForeactError, match=r"episode_000003\.parquet is truncated"):
+        dataset.actions(3)
+    assert dataset.fingerprint() != LeRobotDataset(make_v21(tiny_dataset, tmp_path / "again")).fingerprint()
+    broken = broken_episodes(dataset, dataset.episodes)
+    assert broken.keys() == {1, 3}
+    assert "episode_000001.parquet is missing" in broken[1]
+
+
+def test_the_same_dataset_seen_by_another_camera(two_camera_dataset: Path) -> None:
+    top = LeRobotDataset(two_camera_dataset)
+    side = top.with_camera("side")
+    assert (top.camera, side.camera) == ("observation.images.top", "observation.images.side")
+    other = LeRobotDataset(two_camera_dataset, camera="side")
+    assert side.fingerprint() == other.fingerprint() != top.fingerprint()
+    assert np.array_equal(side.frames(1), other.frames(1))
+    with pytest.raises(ForeactError, match="no camera 'back'"):
+        top.with_camera("back")
 
 
 def test_missing_column(copy: Path) -> None:

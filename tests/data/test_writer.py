@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -152,28 +153,43 @@ def record_forty(root: Path) -> None:
             writer.add_episode(*episode(5 + i % 7, seed=i), task=str(i % 3))
 
 
+def counting(work: Callable[[], None], *, until: int | None = None) -> int:
+    """How many functions `work` calls and returns from, C's too; at number `until` the process is killed."""
+    count = 0
+
+    def tick(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count == until:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(tick)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
 def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path) -> None:
-    begin = time.perf_counter()
     record_forty(tmp_path / "whole")
-    whole = time.perf_counter() - begin
-    kills = 0
-    for moment in np.random.default_rng().uniform(0, whole / 3, 4):
+    whole = counting(lambda: record_forty(tmp_path / "again"))  # the first time much is imported
+    written = []
+    for moment in np.random.default_rng(0).integers(
+        [1, 1, 1, whole // 3, whole // 3], [whole // 10] * 3 + [whole // 2] * 2
+    ):
         child = os.fork()
         if child == 0:
             try:
-                record_forty(tmp_path / "killed")
+                counting(lambda: record_forty(tmp_path / "killed"), until=int(moment))
             finally:
                 os._exit(0)
-        time.sleep(moment)
-        os.kill(child, signal.SIGKILL)
-        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
-        if (tmp_path / "killed/meta/info.json").exists():
-            with pytest.raises(ForeactError, match="already holds a finished dataset"):
-                open_writer(tmp_path / "killed")
-            break
-    else:
-        record_forty(tmp_path / "killed")
-    assert kills
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        written.append(len(list((tmp_path / "killed").glob("unfinished/*.parquet"))))
+    assert (
+        0 < written[0] < written[2] < written[3] == written[4] == 40
+    )  # while episodes are written, and while they are gathered
+    record_forty(tmp_path / "killed")
     assert_same_files(tmp_path / "killed", tmp_path / "whole")
 
 

@@ -57,8 +57,8 @@ def test_its_pictures_are_seen_by_the_common_encoder_and_are_its_own(scorer, ima
 
 
 @pytest.fixture(scope="module")
-def video_run(place, tiny_dataset):
-    root, _ = place
+def video_run(trained, in_small, tiny_dataset):
+    root, _ = trained
     run = root / "video/video-diffusion"
     request = TrainRequest(
         kind="video_diffusion",
@@ -68,7 +68,8 @@ def video_run(place, tiny_dataset):
         options=VideoTraining(image_size=32),
         overrides={"steps": 2, "batch_size": 2, "precision": "no"},
     )
-    run_training(request, bar)
+    with in_small():
+        run_training(request, bar)
     return run
 
 

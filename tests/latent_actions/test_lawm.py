@@ -4,13 +4,16 @@ import dataclasses
 
 import pytest
 import torch
+from fake_data import FakeTrainingData
 from lively import lively
 
 from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec
 from foreact.core.presets import preset
 from foreact.core.pretrained import load_model, meta_build
 from foreact.core.token_spec import TokenSpec
-from foreact.latent_actions.lawm import LaWMConfig, space_time_codes
+from foreact.latent_actions.lawm import LaWMConfig, LaWMTraining
+from foreact.latent_actions.lawm_networks import space_time_codes
 
 TOKENS = TokenSpec(grid=(3, 5), channels=7, fingerprint="test@0", encoder="tiny", image_size=48)
 CONFIG = LaWMConfig(
@@ -33,12 +36,12 @@ def test_parameters_are_the_released_models():
 
 
 def test_the_papers_preset_is_the_released_model_and_its_horizon_is_in_seconds():
-    recipe = preset("paper")
-    assert recipe.frames_of("lawm") == ("facebook/dinov3-vitb16-pretrain-lvd1689m", 256)
-    assert recipe.lawm_pairs.gap(fps=30) == 36
+    paper, training = preset("paper"), LaWMTraining()
+    assert training.frames(paper) == ("facebook/dinov3-vitb16-pretrain-lvd1689m", 256)
+    assert training.law(paper).gap(fps=30) == 36
     patches = TokenSpec(grid=(16, 16), channels=768, fingerprint="", encoder="", image_size=256)
     released = meta_build(LaWMConfig(tokens=patches, state_dim=14)).num_parameters()
-    assert meta_build(recipe.latent_action("lawm", patches, state_dim=14)).num_parameters() == released
+    assert meta_build(training.configure(paper, DataSpec(tokens=patches, state_dim=14))).num_parameters() == released
 
 
 def test_shapes_and_normalised_tokens():
@@ -108,8 +111,8 @@ def with_states(**changes):
 
 def test_states_join_the_loss_in_units_of_their_range_and_unknown_ones_do_not_count():
     model = lively(CONFIG)
-    for embodiment in (1, 2):
-        model.fit_states(torch.tensor([[0.0] * 5, [200.0] * 5, [float("nan")] * 5]), embodiment)
+    states = torch.tensor([[0.0] * 5, [200.0] * 5, [float("nan")] * 5])
+    model.fit(FakeTrainingData(tokens(0), tokens(1), all_states={1: states, 2: states}))
     run = lambda batch: model.loss(batch, torch.Generator().manual_seed(0))  # noqa: E731
     scalars, plain = run(with_states()), run(with_states(state_t=None))
     torch.testing.assert_close(scalars["loss"], plain["loss"] + scalars["state"])
@@ -132,13 +135,13 @@ def test_z_is_inferred_from_one_view_and_decoded_in_the_other():
     mean, log_variance = model._posterior(tokens(5), tokens(6))
     noise = torch.randn(B, 1, 11, generator=torch.Generator().manual_seed(0))
     z = mean + (0.5 * log_variance).exp() * noise
-    wanted = torch.nn.functional.smooth_l1_loss(model.decode(tokens(0), z), model.normalise(tokens(1)), beta=0.1)
+    wanted = torch.nn.functional.smooth_l1_loss(model.decode(tokens(0), z), model.layer_normalise(tokens(1)), beta=0.1)
     torch.testing.assert_close(apart["error"], wanted.detach())
 
 
 def test_a_residual_decoder_starts_at_the_copy_of_the_current_frame():
     model = dataclasses.replace(CONFIG, residual_output=True).build()
-    torch.testing.assert_close(model.decode(tokens(0), torch.randn(B, 1, 11)), model.normalise(tokens(0)))
+    torch.testing.assert_close(model.decode(tokens(0), torch.randn(B, 1, 11)), model.layer_normalise(tokens(0)))
 
 
 def test_the_posterior_begins_as_narrow_as_asked():
@@ -152,7 +155,7 @@ def test_the_posterior_begins_as_narrow_as_asked():
 @pytest.mark.parametrize("residual", [False, True])
 def test_it_learns_to_carry_a_change_through_z(residual):
     torch.manual_seed(0)
-    model = dataclasses.replace(CONFIG, state_dim=0, residual_output=residual).build()
+    model = dataclasses.replace(CONFIG, encoder_depth=1, decoder_depth=1, state_dim=0, residual_output=residual).build()
     s_t = tokens(0, 32)
     s_th = s_t + 2 * torch.randn(32, 1, 1, generator=torch.Generator().manual_seed(5)) * tokens(1, 1)
     batch = Batch(tokens_t=s_t, tokens_th=s_th, lengths=torch.ones(32).long())
@@ -161,11 +164,11 @@ def test_it_learns_to_carry_a_change_through_z(residual):
         optimizer.zero_grad()
         model.loss(batch, torch.Generator().manual_seed(step))["loss"].backward()
         optimizer.step()
-    target, z = model.normalise(s_th), model.infer(s_t, s_th)
+    target, z = model.layer_normalise(s_th), model.infer(s_t, s_th)
     with torch.no_grad():
         right = (model.decode(s_t, z) - target).abs().mean()
         wrong = (model.decode(s_t, z.roll(1, 0)) - target).abs().mean()
-        still = (model.normalise(s_t) - target).abs().mean()
+        still = (model.layer_normalise(s_t) - target).abs().mean()
     assert right < 0.5 * still
     assert right < 0.6 * wrong
 

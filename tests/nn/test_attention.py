@@ -1,37 +1,15 @@
-"""Attention blocks against NumPy twins."""
+"""What attention blocks promise; that they compute their formulas is shown in test_blocks.py."""
 
-import numpy as np
 import pytest
 import torch
 
-from foreact.nn.attention import Attention, Block, CrossAttention, ModulatedBlock, attend, initialise
+from foreact.nn.attention import Block, CrossAttention, ModulatedBlock, attend, initialise
 
 
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def linear(layer, x):
-    return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
-
-
-def test_attention_equals_its_numpy_twin():
-    B, N, D, heads = 2, 7, 15, 3
-    torch.manual_seed(0)
-    layer, x = Attention(D, heads), torch.randn(B, N, D)
-    q, k, v = np.split(linear(layer.qkv, x.numpy()), 3, axis=-1)
-    split = lambda a: a.reshape(B, N, heads, D // heads).transpose(0, 2, 1, 3)  # noqa: E731
-    weights = softmax(split(q) @ split(k).transpose(0, 1, 3, 2) / np.sqrt(D // heads))
-    expected = linear(layer.out, (weights @ split(v)).transpose(0, 2, 1, 3).reshape(B, N, D))
-    np.testing.assert_allclose(layer(x).detach().numpy(), expected, atol=1e-5)
-
-
-def test_cross_attention_reads_its_context_and_reuses_keys_and_values():
+def test_cross_attention_does_not_mind_the_order_of_its_context():
     torch.manual_seed(0)
     layer, x, context = CrossAttention(15, 3), torch.randn(2, 7, 15), torch.randn(2, 11, 15)
     kept = layer.keys_values(context)
-    torch.testing.assert_close(layer(x, kept), layer(x, layer.keys_values(context)))
     assert not torch.allclose(layer(x, kept), layer(x, layer.keys_values(context + 1)))
     shuffled = context[:, torch.randperm(11)]
     torch.testing.assert_close(layer(x, layer.keys_values(shuffled)), layer(x, kept), atol=1e-5, rtol=1e-4)

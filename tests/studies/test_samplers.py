@@ -55,7 +55,7 @@ def test_the_command_measures_and_tells(place, tiny_dataset, tmp_path, capsys, m
     monkeypatch.setattr(samplers, "SAMPLERS", (("euler", 1), ("midpoint", 1), samplers.REFERENCE))
     model = load_model(root / "runs" / "rla-wm")
     for parameter in (*model.flow.parameters(), *model.rla.decoder.parameters()):
-        torch.nn.init.normal_(parameter, std=0.1)  # three steps of training have not made z matter
+        torch.nn.init.normal_(parameter, std=0.3)  # three steps of training have not made z matter
     model.save_pretrained(tmp_path / "lively")
     command = ["benchmark", "samplers", "--data", str(tiny_dataset), "--cache", str(root / "cache")]
     main([*command, "--runs", str(tmp_path / "lively"), "--out", str(tmp_path / "new" / "out")])

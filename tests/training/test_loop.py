@@ -32,55 +32,59 @@ def weights(run):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def server():
+    """A process that trains the toy in any folder, in processes that can be killed."""
+    with subprocess.Popen(
+        SCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=ENVIRONMENT
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+def run_until(server, run, step=10**6, number=signal.SIGKILL, *, processes=1):
+    """Train in `run` and send a signal at a step: the exit status, negative where a signal ended it."""
+    server.stdin.write(f"{run}\t{processes}\n")
+    pid, sent = None, False
+    for line in server.stdout:
+        word, _, value = line.partition(" ")
+        if word == "ended":
+            return int(value)
+        if word == "pid":
+            pid = int(value)
+        elif int(word) >= step and not sent:
+            os.kill(pid, number)
+            sent = True
+    raise AssertionError("the server is gone")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(server, tmp_path_factory):
     run = tmp_path_factory.mktemp("whole")
-    subprocess.run([*SCRIPT, str(run)], check=True, env=ENVIRONMENT, capture_output=True)
+    assert run_until(server, run) == 0
     return run
 
 
-def run_until(run, step, number):
-    process = subprocess.Popen(
-        [*SCRIPT, str(run)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    for line in process.stdout:
-        if int(line) >= step:
-            process.send_signal(number)
-            break
-    process.communicate()
-    return process.returncode
-
-
-def test_killed_at_several_random_steps_it_ends_with_the_same_weights_bit_for_bit(uninterrupted, tmp_path):
+def test_killed_at_several_random_steps_it_ends_with_the_same_weights_bit_for_bit(server, uninterrupted, tmp_path):
     for step in sorted(np.random.default_rng(0).integers(3, 58, size=3)):
-        assert run_until(tmp_path, step, signal.SIGKILL) == -signal.SIGKILL
-    subprocess.run([*SCRIPT, str(tmp_path)], check=True, env=ENVIRONMENT, capture_output=True)
+        assert run_until(server, tmp_path, step) == -signal.SIGKILL
+    assert run_until(server, tmp_path) == 0
     expected, resumed = weights(uninterrupted), weights(tmp_path)
     assert all(torch.equal(expected[k], resumed[k]) for k in expected)
     log, whole = read_log(tmp_path), read_log(uninterrupted)
     assert [(line["step"], line["loss"]) for line in log] == [(line["step"], line["loss"]) for line in whole]
 
 
-def test_ctrl_c_saves_the_step_it_is_at_and_goes_on_from_there(uninterrupted, tmp_path):
-    assert run_until(tmp_path, 17, signal.SIGINT) != 0
+def test_ctrl_c_saves_the_step_it_is_at_and_goes_on_from_there(server, uninterrupted, tmp_path):
+    assert run_until(server, tmp_path, 17, signal.SIGINT) > 0
     saved = json.loads(next(tmp_path.glob("checkpoints/step-*/state.json")).read_text())
     assert saved["step"] >= 17
-    subprocess.run([*SCRIPT, str(tmp_path)], check=True, env=ENVIRONMENT, capture_output=True)
+    assert run_until(server, tmp_path) == 0
     expected, resumed = weights(uninterrupted), weights(tmp_path)
     assert all(torch.equal(expected[k], resumed[k]) for k in expected)
 
 
-def test_two_processes_follow_one_with_twice_the_batch(uninterrupted, tmp_path):
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        SCRIPT[1],
-        str(tmp_path),
-    ]
-    environment = {**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"}
-    subprocess.run(launch, check=True, env=environment, capture_output=True, timeout=120)
+def test_two_processes_follow_one_with_twice_the_batch(server, uninterrupted, tmp_path):
+    assert run_until(server, tmp_path, processes=2) == 0
     one = [line["loss"] for line in read_log(uninterrupted)]
     two = [line["loss"] for line in read_log(tmp_path)]
     np.testing.assert_allclose(two, one, rtol=1e-4)

@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from foreact.core.errors import ForeactError
-from foreact.core.presets import PRESETS
+from foreact.core.cards import DataSpec
+from foreact.core.presets import preset
 from foreact.core.pretrained import meta_build
+from foreact.core.registry import card
 from foreact.core.token_spec import TokenSpec
 from foreact.nn.attention import Block
 from foreact.training.optimizers import build_optimizers, restore_by_name, state_by_name
-
-RECIPE = PRESETS["tiny"]()
 
 
 class Net(nn.Module):
@@ -49,12 +48,11 @@ def test_every_trainable_parameter_is_in_exactly_one_optimiser(name):
 
 TOKENS = TokenSpec(grid=(8, 8), channels=192, fingerprint="test@0", encoder="tiny", image_size=128)
 WITH_CLASS = TokenSpec(grid=(1, 65), channels=192, fingerprint="test@0", encoder="cls+tiny", image_size=128)
+FLAT = DataSpec(tokens=WITH_CLASS, action_dim=8, state_dim=9)
+SQUARE = DataSpec(tokens=TOKENS, action_dim=8, state_dim=9)
 TRANSFORMERS = {
-    **{n: RECIPE.latent_action(n, TOKENS, state_dim=9) for n in ("univla", "adaworld", "lawm")},
-    "dino-cls": RECIPE.latent_action("dino-cls", WITH_CLASS),
-    "rla": RECIPE.rla(TOKENS),
-    "rla_wm": RECIPE.rla_wm(RECIPE.rla(TOKENS), 8),
-    **{n: RECIPE.baseline(n, TOKENS, 8) for n in ("dino_wm", "fm_wm", "rae")},
+    kind: card(kind).training().configure(preset("tiny"), FLAT if kind == "dino_cls" else SQUARE)
+    for kind in ("rla", "univla", "adaworld", "lawm", "dino_cls", "rla_wm", "dino_wm", "fm_wm", "rae")
 }
 
 
@@ -82,7 +80,16 @@ def test_restored_state_goes_on_bit_for_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def test_an_old_pytorch_without_muon_is_told(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(ForeactError, match=r"needs PyTorch 2\.9"):
-        build_optimizers(Net(), "muon", learning_rate=1e-3, weight_decay=0)
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch has Muon since 2.9")
+def test_a_state_that_pytorchs_muon_left_goes_on():
+    net = Net()
+    _, adamw = optimizers = build_optimizers(net, "muon", learning_rate=1e-2, weight_decay=0)
+    matrices = optimizers[0].param_groups[0]["params"]
+    earlier = [torch.optim.Muon(matrices, lr=1e-2, adjust_lr_fn="match_rms_adamw"), adamw]
+    steps(net, earlier, 2)
+    left = state_by_name(net, earlier)
+    restore_by_name(net, optimizers, {k: v.clone() for k, v in left.items()})
+    steps(net, optimizers, 1)
+    after = state_by_name(net, optimizers)
+    assert after.keys() == left.keys()
+    assert all(not torch.equal(after[k], v) for k, v in left.items())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from foreact.core.batch import FrameBatch
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.recordings.views import random_colours, random_crops
 from foreact.training.self_distillation import (
@@ -44,7 +45,7 @@ def frames():
 )
 def test_every_objective_trains_all_that_it_has_and_never_the_teacher(frames, weights, logged):
     model = _objective(**weights)
-    scalars = model.loss(frames, _generator())
+    scalars = model.loss(FrameBatch(frames=frames), _generator())
     assert set(scalars) == logged
     scalars["loss"].backward()
     for name, parameter in model.named_parameters():
@@ -57,7 +58,7 @@ def test_every_objective_trains_all_that_it_has_and_never_the_teacher(frames, we
 
 def test_the_generator_alone_decides(frames):
     model = _objective()
-    first, again, other = (model.loss(frames, _generator(seed))["loss"].item() for seed in (1, 1, 2))
+    first, again, other = (model.loss(FrameBatch(frames=frames), _generator(seed))["loss"].item() for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
@@ -82,7 +83,7 @@ def test_a_few_steps_lower_the_reconstruction_error():
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for step in range(40):
-        scalars = model.loss(frames, _generator(step % 2))
+        scalars = model.loss(FrameBatch(frames=frames), _generator(step % 2))
         optimizer.zero_grad()
         scalars["loss"].backward()
         optimizer.step()

@@ -5,13 +5,16 @@ import json
 
 import pytest
 import torch
+from small_models import predict, seeded
 
 from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec
 from foreact.core.errors import ForeactError
+from foreact.core.presets import preset
 from foreact.core.pretrained import load_model
 from foreact.encoders.pixels import PixelEncoder
 from foreact.nn.past import Past
-from foreact.world_models.video_diffusion import VideoDiffusionConfig
+from foreact.world_models.video_diffusion import VideoDiffusionConfig, VideoTraining
 
 diffusers = pytest.importorskip("diffusers")  # the extra [video]
 
@@ -20,10 +23,6 @@ from foreact.world_models.svd_unet import BackwardConvolution  # noqa: E402
 
 A, H, B, T, D = 3, 5, 2, 4, 128
 CONFIG = VideoDiffusionConfig(tokens=PixelEncoder(32).spec, action_dim=A, horizon=H, stride=2, steps=2)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def video_model():
@@ -133,9 +132,27 @@ def test_it_learns_actions_is_saved_and_predicts(model, tmp_path):
     )
     assert model.embed_actions.mlp[-1].weight.grad.abs().max() > 0
     model.eval().save_pretrained(tmp_path)
-    future = model.predict(tokens, actions, lengths, seeded())
+    future = predict(model, tokens, actions, lengths)
     assert future.shape == tokens.shape
-    torch.testing.assert_close(load_model(tmp_path).predict(tokens, actions, lengths, seeded()), future)
+    torch.testing.assert_close(predict(load_model(tmp_path), tokens, actions, lengths), future)
+
+
+def test_gradients_reach_the_actions_of_an_earlier_chunk_through_the_autoencoder(model):
+    torch.nn.init.normal_(model.embed_actions.mlp[-1].weight, std=0.2)
+    tokens, actions, _ = chunk()
+    lengths, noise = torch.ones(B).long(), model.draw_noise(B, seeded())
+    actions.requires_grad_()
+    first = model.predict(tokens, actions, lengths, noise)
+    model.predict(first, actions.detach(), lengths, noise).square().mean().backward()
+    assert actions.grad.abs().max() > 0
+    assert all(p.grad is None for p in model.vae.parameters())
+
+
+def test_its_autoencoder_is_frozen_and_not_kept_in_checkpoints(folder):
+    plan = VideoTraining(pretrained=str(folder), image_size=32).plan(preset("tiny"), {})
+    assert set(plan.frozen) == {"vae"}
+    made = plan.build(DataSpec(tokens=CONFIG.tokens, action_dim=A))
+    assert {n.split(".")[0] for n, p in made.named_parameters() if not p.requires_grad} == {"vae"}
 
 
 def test_other_models_gaps_and_empty_folders_are_refused(folder, tmp_path):

@@ -6,16 +6,18 @@ import sys
 import pytest
 import torch
 from lively import lively
+from small_models import predict, seeded
 
 from foreact.core.batch import Batch
+from foreact.core.cards import DataSpec
 from foreact.core.errors import ForeactError
-from foreact.core.presets import PRESETS
+from foreact.core.presets import preset
 from foreact.core.pretrained import load_model, meta_build
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
 from foreact.nn.past import Past
 from foreact.world_models.pretrained_video import PretrainedVideo
-from foreact.world_models.video_diffusion import VideoDiffusionConfig
+from foreact.world_models.video_diffusion import CARD, VideoDiffusionConfig
 
 A, H = 3, 7
 PIXELS = PixelEncoder(32).spec
@@ -23,10 +25,6 @@ CONFIG = VideoDiffusionConfig(
     tokens=PIXELS, action_dim=A, horizon=H, stride=2, patch=4, widths=(16, 24), stages=1, steps=3
 )
 B, T, D = 2, 5, 4 * CONFIG.widths[0]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def clip():
@@ -99,11 +97,11 @@ def test_guidance_pushes_the_newest_action():
     futures = {}
     for strength in (0.0, 1.0, 3.0):
         model.config = dataclasses.replace(CONFIG, guidance=strength)
-        futures[strength] = model.predict(tokens, actions, lengths, seeded())
+        futures[strength] = predict(model, tokens, actions, lengths)
     for one, other in ((0.0, 1.0), (1.0, 3.0), (0.0, 3.0)):
         assert not torch.allclose(futures[one], futures[other], atol=1e-3)
     model.config = dataclasses.replace(CONFIG, guidance=0.0, guidance_rescale=0.0)
-    without = [model.predict(tokens, actions + k, lengths, seeded()) for k in range(2)]
+    without = [predict(model, tokens, actions + k, lengths) for k in range(2)]
     assert torch.equal(*without)  # the chunk's only generated frame, and its actions are ignored
 
 
@@ -111,14 +109,14 @@ def test_calls_of_a_chunk_are_two_per_step_and_frame_and_one_to_remember():
     model, (tokens, actions, _) = lively(CONFIG), chunk()
     calls = []
     model.network.register_forward_hook(lambda *_: calls.append(1))
-    model.predict(tokens, actions, torch.tensor([1, H]), seeded())
+    predict(model, tokens, actions, torch.tensor([1, H]))
     assert len(calls) == CONFIG.frames * (2 * CONFIG.steps + 1)
 
 
 def test_a_short_chunk_in_a_batch_is_what_it_is_alone():
     model, (tokens, actions, _) = lively(CONFIG), chunk()
-    both = model.predict(tokens, actions, torch.tensor([2, H]), seeded())
-    alone = model.predict(tokens, actions, torch.tensor([2, 2]), seeded())
+    both = predict(model, tokens, actions, torch.tensor([2, H]))
+    alone = predict(model, tokens, actions, torch.tensor([2, 2]))
     torch.testing.assert_close(both[0], alone[0])
     assert not torch.allclose(both[1], alone[1], atol=1e-3)
     assert 0 <= both.min() <= both.max() <= 1
@@ -127,7 +125,7 @@ def test_a_short_chunk_in_a_batch_is_what_it_is_alone():
 def test_a_folder_gives_the_same_futures(tmp_path):
     model = lively(CONFIG)
     model.save_pretrained(tmp_path)
-    torch.testing.assert_close(load_model(tmp_path).predict(*chunk(), seeded()), model.predict(*chunk(), seeded()))
+    torch.testing.assert_close(predict(load_model(tmp_path), *chunk()), predict(model, *chunk()))
 
 
 def test_features_sizes_that_do_not_divide_and_pairs_without_clips_are_refused():
@@ -167,13 +165,14 @@ def test_it_learns_to_follow_actions():
         optimizer.step()
     model.eval()
     held_out = pairs(10**6)
-    future = model.predict(held_out.tokens_t, held_out.actions, held_out.lengths, seeded())
+    future = predict(model, held_out.tokens_t, held_out.actions, held_out.lengths)
     error = (future - held_out.tokens_th).abs().mean()
     assert error < 0.4 * (held_out.tokens_t - held_out.tokens_th).abs().mean()
 
 
 def test_papers_size():
     """About DynamiCrafter's U-Net without its attention to text and pictures (1.1 B parameters with them)."""
-    model = meta_build(PRESETS["paper"]().baseline("video_diffusion", PixelEncoder(512).spec, 8))
+    data = DataSpec(tokens=PixelEncoder(512).spec, action_dim=8)
+    model = meta_build(CARD.training().configure(preset("paper"), data))
     assert model.num_parameters() == pytest.approx(717e6, rel=0.02)
     assert model.config.frames == 15

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from foreact.core.batch import FrameBatch
+from foreact.core.precision import bf16_pays
 from foreact.core.recipe import TrainConfig
 from foreact.encoders.tiny import TinyEncoder, TinyEncoderConfig
 from foreact.training.loop import train
@@ -78,7 +79,7 @@ It makes demos, tests and CPU-sized world models possible without a download; fo
   Neither Push-T's own colours nor any ManiSkill recording was trained on.
 - **Objective**: self-distillation as in DINO and iBOT (`foreact.training.self_distillation`), chosen by the probes below and
   by what world models learn from its tokens; masked reconstruction, alone or added, reads the pixels within a patch better.
-- **Budget**: {steps} steps of {batch} frames at 96 to 160 px on one CPU thread, AdamW, bf16, seed {seed}.
+- **Budget**: {steps} steps of {batch} frames at 96 to 160 px on {threads}, AdamW, {product}, seed {seed}.
 - **Reproduce**: `python -m tools.tiny_encoder.train --out runs/tiny_encoder --panda DATASET`.
 - **Fingerprint** at 128 px: `{fingerprint}`
 - **Licence**: Apache-2.0.
@@ -226,6 +227,8 @@ def model_card(rows: list[ProbeRow], encoder: TinyEncoder) -> str:
         pusht=FRAMES["pusht"],
         steps=STEPS[CHOSEN],
         seed=SEED,
+        threads=f"{torch.get_num_threads()} CPU thread{'s' * (torch.get_num_threads() > 1)}",
+        product="bf16" if bf16_pays("cpu") else "float32",
         table=probe_table(main_rows),
         comparison=probe_table(other_rows),
         budgets=", ".join(f"{name} {steps} steps" for name, steps in STEPS.items()),

@@ -1,1 +1,15 @@
-"""The command line: one file per verb."""
+"""The verbs of the command line, one file each: a frozen dataclass of its options with `run()`, light to import."""
+
+VERBS = {
+    "fit": "foreact.commands.fit:Fit",
+    "collect": "foreact.commands.collect:Collect",
+    "import": "foreact.commands.importing:Import",
+    "inspect": "foreact.commands.inspect:Inspect",
+    "train": "foreact.commands.train:Train",
+    "evaluate": "foreact.commands.evaluate:Evaluate",
+    "claims": "foreact.commands.claims:Claims",
+    "report": "foreact.commands.report:Report",
+    "benchmark": "foreact.commands.benchmark:Benchmark",
+    "cost": "foreact.commands.cost:Cost",
+}
+"""Verb -> where its command stands. A class method `chosen(arguments)` may say which command the arguments ask for."""

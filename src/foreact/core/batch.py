@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,5 +105,5 @@ class FrameBatch:
         return replace(self, **_moved(self, device))
 
 
-def _moved(batch: Batch | FrameBatch, device: torch.device) -> dict[str, Tensor]:
+def _moved(batch: Batch | FrameBatch, device: torch.device) -> dict[str, Any]:
     return {k: v.to(device, non_blocking=True) for k, v in vars(batch).items() if isinstance(v, Tensor)}

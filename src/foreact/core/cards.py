@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from inspect import isabstract
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -59,10 +60,12 @@ class Part:
 
     Attributes:
         kind: of that model.
+        variants: kinds that will do as well, where their folder is named.
         source: its folder; the one beside the new run if None.
     """
 
     kind: str
+    variants: tuple[str, ...] = ()
     source: ModelPath | None = None
 
 
@@ -79,7 +82,8 @@ class TrainingPlan:
         loss: instead of the model's own.
         fitted: the model has its statistics already.
         frames: resized frames are read beside tokens.
-        frozen: submodule -> the part that it holds and that training does not change; kept by reference in checkpoints.
+        frozen: submodule that training does not change -> the option that names where it comes from; kept by reference in
+            checkpoints.
         about: what a resume must find unchanged, beside config, recipe, law and split.
     """
 
@@ -203,17 +207,21 @@ class ModelCard:
             ForeactError: it is incomplete; `where` names it.
         """
         wrong = [f"its role is {self.role!r}, not one of {list(get_args(Role))}"] * (self.role not in get_args(Role))
-        if not (isinstance(self.config, type) and issubclass(self.config, ModelConfig)):
-            wrong.append("its config is no ModelConfig")
+        if not _buildable(self.config, ModelConfig):
+            wrong.append("its config is no ModelConfig that can build its model")
         elif getattr(self.config, "kind", None) != self.kind:
             wrong.append(f"its config's kind is {getattr(self.config, 'kind', None)!r}, not {self.kind!r}")
         if self.role == "world_model" and self.cost is None:
             wrong.append("a world model needs a cost")
-        if self.training is not None and not (is_dataclass(self.training) and issubclass(self.training, ModelTraining)):
-            wrong.append("its training is no dataclass of ModelTraining")
+        if self.training is not None and not _buildable(self.training, ModelTraining):
+            wrong.append("its training is no ModelTraining that can configure its model")
         if wrong:
             raise ForeactError(f"{where}: the model card is incomplete: {'; '.join(wrong)}")
         return self
+
+
+def _buildable(found: Any, base: type) -> bool:
+    return isinstance(found, type) and issubclass(found, base) and is_dataclass(found) and not isabstract(found)
 
 
 def option_names(training: type[ModelTraining]) -> tuple[str, ...]:

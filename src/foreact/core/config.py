@@ -48,6 +48,11 @@ class ModelConfig(ABC):
         """The class and the data of a config that an earlier version wrote; `added` fields need no upgrade."""
         return cls, data
 
+    @classmethod
+    def upgrade_run(cls, about: dict[str, Any]) -> dict[str, Any]:
+        """What an earlier version's checkpoint says of its run (`training.task.Task.about`), as this one would say it."""
+        return about
+
 
 def decode(annotation: Any, value: Any, where: str) -> Any:
     """Turn JSON data into `annotation` (dataclasses, tuples, optionals, scalars), strictly."""

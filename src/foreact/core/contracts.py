@@ -45,7 +45,7 @@ class LatentActionModel(Protocol):
 
 
 class WorldModel(Protocol):
-    """(s_t, actions, noise) -> s_{t+h}. All that is random comes in as noise: the same noise, the same future."""
+    """f_dyn: (s_t, actions, noise) -> s_{t+h} (RLA-WM, E1). All that is random comes in as noise: the same noise, the same future."""
 
     stochastic: bool
 

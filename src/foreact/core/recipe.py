@@ -66,5 +66,5 @@ class PairSampling:
     seconds: float | None = None
 
     def gap(self, fps: float) -> int | None:
-        """The one h of all pairs at this frame rate, at least 1; None where h follows the law."""
+        """The one h of all pairs at this frame rate, at least 1 (LaWAM, Eq. 6); None where h follows the law."""
         return None if self.seconds is None else max(1, round(self.seconds * fps))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 GROUP = "foreact.models"
 MODELS: dict[str, dict[str, str]] = {
     "encoder": {
-        "tiny_encoder": "foreact.encoders.tiny:CARD",
         "encoder": "foreact.training.self_distillation:CARD",
     },
     "latent_action": {
@@ -30,18 +29,24 @@ MODELS: dict[str, dict[str, str]] = {
     },
     "world_model": {
         "rla_wm": "foreact.world_models.rla_wm_training:CARD",
-        "rla_wm_released": "foreact.world_models.rla_wm_released:CARD",
         "dino_wm": "foreact.world_models.dino_wm:CARD",
         "fm_wm": "foreact.world_models.fm_wm:CARD",
         "rae": "foreact.world_models.rae:CARD",
         "video_diffusion": "foreact.world_models.video_diffusion:CARD",
-        "pretrained_video": "foreact.world_models.pretrained_video:CARD",
     },
     "image_decoder": {
         "image_decoder": "foreact.decoders.unet:CARD",
     },
 }
-"""Role -> kind -> where its card is."""
+"""Role -> kind -> where its card is, of the kinds that `foreact train` knows."""
+LOADED: dict[str, dict[str, str]] = {
+    "encoder": {"tiny_encoder": "foreact.encoders.tiny:CARD"},
+    "world_model": {
+        "rla_wm_released": "foreact.world_models.rla_wm_released:CARD",
+        "pretrained_video": "foreact.world_models.pretrained_video:CARD",
+    },
+}
+"""The same of kinds that are what trainings of another name leave behind."""
 
 
 def card(kind: str, *, where: str = "the command line") -> ModelCard:
@@ -50,10 +55,9 @@ def card(kind: str, *, where: str = "the command line") -> ModelCard:
     Raises:
         ForeactError: an unknown kind, or one whose package cannot be imported or has no whole card; `where` asked for it.
     """
-    kind = kind.replace("-", "_")
-    for known in MODELS.values():
-        if kind in known:
-            return _load(known[kind])
+    kind, own = kind.replace("-", "_"), _own()
+    if kind in own:
+        return _load(own[kind])
     if kind in _foreign():
         return _load_foreign(_foreign()[kind])
     raise ForeactError(f"{where} asks for an unknown kind of model {kind!r}; this foreact knows {', '.join(kinds())}")
@@ -65,14 +69,15 @@ def config_class(kind: str, *, where: str) -> Any:
 
 
 def kinds(role: str | None = None) -> tuple[str, ...]:
-    """All kinds, or those of a role; of other packages those that can be imported."""
-    own = tuple(kind for r, known in MODELS.items() for kind in known if role in (None, r))
-    return own + tuple(kind for kind, found in foreign_cards().items() if role in (None, getattr(found, "role", "")))
+    """All kinds, or those of a role; of other packages those whose cards are whole."""
+    return (*_own(role), *(kind for kind, found in _whole().items() if role in (None, found.role)))
 
 
 def trainable(role: str | None = None) -> tuple[str, ...]:
-    """Kinds that `foreact train` knows, of a role or all."""
-    return tuple(kind for kind in kinds(role) if kind not in _LOADED_ONLY)
+    """Kinds that `foreact train` knows, of a role or all; of other packages those whose cards are whole."""
+    own = (kind for r, known in MODELS.items() for kind in known if role in (None, r))
+    foreign = (kind for kind, found in _whole().items() if found.training and role in (None, found.role))
+    return (*own, *foreign)
 
 
 def foreign_cards() -> dict[str, ModelCard | ForeactError]:
@@ -86,13 +91,24 @@ def foreign_cards() -> dict[str, ModelCard | ForeactError]:
     return found
 
 
-_LOADED_ONLY = ("tiny_encoder", "rla_wm_released", "pretrained_video")
+def _whole() -> dict[str, ModelCard]:
+    return {kind: found for kind, found in foreign_cards().items() if not isinstance(found, ForeactError)}
+
+
+def _own(role: str | None = None) -> dict[str, str]:
+    """Kind -> where its card is, of this package."""
+    return {
+        kind: at
+        for table in (MODELS, LOADED)
+        for r, known in table.items()
+        if role in (None, r)
+        for kind, at in known.items()
+    }
 
 
 def _foreign() -> dict[str, EntryPoint]:
-    own = {kind for known in MODELS.values() for kind in known}
     points = {point.name.replace("-", "_"): point for point in entry_points(group=GROUP)}
-    return {kind: point for kind, point in points.items() if kind not in own}
+    return {kind: point for kind, point in points.items() if kind not in _own()}
 
 
 @lru_cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -25,37 +25,49 @@ class DefectFinder:
 
     Attributes:
         found: the defects so far, each once, in the order found.
+        broken: episodes that have one -> the first one found there.
     """
 
     def __init__(self, dataset: LeRobotDataset):
         self.dataset = dataset
         self.found: dict[str, None] = {}
+        self.broken: dict[int, str] = {}
         self._first_seen: dict[str, int] = {}
 
     def check_episode(self, episode: Episode) -> None:
         """Check all rows of the episode and decode all its frames of all cameras."""
         dataset = self.dataset
-        self._collect(length_defects(episode))
-        self._collect(counter_defects(dataset, episode))
+        self._collect(length_defects(episode), episode)
+        self._collect(counter_defects(dataset, episode), episode)
         for key in data_columns(dataset):
-            self._collect(column_defects(dataset, episode, key))
+            self._collect(column_defects(dataset, episode, key), episode)
         for camera in dataset.cameras:
-            self._collect(self._picture_defects(episode, camera))
-        self._collect(self._row_duplicates(episode))
+            self._collect(self._picture_defects(episode, camera), episode)
+        self._collect(self._row_duplicates(episode), episode)
+
+    def check_files(self) -> None:
+        """Check the video files, each of which may hold several episodes."""
+        for camera in self.dataset.cameras:
+            for episodes, defect in file_defects(self.dataset, camera):
+                self._note(defect, *episodes)
 
     def check_whole(self) -> None:
         """Check what concerns the dataset as a whole."""
         self._collect(total_defects(self.dataset))
         self._collect(constant_dimensions(self.dataset))
-        for camera in self.dataset.cameras:
-            self._collect(file_defects(self.dataset, camera))
+        self.check_files()
 
-    def _collect(self, defects: Iterator[str]) -> None:
+    def _collect(self, defects: Iterator[str], *episodes: Episode) -> None:
         try:
             for defect in defects:
-                self.found.setdefault(defect)
+                self._note(defect, *episodes)
         except ForeactError as error:
-            self.found.setdefault(str(error))
+            self._note(str(error), *episodes)
+
+    def _note(self, defect: str, *episodes: Episode) -> None:
+        self.found.setdefault(defect)
+        for episode in episodes:
+            self.broken.setdefault(episode.index, defect)
 
     def _picture_defects(self, episode: Episode, camera: str) -> Iterator[str]:
         frames = self.dataset.frames(episode.index, size=_SIZE, camera=camera)
@@ -75,6 +87,25 @@ class DefectFinder:
             yield f"episode {episode.index}: duplicate of episode {first} ({what})"
 
 
+def broken_episodes(
+    dataset: LeRobotDataset, episodes: Sequence[Episode], on_progress: Callable[[int, int], None] | None = None
+) -> dict[int, str]:
+    """Those of `episodes` in which something is broken, and what: all that `inspect_dataset` finds in single episodes.
+
+    Args:
+        dataset: whose rows are read and whose frames are decoded, those of all cameras.
+        episodes: which are looked at; the second one of a pair of duplicates is the broken one.
+        on_progress: called with (episodes done, episodes).
+    """
+    finder = DefectFinder(dataset)
+    for done, episode in enumerate(episodes, start=1):
+        finder.check_episode(episode)
+        if on_progress:
+            on_progress(done, len(episodes))
+    finder.check_files()
+    return {e.index: finder.broken[e.index] for e in episodes if e.index in finder.broken}
+
+
 def data_columns(dataset: LeRobotDataset) -> list[str]:
     """Numeric features apart from counters such as the timestamp."""
     kinds = ("video", "image", "string")
@@ -88,10 +119,10 @@ def length_defects(episode: Episode) -> Iterator[str]:
 
 
 def total_defects(dataset: LeRobotDataset) -> Iterator[str]:
-    """Other numbers of episodes or frames than the dataset says it has."""
+    """Other numbers of episodes or frames than the dataset says it has; deleted episodes may still be counted."""
     there = {"total_episodes": len(dataset.episodes), "total_frames": dataset.total_frames}
     for key, count in dataset.announced.items():
-        if count != there[key]:
+        if count < there[key] or (count > there[key] and not dataset.has_gaps):
             yield f"meta/info.json says {key} is {count}, but there are {there[key]}"
 
 
@@ -141,14 +172,18 @@ def finite_actions(dataset: LeRobotDataset) -> np.ndarray:
     return actions[np.isfinite(actions).all(axis=1)]
 
 
-def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[str]:
-    """Video files whose size, rate or number of frames is not what the dataset says."""
+def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[list[Episode], str]]:
+    """Video files whose size, rate or number of frames is not what the dataset says, and the episodes that they hold."""
     files: dict[Video, list[Episode]] = {}
     for episode in dataset.episodes:
-        video, begin, end = dataset.video_of(episode.index, camera)
+        try:
+            video, begin, end = dataset.video_of(episode.index, camera)
+        except ForeactError:
+            continue  # The episode has said so.
         files.setdefault(video, []).append(episode)
         if end is not None and (lasts := round((end - begin) * dataset.fps)) != episode.length:
-            yield f"episode {episode.index}: {camera} lasts {lasts} frames by its metadata, but there are {episode.length} rows"
+            words = f"{camera} lasts {lasts} frames by its metadata, but there are {episode.length} rows"
+            yield [episode], f"episode {episode.index}: {words}"
     height, width = dataset.shape_of(camera)
     for video, episodes in files.items():
         try:
@@ -157,9 +192,10 @@ def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[str]:
             continue  # The episodes that need the file have said so.
         who = f"episode {episodes[0].index}" + (f" to {episodes[-1].index}" if len(episodes) > 1 else "")
         where = f"{who}: {video.path.relative_to(dataset.root)}"
+        rows = sum(episode.length for episode in episodes)
         if shape != (height, width):
-            yield f"{where} has pictures of {shape[0]} x {shape[1]}, info.json says {height} x {width}"
+            yield episodes, f"{where} has pictures of {shape[0]} x {shape[1]}, info.json says {height} x {width}"
         if fps and abs(fps / dataset.fps - 1) > 0.01:
-            yield f"{where} has {fps:.2f} frames per second, info.json says {dataset.fps}"
-        if count != (rows := sum(episode.length for episode in episodes)):
-            yield f"{where} has {count} frames, but there are {rows} rows"
+            yield episodes, f"{where} has {fps:.2f} frames per second, info.json says {dataset.fps}"
+        if count < rows or (count > rows and not dataset.has_gaps):
+            yield episodes, f"{where} has {count} frames, but there are {rows} rows"

@@ -1,10 +1,11 @@
 """Reads LeRobot datasets (version 3.0, and 2.0/2.1) with pyarrow and PyAV alone.
 
-Columns are kept in memory as contiguous arrays, one per feature; frames are decoded when asked for.
+Columns are read file by file and kept in memory; frames are decoded when asked for.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from foreact.core.errors import ForeactError
-from foreact.data.lerobot_meta import EpisodeFiles, picture_keys, read_episodes, read_info, read_table, video_keys
+from foreact.data.columns import Columns
+from foreact.data.lerobot_meta import EpisodeFiles, picture_keys, read_episodes, read_info, video_keys
 from foreact.data.pictures import StoredPictures
 from foreact.data.video import Video
 
@@ -54,11 +55,11 @@ class LeRobotDataset:
         root, fps, robot_type, features: as in `meta/info.json`.
         announced: the "total_episodes" and "total_frames" that `meta/info.json` promises.
         cameras: full names of all cameras. camera: the chosen one.
-        episodes: all episodes, by number.
+        episodes: all episodes, by number; numbers may have gaps, so `episode(number)` finds one.
         action_dim: A, or None in a dataset without actions.
 
     Raises:
-        ForeactError: no dataset there, an unsupported version, missing or damaged metadata or parquet files, no such camera.
+        ForeactError: no dataset there, an unsupported version, missing or damaged metadata, no such camera.
     """
 
     def __init__(self, root: str | Path, *, camera: str | None = None):
@@ -77,7 +78,40 @@ class LeRobotDataset:
         )
         self.total_frames = int(offsets[-1])
         self.action_dim = int(np.prod(self.features[ACTION]["shape"])) if ACTION in self.features else None
+        self._by_number = {episode.index: episode for episode in self.episodes}
+        self._columns = Columns(self.root, self.features)
         self._videos: dict[str, Video] = {}
+
+    def episode(self, number: int) -> Episode:
+        """The episode of a number.
+
+        Raises:
+            ForeactError: there is none.
+        """
+        self._episode_files(number)
+        return self._by_number[number]
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether numbers are missing among those of the episodes."""
+        return self.episodes[-1].index >= len(self.episodes)
+
+    def with_camera(self, camera: str) -> LeRobotDataset:
+        """The same dataset, of which `frames` reads another camera.
+
+        Raises:
+            ForeactError: no such camera.
+        """
+        other = copy.copy(self)
+        other.camera = self._full_name(camera)
+        other.__dict__.pop("_fingerprint", None)
+        return other
+
+    def missing_file(self, episode: int) -> Path | None:
+        """The episode's data file, or its video of the chosen camera, if it is not there."""
+        files = self._episode_files(episode)
+        needed = [files.data, *(files.videos[self.camera][:1] if self.camera in files.videos else ())]
+        return next((self.root / name for name in needed if not (self.root / name).is_file()), None)
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -112,14 +146,14 @@ class LeRobotDataset:
         """The rows of a feature in an episode, (T, D), as stored.
 
         Raises:
-            ForeactError: the dataset has no such feature, its file lacks the column, or the episode has other rows than
-                its metadata says.
+            ForeactError: the dataset has no such feature, the episode's file is missing or lacks the column, or has other rows
+                of it than its metadata says.
         """
         files = self._episode_files(episode)
         if key not in self.features or key in self.cameras:
             known = [name for name in self.features if name not in self.cameras]
             raise ForeactError(f"{self.root} has no column {key!r}; it has {known}")
-        return self._column(key)[self._rows(files)]
+        return self._columns.rows(key, files)
 
     def actions(self, episode: int) -> np.ndarray:
         """Actions of an episode, (T, A) float32: row t leads from frame t to t + 1, so the last row leads nowhere.
@@ -207,7 +241,7 @@ class LeRobotDataset:
         files = self._episode_files(episode)
         if name not in files.videos:
             pictures = self._videos.setdefault(f"{files.data}:{name}", StoredPictures(self.root / files.data, name))
-            return pictures, float(files.rows[0] - self._first_rows[files.data]), None
+            return pictures, float(self._columns.first_row(files)), None
         path, begin, end = files.videos[name]
         return self._videos.setdefault(path, Video(self.root / path)), begin, end
 
@@ -225,12 +259,11 @@ class LeRobotDataset:
         }
         digest.update(json.dumps([self.fps, self.camera, features]).encode())
         for files in self._files.values():
-            path, begin, _ = files.videos.get(
-                self.camera, ("", 0.0, None)
-            )  # stored pictures are among the parquet bytes
-            digest.update(json.dumps([files.index, files.length, files.task, files.data, path, begin]).encode())
-        for name in self._data_files():
-            digest.update((self.root / name).read_bytes())
+            video, begin, _ = files.videos.get(self.camera, ("", 0.0, None))  # stored pictures are in the parquet files
+            digest.update(json.dumps([files.index, files.length, files.task, files.data, video, begin]).encode())
+        for name in dict.fromkeys(files.data for files in self._files.values()):
+            path = self.root / name
+            digest.update(path.read_bytes() if path.is_file() else b"missing")
         videos = (files.videos[self.camera][0] for files in self._files.values() if self.camera in files.videos)
         for name in dict.fromkeys(videos):
             digest.update(name.encode() + _sample_bytes(self.root / name))
@@ -248,71 +281,9 @@ class LeRobotDataset:
 
     def _episode_files(self, episode: int) -> EpisodeFiles:
         if episode not in self._files:
-            raise ForeactError(f"{self.root} has no episode {episode} (it has {len(self._files)})")
+            last = self.episodes[-1].index
+            raise ForeactError(f"{self.root} has no episode {episode} (it has {len(self._files)}, the last is {last})")
         return self._files[episode]
-
-    @cached_property
-    def _first_rows(self) -> dict[str, int]:
-        """Of each parquet file, the number of its first row among all rows."""
-        first: dict[str, int] = {}
-        for files in self._files.values():
-            first[files.data] = min(files.rows[0], first.get(files.data, files.rows[0]))
-        return first
-
-    def _data_files(self) -> list[str]:
-        return list(dict.fromkeys(files.data for files in self._files.values()))
-
-    def _column(self, key: str) -> np.ndarray:
-        """A feature's rows in the whole dataset, (total_frames, D)."""
-        if key not in self._columns:
-            table = read_table([self.root / name for name in self._data_files()], [key])
-            self._columns[key] = _to_array(table.column(key), where=f"{self.root}: column {key!r}")
-        return self._columns[key]
-
-    @cached_property
-    def _columns(self) -> dict[str, np.ndarray]:
-        """Arrays by feature; filled at once with all small features, those that a file lacks left out."""
-        small = [
-            key for key, feature in self.features.items() if feature.get("dtype") not in ("video", "image", "string")
-        ]
-        table = read_table([self.root / name for name in self._data_files()], small, lenient=True)
-        return {key: _to_array(table.column(key), where=f"{self.root}: column {key!r}") for key in table.column_names}
-
-    def _rows(self, files: EpisodeFiles) -> slice:
-        first, last = files.rows
-        owner = self._column("episode_index")[first:last, 0]
-        if len(owner) != files.length or (owner != files.index).any():
-            raise ForeactError(
-                f"{self.root / files.data}: rows {first} to {last - 1} should be the {files.length} frames of episode "
-                f"{files.index}, but {int((owner == files.index).sum())} are"
-            )
-        return slice(first, last)
-
-
-def _to_array(column: pa.ChunkedArray, *, where: str) -> np.ndarray:
-    """A parquet column as an array (rows, D); missing numbers and rows become NaN."""
-    array: Any = column.combine_chunks()
-    present, valid = len(array), array.is_valid().to_numpy(zero_copy_only=False)
-    is_list = nested = _is_list(array.type)
-    while nested:
-        array = array.flatten()
-        nested = _is_list(array.type)
-    if not is_list:
-        return np.array(array.to_numpy(zero_copy_only=False)).reshape(present, -1)
-    values = array.to_numpy(zero_copy_only=False)
-    present = int(valid.sum())
-    if present and len(values) % present:
-        raise ForeactError(f"{where} has rows of different lengths")
-    values = values.reshape(present, -1) if present else np.zeros((0, 1), np.float32)
-    if valid.all():
-        return np.array(values)
-    rows = np.full((len(valid), values.shape[1]), np.nan, dtype=np.float32)
-    rows[valid] = values
-    return rows
-
-
-def _is_list(kind: Any) -> bool:
-    return bool(pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _sample_bytes(path: Path, blocks: int = 16) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,20 +111,18 @@ def picture_keys(info: Info) -> tuple[str, ...]:
 
 
 def read_episodes(root: Path, info: Info) -> tuple[EpisodeFiles, ...]:
-    """The episodes of the dataset, by number.
+    """The episodes of the dataset, by number; numbers may have gaps, as where episodes were deleted.
 
     Raises:
-        ForeactError: a file or column of the metadata is missing or unreadable.
+        ForeactError: a file or column of the metadata is missing or unreadable, or a number occurs twice.
     """
     rows = _episodes_v3(root, info) if info.version == "v3.0" else _episodes_v2(root, info)
     episodes = tuple(sorted(rows, key=lambda episode: episode.index))
     if not episodes:
         raise ForeactError(f"{root} holds no episodes")
-    for number, episode in enumerate(episodes):
-        if episode.index != number:
-            raise ForeactError(
-                f"{root}: the metadata lacks episode {number} (or has one twice), it goes on with {episode.index}"
-            )
+    for episode, following in pairwise(episodes):
+        if episode.index == following.index:
+            raise ForeactError(f"{root}: the metadata has episode {episode.index} twice")
     return episodes
 
 

@@ -1,6 +1,9 @@
 """Tokens -> pixels: the decoder-only 'UNet' of RLA-WM (section A.2): conv, then x2 stages of deconv and residual blocks.
 
-Loss: L1 + 0.2 (1 - SSIM). The paper adds 0.2 LPIPS, which needs weights of a VGG-16 and is left out here.
+    x^_{t+h} = UNet(s^_{t+h})                   (E11)
+    loss = |x^ - x|_1 + 0.2 (1 - SSIM)
+
+The paper does not give the loss; its released code adds 0.2 LPIPS, which needs weights of a VGG-16 and is left out here.
 
 Shape legend: B batch, N patch tokens, C channels.
 """
@@ -94,7 +97,7 @@ class UNetDecoder(TrainableModel):
         return F.interpolate(drawn, size=self.config.image_size, mode="bilinear", antialias=True, align_corners=False)
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """(B, N, C) -> pictures (B, height, width, 3) in [0, 1]."""
+        """x^ = UNet(s^) (E11): (B, N, C) -> pictures (B, height, width, 3) in [0, 1]."""
         return self(tokens).clamp(0, 1).permute(0, 2, 3, 1)
 
     def fit(self, data: TrainingData) -> None:
@@ -108,8 +111,8 @@ class UNetDecoder(TrainableModel):
             raise ValueError("an image decoder learns from frames with their tokens")
         target = batch.frames.permute(0, 3, 1, 2).float() / 255
         drawn = self(batch.tokens)
-        l1 = F.l1_loss(drawn, target)
-        ssim = structural_similarity(drawn, target).mean()
+        l1 = F.l1_loss(drawn, target)  # every pixel
+        ssim = structural_similarity(drawn, target).mean()  # edges and contrast, as 1 - SSIM
         return {"loss": l1 + self.config.ssim_weight * (1 - ssim), "l1": l1.detach(), "ssim": ssim.detach()}
 
 

@@ -77,15 +77,17 @@ class Dream:
             seeds: one per row.
 
         Raises:
-            ForeactError: neither pictures nor tokens of this model, or another number of seeds.
+            ForeactError: neither pictures nor tokens of this model, another number of seeds, or a seed out of range.
         """
-        tokens = self.encode(seen) if seen.ndim == 4 else torch.as_tensor(seen)
+        tokens = self.encode(seen) if seen.ndim == 4 else _as_floats(seen)
         config: Any = self.world_model.config
         wanted = (config.tokens.count, config.tokens.channels)
-        if tokens.shape[1:] != wanted:
+        if tokens.shape[1:] != wanted or not len(tokens):
             raise ForeactError(f"tokens of this model are (B, {wanted[0]}, {wanted[1]}), not {tuple(tokens.shape)}")
         if len(seeds) != len(tokens):
             raise ForeactError(f"{len(tokens)} dreams need as many seeds, not {len(seeds)}")
+        if not all(0 <= int(seed) < 2**63 for seed in seeds):
+            raise ForeactError(f"seeds are whole numbers from 0 to 2^63 - 1, not {min(seeds)} to {max(seeds)}")
         return DreamState(
             tokens=tokens.to(self.device),
             seeds=tuple(int(seed) for seed in seeds),
@@ -116,13 +118,13 @@ class Dream:
             lengths: of the h actions, how many count in each row, (B,); all if None.
 
         Raises:
-            ForeactError: actions of another shape, or that are not finite.
+            ForeactError: actions or lengths of another shape, or actions that are not finite.
         """
-        chunk, lengths = self._chunk(state, torch.as_tensor(actions, dtype=torch.float32), lengths)
-        device = self.device
-        noise = self.noise(state).to(device)
-        tokens = self.world_model.predict(state.tokens, chunk.to(device), lengths.to(device), noise)
-        return DreamState(tokens=tokens, seeds=state.seeds, chunks=state.chunks + 1, steps=state.steps + lengths.cpu())
+        chunk, taken = self._chunk(state, _as_floats(actions), lengths)
+        dtype = torch.promote_types(state.tokens.dtype, torch.float32)
+        noise = self.noise(state).to(self.device, dtype)
+        future = self.world_model.predict(state.tokens, chunk.to(self.device, dtype), taken.to(self.device), noise)
+        return DreamState(tokens=future, seeds=state.seeds, chunks=state.chunks + 1, steps=state.steps + taken.cpu())
 
     def noise(self, state: DreamState) -> Tensor:
         """What the next step of each row draws, (B, ...), on the CPU whatever the device: the same future everywhere."""
@@ -151,9 +153,15 @@ class Dream:
             raise ForeactError(f"a chunk of this model has 1 to {self.horizon} actions, not {actions.shape[1]}")
         if not torch.isfinite(actions).all():
             raise ForeactError("the actions hold NaN or infinite values")
-        taken = torch.full((B,), actions.shape[1]) if lengths is None else lengths.long()
-        padded = nn.functional.pad(actions, (0, 0, 0, self.horizon - actions.shape[1]))
-        return padded, taken
+        taken = torch.full((B,), actions.shape[1]) if lengths is None else torch.as_tensor(lengths).long()
+        if taken.shape != (B,) or not 1 <= int(taken.min()) <= int(taken.max()) <= actions.shape[1]:
+            raise ForeactError(f"lengths are {B} numbers from 1 to {actions.shape[1]} here, not {taken.tolist()}")
+        return nn.functional.pad(actions, (0, 0, 0, self.horizon - actions.shape[1])), taken
+
+
+def _as_floats(numbers: np.ndarray | Tensor) -> Tensor:
+    """A tensor as it is, and an array, which is float64 where nobody thought of it, in float32."""
+    return torch.as_tensor(numbers, dtype=None if isinstance(numbers, Tensor) else torch.float32)
 
 
 def row_generator(seed: int, chunk: int) -> torch.Generator:

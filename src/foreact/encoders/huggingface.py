@@ -49,7 +49,7 @@ class HuggingFaceEncoder(nn.Module):
             ForeactError: `image_size` is not a multiple of the patch, or the model gives no patch tokens.
         """
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False).float()  # half precision is autocast's, where it pays
         self.name = name
         patch = getattr(model.config, "patch_size", None)
         self.image_size = check_size(image_size, patch, name) if isinstance(patch, int) else image_size
@@ -89,8 +89,7 @@ class HuggingFaceEncoder(nn.Module):
         return hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
 
     def _hidden(self, images_B3HW: Tensor) -> Tensor:
-        weights = next((p for p in self.model.parameters() if p.is_floating_point()), images_B3HW)
-        normalised = ((images_B3HW - self.mean) / self.std).to(weights.dtype)
+        normalised = (images_B3HW - self.mean) / self.std
         return self.model(pixel_values=normalised, **self._options).last_hidden_state
 
     @torch.no_grad()

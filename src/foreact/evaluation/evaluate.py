@@ -77,19 +77,12 @@ def evaluate(
     scorer = RolloutScorer(cache=cache, config=config, device=_device(models), decoder=decoder)
     poses = find_poses(dataset, columns=config.pose_columns)
     moving, rule = moving_windows(dataset, windows, protocol, poses, scorer.token_changes(windows))
-    probe = None
-    if poses:
-        with bar("fit state probe", "steps") as on_progress:
-            probe = fit_probe(
-                cache, split.train, poses, config=config.probe, device=scorer.device, on_progress=on_progress
-            )
-    lpips, reason = load_lpips(scorer.device)
-    judge = Judge(decoder=decoder, probe=probe, lpips=lpips, motion_threshold=scorer.motion_threshold(split.train))
+    judge, reason = _judge(scorer, split, poses, bar)
     notes = _notes(dataset, split, lengths, poses, rule, None if decoder is None else reason)
     shown = choose_strips(windows, moving, config.strips if decoder is not None else 0)
     with bar("roll out", "windows") as on_progress:
         board, strips = scorer.run(models, judge, windows, on_progress, oracle_model=rla, shown=shown)
-    notes |= _drop_unreadable(board, probe, scorer, windows)
+    notes |= _drop_unreadable(board, judge.probe, scorer, windows)
     examples = {name: scorer.example(windows[0], model) for name, model in models.items()}
     timings = time_models(models, decoder, examples, protocol, config.timing_batch)
     compared = [name for name in board.scores if name not in (ORACLE, TRUE_TOKENS)]
@@ -111,6 +104,18 @@ def evaluate(
         strips=strips,
         episodes=board.episode_values(subsets) if config.keep_episodes else (),
     )
+
+
+def _judge(scorer: RolloutScorer, split: Split, poses: Sequence[PoseTarget], bar: Bar) -> tuple[Judge, str | None]:
+    """What predictions are held against, with a state probe where there are poses; and why LPIPS is not in it."""
+    probe, device = None, scorer.device
+    if poses:
+        with bar("fit state probe", "steps") as on_progress:
+            config = scorer.config.probe
+            probe = fit_probe(scorer.cache, split.train, poses, config=config, device=device, on_progress=on_progress)
+    lpips, reason = load_lpips(device)
+    threshold = scorer.motion_threshold(split.train)
+    return Judge(decoder=scorer.decoder, probe=probe, lpips=lpips, motion_threshold=threshold), reason
 
 
 def _check(

@@ -122,7 +122,7 @@ class PairTokens:
             seed: of the draw.
             as_cached: see the class.
         """
-        lengths = {e: cache.dataset.episodes[e].length for e in episodes}
+        lengths = {e: cache.dataset.episode(e).length for e in episodes}
         sampling = PairSampling(max_horizon=horizon or 15, moving=0.0)
         pairs = PairSampler(lengths, sampling, seed=seed).sample(0, count)
         if horizon:
@@ -160,7 +160,7 @@ class PairTokens:
 
     def _elsewhere(self) -> Pairs:
         """Pairs of the same episodes and horizons, half of the possible starts away."""
-        lengths = np.array([self.cache.dataset.episodes[int(e)].length for e in self.pairs.episode])
+        lengths = np.array([self.cache.dataset.episode(int(e)).length for e in self.pairs.episode])
         starts = lengths - self.pairs.horizon
         moved = (self.pairs.start + np.maximum(starts // 2, 1)) % starts
         return Pairs(episode=self.pairs.episode, start=moved, horizon=self.pairs.horizon)

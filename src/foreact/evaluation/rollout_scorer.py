@@ -129,7 +129,7 @@ class RolloutScorer:
             {name: images[: self.config.strip_samples] for name, images in pictures.items() if images is not None},
             episode=window.episode,
             frames=tuple(self._times(window)),
-            task=self.cache.dataset.episodes[window.episode].task,
+            task=self.cache.dataset.episode(window.episode).task,
             moving=moving,
         )
 
@@ -202,7 +202,7 @@ class RolloutScorer:
     def motion_threshold(self, episodes: Sequence[int], pairs: int = 256) -> float:
         """Mean change of a token (RMS over channels) over one chunk, in random pairs of the training episodes."""
         chunk = self.config.protocol.chunk
-        lengths = {e: self.cache.dataset.episodes[e].length for e in episodes}
+        lengths = {e: self.cache.dataset.episode(e).length for e in episodes}
         places = np.array([(e, t) for e, length in lengths.items() for t in range(length - chunk)])
         if not len(places):
             return 0.0

@@ -83,7 +83,7 @@ def usable_lengths(dataset: LeRobotDataset, episodes: Iterable[int], protocol: P
         ForeactError: no episode is usable, or an action is not finite.
     """
     episodes = tuple(episodes)
-    with_actions = {e: dataset.episodes[e].length for e in episodes if dataset.has_actions(e)}
+    with_actions = {e: dataset.episode(e).length for e in episodes if dataset.has_actions(e)}
     lengths = {e: length for e, length in with_actions.items() if length > protocol.steps}
     if not lengths:
         raise ForeactError(

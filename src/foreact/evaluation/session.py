@@ -14,6 +14,7 @@ from foreact.core.pretrained import find_beside, load_model, read_config
 from foreact.core.progress import Bar
 from foreact.core.registry import card, kinds
 from foreact.core.token_spec import TokenSpec
+from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import are_pixels
 from foreact.evaluation.claims import sufficiency, topology
 from foreact.evaluation.cost import system_cost
@@ -24,7 +25,7 @@ from foreact.evaluation.rollout_scorer import EvaluationConfig
 from foreact.evaluation.rollouts import Protocol
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.splits import Split
+from foreact.recordings.splits import Split, Splits, split_of_run
 
 _TOPOLOGY_HORIZON = 12
 
@@ -54,9 +55,7 @@ def evaluate_runs(
     tokens = common_tokens(models, decoder)
     inside = next((m.latent_action for m in models.values() if m.latent_action is not None), None)
     oracle = _choose(loaded, "latent_action", rla, runs, inside=inside, tokens=tokens)
-    recordings = open_recordings(
-        data, camera=camera, encoder=tokens.encoder, image_size=tokens.image_size, cache=cache, bar=bar
-    )
+    recordings = _open(data, runs[0], tokens, camera, cache, bar)
     _refuse_leaks(runs, recordings.split)
     for model in (*models.values(), oracle, decoder):
         if model is not None:
@@ -101,9 +100,7 @@ def study_claims(
     tokens = next(iter(models.values())).config.tokens
 
     def read(folder: Path) -> Recordings:
-        return open_recordings(
-            folder, camera=camera, encoder=tokens.encoder, image_size=tokens.image_size, cache=cache, bar=bar
-        )
+        return _open(folder, runs[0], tokens, camera, cache, bar)
 
     recordings = read(data)
     _refuse_leaks(runs, recordings.split)
@@ -141,6 +138,21 @@ def common_tokens(models: Mapping[str, Any], decoder: Any) -> TokenSpec:
     found = [m.config.tokens for m in models.values()]
     found = [t for t in found if not are_pixels(t)] + ([decoder.config.tokens] if decoder else []) + found
     return found[0]
+
+
+def _open(data: Path, run: Path, tokens: TokenSpec, camera: str | None, cache: Path | None, bar: Bar) -> Recordings:
+    """A dataset, split as it was for the training of a run; as ever where that was trained on others."""
+    split = split_of_run(run, LeRobotDataset(data, camera=camera))
+    return open_recordings(
+        data,
+        camera=camera,
+        encoder=tokens.encoder,
+        image_size=tokens.image_size,
+        cache=cache,
+        skip_missing=split is not None,
+        splits=[split],
+        bar=bar,
+    )
 
 
 def _load(runs: Sequence[Path]) -> dict[str, Any]:
@@ -188,9 +200,9 @@ def _refuse_leaks(runs: Sequence[Path], split: Split) -> None:
         path = run / "split.json"
         if not path.exists():
             continue
-        trained = Split.load(path)
-        if trained.dataset == split.dataset and trained.hash != split.hash:
-            raise ForeactError(
-                f"{run} was trained with split {trained.hash} of this dataset, not {split.hash}: "
-                "held-out episodes may have been trained on"
-            )
+        for trained in Splits.load(path).parts:
+            if trained.dataset == split.dataset and trained.hash != split.hash:
+                raise ForeactError(
+                    f"{run} was trained with split {trained.hash} of this dataset, not {split.hash}: "
+                    "held-out episodes may have been trained on"
+                )

@@ -189,7 +189,7 @@ def _training_frames(
     cache: TokenCache, episodes: Sequence[int], targets: Sequence[PoseTarget], config: ProbeConfig
 ) -> tuple[Tensor, dict[str, np.ndarray]]:
     """Pooled tokens (F, N', C) float16 of random frames, and their poses."""
-    lengths = {e: cache.dataset.episodes[e].length for e in episodes}
+    lengths = {e: cache.dataset.episode(e).length for e in episodes}
     places = np.array([(e, t) for e, length in lengths.items() for t in range(length)])
     size = math.prod(min(n, _LARGEST_GRID) for n in cache.spec.grid) * cache.spec.channels * 2
     count = min(config.frames, len(places), max(_MEMORY // size, 1))

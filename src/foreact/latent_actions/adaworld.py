@@ -91,9 +91,9 @@ class AdaWorld(TrainableModel):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Squared error of the pixels + beta KL, with z drawn from the posterior."""
         mean, log_variance = (part.float() for part in self._posterior(batch.tokens_t, batch.tokens_th))
-        z, kl = draw_and_price(mean, log_variance, batch.noise(*mean.shape[1:], generator=generator))
+        z, kl = draw_and_price(mean, log_variance, batch.noise(*mean.shape[1:], generator=generator))  # KL
         target = batch.tokens_th.float()
-        error = F.mse_loss(self.decode(batch.tokens_t, z), target)
+        error = F.mse_loss(self.decode(batch.tokens_t, z), target)  # pixels
         still = F.mse_loss(batch.tokens_t.float(), target).clamp_min(1e-8)
         skill = (1 - error / still).detach()
         return {"loss": error + self.config.kl_weight * kl, "mse": error.detach(), "kl": kl.detach(), "skill": skill}

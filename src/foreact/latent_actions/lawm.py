@@ -1,7 +1,7 @@
 """LaWM, stage 1 of LaWAM (arXiv 2606.15768): an inverse-dynamics encoder, a Gaussian z of one token, an AdaLN decoder.
 
-    h = IDM([u_t | u_T | query]),    q(z) = N(mu(h), sigma(h)^2),    u^_T = LaWM(u_t, z)
-    loss = smooth-L1(u^_T, u_T) + beta KL(q || N(0, 1)) + state head
+    h = IDM([u_t | u_T | query]),    q(z) = N(mu(h), sigma(h)^2),    u^_T = LaWM(u_t, z)    (Eq. 2)
+    loss = smooth-L1(u^_T, u_T) + beta KL(q || N(0, 1)) + state head                       (Eq. 4)
 
 u are layer-normalised tokens. Patches attend to patches of both frames, the query to everything; z moves every block of the decoder
 through shift, scale and gate, so that its norm cannot shift all tokens at once. z is inferred from one view of the clip and decoded
@@ -15,11 +15,11 @@ Shape legend: B batch, N patch tokens, C channels, Z latent channels, D width, E
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from foreact.core.batch import Batch, Columns
@@ -29,10 +29,9 @@ from foreact.core.presets import Preset
 from foreact.core.recipe import PairSampling
 from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import TrainableModel, TrainingData
+from foreact.latent_actions.lawm_networks import ForwardDynamics, InverseDynamics, Posterior, StateHead
 from foreact.latent_actions.training import LatentActionTraining
-from foreact.nn.attention import ModulatedBlock, initialise, learned_tokens, zero
 from foreact.nn.gaussian import draw_and_price
-from foreact.nn.positions import sincos_2d
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +77,14 @@ class LaWMConfig(ModelConfig):
         """A LaWM with fresh weights."""
         return LaWM(self)
 
+    @classmethod
+    def upgrade_run(cls, about: dict[str, Any]) -> dict[str, Any]:
+        """Before 0.2 the config did not say whether there were two views; the run did."""
+        return about | {"model": {"two_views": "views" in about} | about["model"]}
+
 
 class LaWM(TrainableModel):
-    """`infer` gives the posterior mean (B, 1, Z); tokens in and out are layer-normalised, see `normalise`.
+    """`infer` gives the posterior mean (B, 1, Z); tokens in and out are layer-normalised, see `layer_normalise`.
 
     Attributes:
         state_low, state_range: smallest state and width of the range in the training split, (E, P); with a state head only.
@@ -101,39 +105,39 @@ class LaWM(TrainableModel):
             self.register_buffer("state_low", torch.zeros(config.embodiments, config.state_dim))
             self.register_buffer("state_range", torch.ones(config.embodiments, config.state_dim))
 
-    def normalise(self, tokens: Tensor) -> Tensor:
+    def layer_normalise(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, C) with mean 0 and variance 1 over C, without parameters: the space that LaWM predicts in."""
         return F.layer_norm(tokens.float(), tokens.shape[-1:])
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
-        """The posterior mean (B, 1, Z) of two (B, N, C)."""
+        """The mean (B, 1, Z) of the posterior q(z | u_t, u_T) (Eq. 2) of two (B, N, C)."""
         return self._posterior(tokens_t, tokens_th)[0]
 
     def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
-        """Layer-normalised u^_T (B, N, C) from tokens (B, N, C) and z (B, 1, Z)."""
-        u_t = self.normalise(tokens_t)
+        """Layer-normalised u^_T (B, N, C) (Eq. 2) from tokens (B, N, C) and z (B, 1, Z)."""
+        u_t = self.layer_normalise(tokens_t)
         out = self.decoder(u_t, z)
         return u_t + out if self.config.residual_output else out
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Smooth L1 + beta KL + state loss, with z drawn from the posterior; the last where the batch has states."""
+        """Smooth L1 + beta KL + state loss (Eq. 4), with z drawn from the posterior; the last where the batch has states."""
         seen_t = batch.tokens_t if batch.seen_t is None else batch.seen_t
         seen_th = batch.tokens_th if batch.seen_th is None else batch.seen_th
         mean, log_variance = (part.float() for part in self._posterior(seen_t, seen_th))
         z, kl = draw_and_price(mean, log_variance, batch.noise(*mean.shape[1:], generator=generator))
-        target = self.normalise(batch.tokens_th)
+        target = self.layer_normalise(batch.tokens_th)
         predicted = self.decode(batch.tokens_t, z).float()
-        error = F.smooth_l1_loss(predicted, target, beta=self.config.smooth)
-        still = F.smooth_l1_loss(self.normalise(batch.tokens_t), target, beta=self.config.smooth)
+        error = F.smooth_l1_loss(predicted, target, beta=self.config.smooth)  # the future; the paper: squared error
+        still = F.smooth_l1_loss(self.layer_normalise(batch.tokens_t), target, beta=self.config.smooth)
         skill = (1 - error / still.clamp_min(1e-8)).detach()
         scalars = {
-            "loss": error + self.config.kl_weight * kl,
+            "loss": error + self.config.kl_weight * kl,  # KL: z stays where a policy can predict it
             "error": error.detach(),
             "kl": kl.detach(),
             "skill": skill,
         }
         if self.state_head is not None and batch.state_t is not None:
-            state_loss = self.state_loss(z, *self._states(batch))
+            state_loss = self.state_loss(z, *self._states(batch))  # z says how the body moves, not what it looks like
             scalars |= {"loss": scalars["loss"] + state_loss, "state": state_loss.detach()}
         return scalars
 
@@ -185,127 +189,7 @@ class LaWM(TrainableModel):
         return self.config.state_weight * error.sum() / counted.sum().clamp_min(1)
 
     def _posterior(self, tokens_t: Tensor, tokens_th: Tensor) -> tuple[Tensor, Tensor]:
-        return self.posterior(self.encoder(self.normalise(tokens_t), self.normalise(tokens_th)))
-
-
-class InverseDynamics(nn.Module):
-    """IDM: both frames' tokens and one query, which first reads them by cross-attention, then joins 24 layers."""
-
-    codes: Tensor
-    hidden: Tensor
-
-    def __init__(self, config: LaWMConfig) -> None:
-        super().__init__()
-        dim, tokens = config.dim, config.tokens
-        self.project = nn.Linear(tokens.channels, dim)
-        self.query = learned_tokens(1, dim, scale=1.0)
-        self.norm_context = nn.LayerNorm(dim)
-        self.read = nn.MultiheadAttention(dim, config.heads, batch_first=True)
-        self.norm_query = nn.LayerNorm(dim)
-        self.think = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
-        layer = nn.TransformerEncoderLayer(dim, config.heads, 4 * dim, dropout=0.0, batch_first=True, norm_first=True)
-        self.blocks = nn.TransformerEncoder(layer, config.encoder_depth, enable_nested_tensor=False)
-        self.out = nn.Linear(dim, config.latent_channels)
-        initialise(self)
-        places = 2 * tokens.count
-        hidden = torch.zeros(places + 1, places + 1, dtype=torch.bool)
-        hidden[:places, places] = True  # patches do not see the query
-        self.register_buffer("hidden", hidden, persistent=False)
-        self.register_buffer("codes", space_time_codes(tokens.grid, dim), persistent=False)
-
-    def forward(self, u_t: Tensor, u_T: Tensor) -> Tensor:
-        """Two (B, N, C) -> (B, 1, Z)."""
-        x_BSD = self.project(torch.cat([u_t, u_T], dim=1)) + self.codes
-        query = self.query.expand(len(x_BSD), -1, -1)
-        context = self.norm_context(x_BSD)
-        query = self.norm_query(query + self.read(query, context, context, need_weights=False)[0])
-        query = query + self.think(query)
-        x_BSD = self.blocks(torch.cat([x_BSD, query.to(x_BSD.dtype)], dim=1), mask=self.hidden)
-        return self.out(x_BSD[:, -1:])
-
-
-class Posterior(nn.Module):
-    """h (B, 1, Z) -> mean and log variance of z, each (B, 1, Z)."""
-
-    def __init__(self, channels: int, log_variance: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-        self.mean, self.log_variance = nn.Linear(channels, channels), nn.Linear(channels, channels)
-        with torch.no_grad():
-            self.log_variance.bias.add_(log_variance)
-
-    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class; the log variance stays within +-10."""
-        hidden = self.norm(hidden)
-        return self.mean(hidden), self.log_variance(hidden).clamp(-10, 10)
-
-
-class ForwardDynamics(nn.Module):
-    """The latent world model itself: u_t through AdaLN-zero blocks that z modulates; one pass gives u^_T."""
-
-    codes: Tensor
-
-    def __init__(self, config: LaWMConfig) -> None:
-        super().__init__()
-        channels = config.tokens.channels
-        self.project = nn.Linear(channels, config.dim)
-        self.project_z = nn.Linear(config.latent_channels, config.dim)
-        self.blocks = nn.ModuleList([ModulatedBlock(config.dim, config.heads) for _ in range(config.decoder_depth)])
-        self.out = nn.Linear(config.dim, channels)
-        # tokens have one norm, changes have not: behind a norm, small and large ones are learnt slowly or not at all
-        self.norm = nn.Identity() if config.residual_output else nn.LayerNorm(channels)
-        initialise(self)
-        if config.residual_output:
-            zero(self.out)
-        self.register_buffer("codes", sincos_2d(config.tokens.grid, config.dim), persistent=False)
-
-    def forward(self, u_t: Tensor, z: Tensor) -> Tensor:
-        """(B, N, C) and (B, 1, Z) -> (B, N, C)."""
-        x_BND = self.project(u_t) + self.codes
-        condition_BD = self.project_z(z[:, 0])
-        for block in self.blocks:
-            x_BND = block(x_BND, condition_BD)
-        return self.norm(self.out(x_BND))
-
-
-class StateHead(nn.Module):
-    """z and the state at t -> how the state changes, tanh (B, P); two-layer networks with weights per embodiment."""
-
-    def __init__(self, config: LaWMConfig) -> None:
-        super().__init__()
-        dim, size, count = config.dim, config.state_dim, config.embodiments
-        self.project_z = nn.Linear(config.latent_channels, dim)
-        self.read = PerEmbodiment(count, size, dim)
-        self.read_more = PerEmbodiment(count, dim, dim)
-        self.join = PerEmbodiment(count, 2 * dim, dim)
-        self.out = PerEmbodiment(count, dim, size)
-
-    def forward(self, z: Tensor, state: Tensor, embodiment: Tensor) -> Tensor:
-        """z (B, 1, Z), state (B, P), embodiment (B,) -> (B, P)."""
-        seen = self.read_more(F.relu(self.read(state, embodiment)), embodiment)
-        joint = torch.cat([self.project_z(z[:, 0]), seen], dim=-1)
-        return torch.tanh(self.out(F.relu(self.join(joint, embodiment)), embodiment))
-
-
-class PerEmbodiment(nn.Module):
-    """A linear layer whose weights are chosen by the embodiment."""
-
-    def __init__(self, count: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(count, inputs, outputs) * inputs**-0.5)
-        self.bias = nn.Parameter(torch.zeros(count, outputs))
-
-    def forward(self, x_BI: Tensor, embodiment_B: Tensor) -> Tensor:
-        """(B, inputs) and (B,) -> (B, outputs)."""
-        return torch.einsum("bi,bio->bo", x_BI, self.weight[embodiment_B]) + self.bias[embodiment_B]
-
-
-def space_time_codes(grid: tuple[int, int], dim: int) -> Tensor:
-    """Codes (2 N, D) of two frames' patches: a quarter of the channels tells the frame, the others row and column."""
-    places = sincos_2d(grid, dim - dim // 4)
-    frames = torch.stack([torch.zeros(dim // 4), torch.ones(dim // 4)])
-    frames = torch.where(torch.arange(dim // 4) % 2 == 0, frames, 1 - frames)
-    return torch.cat([frames.repeat_interleave(len(places), dim=0), places.repeat(2, 1)], dim=1)
+        return self.posterior(self.encoder(self.layer_normalise(tokens_t), self.layer_normalise(tokens_th)))
 
 
 _ENCODER_DEPTH, _EMBODIMENTS, _LOG_VARIANCE = {"tiny": 2, "small": 3}, {"paper": 32}, {"tiny": -4.0, "small": -4.0}
@@ -314,8 +198,10 @@ _FRAMES = {"paper": ("facebook/dinov3-vitb16-pretrain-lvd1689m", 256)}
 
 @dataclass(frozen=True, kw_only=True)
 class LaWMTraining(LatentActionTraining):
-    """Attributes:
-    augment: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.
+    """Options of LaWM alone.
+
+    Attributes:
+        augment: infer z from another view of the pair than the one that is predicted; frames are then encoded while training.
     """
 
     augment: bool = True

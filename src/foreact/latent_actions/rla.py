@@ -1,6 +1,10 @@
 """Residual Latent Action autoencoder (RLA-WM, section 3 and A.2).
 
-    z = f_enc(s_{t+h} - s_t),    s^_{t+h} = f_dec(s_t, z),    loss = |s^ - s|_1 + |s^ - s|_2^2    (mean over elements)
+    z = f_enc(s_{t+h} - s_t)                    (E2)
+    s^_{t+h} = f_dec(s_t, z)                    (E3)
+    loss = |s^ - s|_1 + |s^ - s|_2^2            (E4), means over elements
+
+Equations are numbered in docs/papers.md.
 
 Both networks are plain pre-norm transformers over [Q learned tokens | N patch tokens]. Choices the paper leaves open:
 2-D position codes on the patch tokens, and learned slot tokens added to z in the decoder, so that slots and places are
@@ -93,11 +97,11 @@ class RLA(TrainableModel):
         )
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
-        """z = f_enc(s_{t+h} - s_t): two (B, N, C) -> (B, Q, Z)."""
+        """z = f_enc(s_{t+h} - s_t) (E2): two (B, N, C) -> (B, Q, Z)."""
         return self.encoder(self.scale.difference(tokens_t, tokens_th))
 
     def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
-        """s^_{t+h} = f_dec(s_t, z): (B, N, C) and (B, Q, Z) -> (B, N, C)."""
+        """s^_{t+h} = f_dec(s_t, z) (E3): (B, N, C) and (B, Q, Z) -> (B, N, C)."""
         out_BNC = self.decoder(self.scale.normalise(tokens_t), z)
         return self.scale.restore(out_BNC, tokens_t, residual=self.config.residual_output)
 
@@ -107,13 +111,13 @@ class RLA(TrainableModel):
             self.scale.fit(*data.pairs())
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Reconstruction loss L1 + MSE; the skill against persistence is logged beside it."""
+        """Reconstruction loss L1 + MSE (E4); the skill against persistence is logged beside it."""
         z = self.infer(batch.tokens_t, batch.tokens_th)
         return self.scale.loss(self.decode(batch.tokens_t, z).float(), batch.tokens_th, batch.tokens_t)
 
 
 class ResidualEncoder(nn.Module):
-    """f_enc: the residual's patch tokens and Q learned queries through self-attention; the queries become z."""
+    """f_enc (E2): the residual's patch tokens and Q learned queries through self-attention; the queries become z."""
 
     def __init__(self, config: RLAConfig) -> None:
         super().__init__()
@@ -135,10 +139,12 @@ class ResidualEncoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class RLATraining(LatentActionTraining):
-    """Attributes:
-    latent: tokens x channels of z, such as 8x16; the preset's by default.
-    variant: with position codes, or without as in the released code.
-    merge: side of the squares of patches that the decoder reads as one; 2 makes it four times cheaper.
+    """Options of RLA alone.
+
+    Attributes:
+        latent: tokens x channels of z, such as 8x16; the preset's by default.
+        variant: with position codes, or without as in the released code.
+        merge: side of the squares of patches that the decoder reads as one; 2 makes it four times cheaper.
     """
 
     latent: str | None = None

@@ -123,8 +123,11 @@ class UniVLA(TrainableModel):
         through = continuous + (code - continuous).detach()
         predicted = self.decode(batch.tokens_t, through).float()
         scalars = self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)
-        error = ((predicted - batch.tokens_th.float()) / self.scale.change).square().mean()
-        pull = F.mse_loss(code, continuous.detach()) + self.config.commitment * F.mse_loss(continuous, code.detach())
+        error = ((predicted - batch.tokens_th.float()) / self.scale.change).square().mean()  # reconstruction
+        pull = (
+            F.mse_loss(code, continuous.detach())  # codebook: codes move to what the encoder says
+            + self.config.commitment * F.mse_loss(continuous, code.detach())  # commitment: and the encoder to its code
+        )
         share = torch.bincount(chosen.flatten(), minlength=self.config.codes).float() / chosen.numel()
         perplexity = torch.exp(-(share * share.clamp_min(1e-9).log()).sum())
         logged = {"perplexity": perplexity, "codes_used": (share > 0).sum().float()}

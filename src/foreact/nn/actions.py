@@ -34,7 +34,7 @@ class ActionNormaliser(nn.Module):
         not say what it pads with; zeros cost DINO-WM a tenth of its skill on Push-T.
         """
         mask_BH = validity(lengths_B, actions_BHA.shape[1])
-        normal = (actions_BHA.float() - self.mean) / self.std
+        normal = (actions_BHA.to(self.mean.dtype) - self.mean) / self.std
         last_B1A = normal[torch.arange(len(lengths_B), device=lengths_B.device), lengths_B - 1][:, None]
         return torch.where(mask_BH[..., None], normal, last_B1A), mask_BH
 

@@ -1,6 +1,6 @@
 """Flow matching with straight paths (RLA-WM, section 3): tau = 0 is noise, tau = 1 is data.
 
-z_tau = tau * z + (1 - tau) * eps,    v* = z - eps,    dz/dtau = v
+z_tau = tau * z + (1 - tau) * eps (E5),    v* = z - eps (E6),    dz/dtau = v (E7, by Euler steps)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def sample_times(law: TimeLaw, batch: int, generator: torch.Generator) -> Tensor
 
 
 def interpolate(noise: Tensor, data: Tensor, time_B: Tensor) -> tuple[Tensor, Tensor]:
-    """The point at `time_B` on the straight path from noise to data and the path's velocity, both shaped like data."""
+    """The point at `time_B` on the straight path from noise to data (E5) and the path's velocity (E6), both shaped like data."""
     time = time_B.view(-1, *[1] * (data.ndim - 1))
     return time * data + (1 - time) * noise, data - noise
 
@@ -74,5 +74,5 @@ def integrate(
             slope = velocity(z + 0.5 * width * slope, start + 0.5 * width)
         elif solver == "heun":
             slope = 0.5 * (slope + velocity(z + width * slope, start + width))
-        z = z + width * slope
+        z = z + width * slope  # E7
     return z

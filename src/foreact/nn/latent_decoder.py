@@ -1,4 +1,4 @@
-"""z and the present -> the future: the decoder of RLA (f_dec) and of UniVLA.
+"""z and the present -> the future: the decoder of RLA (f_dec, E3) and of UniVLA.
 
 Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, D width.
 """

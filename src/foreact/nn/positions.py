@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from foreact.nn.floats import widen
+
 
 def sincos_2d(grid: tuple[int, int], dim: int, *, fastest: float = 1.0, ratio: float = 10_000.0) -> Tensor:
     """Two-dimensional sine-cosine codes of a patch grid, (rows * columns, dim); half the channels per axis.
@@ -40,7 +42,7 @@ class TimeEmbedding(nn.Module):
         """(B,) -> (B, dim)."""
         scale = -math.log(10_000) / self.frequencies
         rates = torch.exp(scale * torch.arange(self.frequencies, device=time_B.device, dtype=torch.float32))
-        angles = 1000.0 * time_B.float()[:, None] * rates
+        angles = 1000.0 * widen(time_B)[:, None] * rates
         return self.mlp(torch.cat([torch.cos(angles), torch.sin(angles)], dim=1))
 
 

@@ -1,4 +1,4 @@
-"""The batches of a step, as the training loop asks for them: a function of (seed, step) and of nothing else."""
+"""The pairs of a step, as the training loop asks for them: a function of (seed, step) and of nothing else."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreact.core.batch import Batch, Columns, FrameBatch
+from foreact.core.batch import Batch, Columns
 from foreact.core.errors import ForeactError
 from foreact.core.recipe import PairSampling
-from foreact.data.lerobot import LeRobotDataset
-from foreact.recordings.pairs import Pairs, PairSampler, gather_actions
-from foreact.recordings.recordings import ROBOT, Recordings
-from foreact.recordings.splits import Split
+from foreact.data.lerobot import ACTION, STATE
+from foreact.recordings.mixture import draw_sources, mix, part_of
+from foreact.recordings.pairs import Pairs, PairSampler, action_times
+from foreact.recordings.recording import IMAGES, TOKENS, Recording
+from foreact.recordings.recordings import Recordings
 from foreact.recordings.token_cache import encode_frames
 from foreact.recordings.views import ClipViews, ViewRanges
 
@@ -27,7 +28,7 @@ _APART = 2**31
 
 
 class PairBatches:
-    """Token pairs of a step, as `training.loop.Task.batches` wants them."""
+    """Token pairs of a step, as `training.task.Task.batches` wants them."""
 
     def __init__(
         self,
@@ -42,163 +43,133 @@ class PairBatches:
 
         Args:
             recordings: tokens and actions.
-            law: of pairs.
+            law: of pairs; its horizon is counted in frames of the first source and lasts as long in the others.
             columns: what batches hold beside tokens.
             batch_size: pairs per step over all processes.
             seed: of the pairs.
 
         Raises:
-            ForeactError: the gap of all pairs is beyond the horizon, or longer than all episodes.
+            ForeactError: sources whose actions do not go together; the gap of all pairs is beyond the horizon, or longer than
+                all episodes of a source.
         """
         self.recordings, self.columns, self.law = recordings, columns, law
         self.batch_size, self.seed = batch_size, seed
         self.views = ViewRanges() if columns.two_views else None
-        self._states = recordings.states if columns.states else {}
-        horizon = columns.actions
-        episodes = list(recordings.require_actions()) if horizon else recordings.split.train
-        lengths = {e: recordings.dataset.episodes[e].length for e in episodes}
-        moving = recordings.moving if law.moving > 0 else None
-        fps = recordings.dataset.fps
-        self.sampler = PairSampler(lengths, law, seed=seed, moving=moving, fps=fps)
+        self._has_states = columns.states and recordings.state_dim > 0
+        self._embodiments = np.array([source.embodiment for source in recordings.sources])
+        if columns.actions:
+            recordings.require_actions()
+        self._samplers = [self._sampler(number, source) for number, source in enumerate(recordings.sources)]
+
+    def _sampler(self, number: int, source: Recording) -> PairSampler:
+        law, horizon, fps = self.law, self.columns.actions, source.fps
         gap = law.gap(fps)
         if gap and horizon and gap > horizon:
             raise ForeactError(f"{law.seconds:g} s are {gap} actions at {fps:g} per second, the model takes {horizon}")
+        longest = round(law.max_horizon * fps / self.recordings.sources[0].fps)
+        episodes = list(source.require_actions()) if horizon else source.split.train
+        return PairSampler(
+            {e: source.dataset.episode(e).length for e in episodes},
+            dataclasses.replace(law, max_horizon=max(1, longest) if law.max_horizon > 0 else law.max_horizon),
+            seed=self.seed,
+            moving=source.moving if law.moving > 0 else None,
+            fps=fps,
+            source=number,
+        )
 
     @property
     def about(self) -> dict[str, Any]:
         """What a resume must find unchanged; what is not set is left out, as in runs of before it could be."""
         law = {k: v for k, v in dataclasses.asdict(self.law).items() if v is not None}
         views = {} if self.views is None else {"views": dataclasses.asdict(self.views)}
-        return {"sampling": law, **views}
+        return {"sampling": law, **views, **self.recordings.mixture}
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether batches are only read from the disk: no picture is decoded or encoded."""
+        return self.views is None and all(s.cache.on_disk() for s in self.recordings.sources)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether batches take the encoder, on whatever device it is."""
+        return not self.on_disk
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """See `TrainingData.pairs`: drawn under a step number that training never uses."""
-        pairs, gather = self.sampler.sample(_APART, _STATISTICS_PAIRS), self.recordings.cache.gather
-        s_t, s_th = gather(pairs.episode, pairs.start), gather(pairs.episode, pairs.start + pairs.horizon)
-        return torch.from_numpy(s_t), torch.from_numpy(s_th)
+        source, pairs = self.sample(_APART, _STATISTICS_PAIRS)
+        return self._tokens(source, pairs.episode, pairs.start), self._tokens(
+            source, pairs.episode, pairs.start + pairs.horizon
+        )
 
     def action_statistics(self) -> tuple[Tensor, Tensor]:
         """See `TrainingData.action_statistics`."""
         return self.recordings.action_statistics()
 
     def states(self) -> Mapping[int, Tensor]:
-        """See `TrainingData.states`."""
-        rows = list(self._states.values())
-        return {ROBOT: torch.from_numpy(np.concatenate(rows))} if rows else {}
+        """See `TrainingData.states`; of each embodiment, padded with NaN to the longest state of any."""
+        found: dict[int, list[np.ndarray]] = {}
+        for source in self.recordings.sources if self._has_states else ():
+            rows = list(source.states.values())
+            missing = (0, 0), (0, self.recordings.state_dim - source.state_dim)
+            if rows:
+                padded = np.pad(np.concatenate(rows), missing, constant_values=np.nan)
+                found.setdefault(source.embodiment, []).append(padded)
+        return {embodiment: torch.from_numpy(np.concatenate(rows)) for embodiment, rows in found.items()}
+
+    def sample(self, step: int, batch: int) -> tuple[np.ndarray, Pairs]:
+        """The numbers (B,) of the sources of a step's pairs, and the pairs; the same for the same seed, step and batch size."""
+        source = draw_sources(self.recordings.weights, batch, self.seed, step)
+        drawn = [sampler.sample(step, batch) for sampler in self._samplers]
+        names = [field.name for field in dataclasses.fields(Pairs)]
+        return source, Pairs(**{name: mix(source, [getattr(pairs, name) for pairs in drawn]) for name in names})
 
     def __call__(self, step: int, rank: int, processes: int) -> Batch:
         """This process's pairs of step `step`."""
-        own = self.batch_size // processes
-        pairs = self.sampler.sample(step, self.batch_size)[rank * own : (rank + 1) * own]
+        own = part_of(self.batch_size, rank, processes)
+        source, pairs = self.sample(step, self.batch_size)
+        source, pairs = source[own], pairs[own]
         horizon, stride = self.columns.actions, self.columns.clip_stride
-        actions = gather_actions(self.recordings.actions, pairs, horizon) if horizon else None
         return Batch(
             lengths=torch.from_numpy(pairs.horizon),
-            actions=None if actions is None else torch.from_numpy(actions),
-            clip=self._clip(pairs, horizon, stride) if horizon and stride else None,
+            actions=self._actions(source, pairs, horizon) if horizon else None,
+            clip=self._clip(source, pairs, horizon, stride) if horizon and stride else None,
             shard=(rank, processes),
-            **(self._as_recorded(pairs) if self.views is None else self._in_two_views(pairs, step, rank * own)),
-            **self._states_of(pairs),
+            **self._pictures(source, pairs, step, own.start),
+            **self._states(source, pairs),
         )
 
-    def _clip(self, pairs: Pairs, horizon: int, stride: int) -> Tensor:
+    def _tokens(self, source: np.ndarray, episodes: np.ndarray, times: np.ndarray) -> Tensor:
+        return torch.from_numpy(self.recordings.read(IMAGES + TOKENS, source, episodes, times))
+
+    def _actions(self, source: np.ndarray, pairs: Pairs, horizon: int) -> Tensor:
+        """Action chunks (B, H, A), zero-padded."""
+        times, counts = action_times(pairs, horizon)
+        actions = self.recordings.read(ACTION, source, pairs.episode, times)
+        return torch.from_numpy(np.where(counts[..., None], actions, np.float32(0)))
+
+    def _clip(self, source: np.ndarray, pairs: Pairs, horizon: int, stride: int) -> Tensor:
         """Tokens (B, K, N, C) of the frames after every `stride` actions, the last one repeated."""
         after = np.minimum(np.arange(stride, horizon + stride, stride), pairs.horizon[:, None])
-        frames = (pairs.start[:, None] + after).ravel()
-        tokens = self.recordings.cache.gather(pairs.episode.repeat(after.shape[1]), frames)
-        return torch.from_numpy(tokens).unflatten(0, after.shape)
+        return self._tokens(source, pairs.episode, pairs.start[:, None] + after)
 
-    def _as_recorded(self, pairs: Pairs) -> dict[str, Tensor]:
-        gather = self.recordings.cache.gather
-        return {
-            "tokens_t": torch.from_numpy(gather(pairs.episode, pairs.start)),
-            "tokens_th": torch.from_numpy(gather(pairs.episode, pairs.start + pairs.horizon)),
-        }
-
-    def _in_two_views(self, pairs: Pairs, step: int, first: int) -> dict[str, Tensor]:
-        """Views are drawn for the whole batch, of which `pairs` are the rows from `first` on."""
-        assert self.views is not None
-        cache, generator = self.recordings.cache, torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+    def _pictures(self, source: np.ndarray, pairs: Pairs, step: int, first: int) -> dict[str, Tensor]:
+        """Tokens of both frames; in two views where asked for, drawn for the whole batch, of which these rows begin at `first`."""
         times = {"t": pairs.start, "th": pairs.start + pairs.horizon}
-        frames = {key: torch.from_numpy(cache.gather_frames(pairs.episode, t)) for key, t in times.items()}
+        if self.views is None:
+            return {f"tokens_{key}": self._tokens(source, pairs.episode, t) for key, t in times.items()}
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        read = self.recordings.read
+        frames = {key: torch.from_numpy(read(IMAGES, source, pairs.episode, t)) for key, t in times.items()}
         shown: dict[str, Tensor] = {}
         for name in ("seen", "tokens"):
             views = ClipViews.draw(self.batch_size, self.views, generator)[first : first + len(pairs.start)]
             shown |= {f"{name}_{key}": views(pictures) for key, pictures in frames.items()}
-        tokens = torch.from_numpy(encode_frames(cache.encoder, torch.cat(list(shown.values())).numpy()))
-        return dict(zip(shown, tokens.chunk(len(shown)), strict=True))
+        tokens = encode_frames(self.recordings.encoder, torch.cat(list(shown.values())).numpy())
+        return dict(zip(shown, torch.from_numpy(tokens).chunk(len(shown)), strict=True))
 
-    def _states_of(self, pairs: Pairs) -> dict[str, Tensor]:
-        if not self._states:
+    def _states(self, source: np.ndarray, pairs: Pairs) -> dict[str, Tensor]:
+        if not self._has_states:
             return {}
-
-        def at(times: np.ndarray) -> Tensor:
-            rows = zip(pairs.episode, times, strict=True)
-            return torch.from_numpy(np.stack([self._states[int(e)][t] for e, t in rows]))
-
-        embodiment = torch.full((len(pairs.start),), ROBOT)
-        return {"state_t": at(pairs.start), "state_th": at(pairs.start + pairs.horizon), "embodiment": embodiment}
-
-
-class RecordedFrames:
-    """Single frames of the training episodes as they were recorded, decoded when asked for."""
-
-    def __init__(self, recordings: Recordings, *, batch_size: int, seed: int) -> None:
-        self.recordings, self.batch_size, self.seed = recordings, batch_size, seed
-        self._rows = _frame_rows(recordings.dataset, recordings.split)
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """Nothing beside the split."""
-        return {}
-
-    def __call__(self, step: int, rank: int, processes: int) -> FrameBatch:
-        """This process's part of step `step`."""
-        episodes, indices = _draw_rows(self._rows, self.batch_size, (self.seed, step), rank, processes)
-        rows, frames = zip(episodes, indices, strict=True), self.recordings.dataset.frames
-        return FrameBatch(
-            frames=torch.from_numpy(np.stack([frames(int(e), start=int(t), count=1)[0] for e, t in rows]))
-        )
-
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """See `TrainingData.pairs`; frames as they were recorded have no tokens."""
-        raise ForeactError("a model that learns from frames as they were recorded has no tokens to fit statistics on")
-
-    def action_statistics(self) -> tuple[Tensor, Tensor]:
-        """See `TrainingData.action_statistics`."""
-        return self.recordings.action_statistics()
-
-    def states(self) -> Mapping[int, Tensor]:
-        """See `TrainingData.states`; none."""
-        return {}
-
-
-class FrameBatches(RecordedFrames):
-    """Single frames of the training episodes in the encoder's size, with their tokens."""
-
-    def __call__(self, step: int, rank: int, processes: int) -> FrameBatch:
-        """This process's part of step `step`."""
-        episodes, indices = _draw_rows(self._rows, self.batch_size, (self.seed, step), rank, processes)
-        cache = self.recordings.cache
-        tokens, frames = cache.gather(episodes, indices), cache.gather_frames(episodes, indices)
-        return FrameBatch(frames=torch.from_numpy(frames), tokens=torch.from_numpy(tokens))
-
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """See `TrainingData.pairs`: the same frames twice."""
-        draws = range(_APART, _APART + _STATISTICS_PAIRS // self.batch_size + 1)
-        found = [
-            self.recordings.cache.gather(*_draw_rows(self._rows, self.batch_size, (self.seed, s), 0, 1)) for s in draws
-        ]
-        tokens = torch.from_numpy(np.concatenate(found))
-        return tokens, tokens
-
-
-def _frame_rows(dataset: LeRobotDataset, split: Split) -> np.ndarray:
-    return np.array([(e, t) for e in split.train for t in range(dataset.episodes[e].length)], dtype=np.int64)
-
-
-def _draw_rows(rows: np.ndarray, batch: int, seed: tuple[int, int], rank: int, processes: int) -> np.ndarray:
-    """Episodes and frame indices, (2, B), of this process's part of a batch."""
-    own = batch // processes
-    chosen = np.random.default_rng(seed).integers(len(rows), size=batch)
-    return rows[chosen[rank * own : (rank + 1) * own]].T
+        times = {"state_t": pairs.start, "state_th": pairs.start + pairs.horizon}
+        found = {k: torch.from_numpy(self.recordings.read(STATE, source, pairs.episode, t)) for k, t in times.items()}
+        return found | {"embodiment": torch.from_numpy(self._embodiments[source])}

@@ -1,54 +1,97 @@
-"""A dataset folder made ready for training or evaluation: read, split, encoded."""
+"""Dataset folders made ready for training or evaluation: read, split, encoded."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 
+from foreact.core.contracts import Encoder
 from foreact.core.progress import Bar
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.loading import load_encoder
+from foreact.recordings.choosing import choose_episodes
+from foreact.recordings.recording import HUMAN, ROBOT, Recording
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.splits import split_episodes
+from foreact.recordings.sources import EpisodeChoice, Source, as_sources
+from foreact.recordings.splits import Split, split_episodes
 from foreact.recordings.token_cache import LiveTokens, TokenCache
 
 
 def open_recordings(
-    data: Path,
+    data: Path | str | Source | Sequence[Path | str | Source],
     *,
-    camera: str | None,
+    camera: str | None = None,
     encoder: str,
     image_size: int,
     cache: Path | None,
     live: bool = False,
     frames: bool = False,
+    episodes: EpisodeChoice | None = None,
+    skip_defective: bool = False,
+    skip_missing: bool = False,
+    splits: Sequence[Split | None] | None = None,
     bar: Bar,
 ) -> Recordings:
-    """Read a dataset, split it and make its tokens available.
+    """Read datasets, split them and make their tokens available.
 
     Args:
-        data: a LeRobot dataset.
-        camera: which one; the first if None.
+        data: LeRobot datasets: folders, or what `parse_source` takes.
+        camera: which one of sources that name none; the first if None.
         encoder: name, Hub id or folder.
         image_size: side of the frames that the encoder sees.
         cache: folder of caches; see `cache_root`.
         live: encode when asked instead of caching.
         frames: also cache the resized frames.
+        episodes: those that are used; all if None.
+        skip_defective: leave out episodes in which inspection finds something broken, and say which.
+        skip_missing: leave out episodes whose files are missing, and say which.
+        splits: of each source, instead of the one that is drawn; None draws it.
         bar: shows the encoding's progress.
+
+    Raises:
+        ForeactError: unreadable data, files that are missing, nothing left to train on or to hold out.
     """
-    dataset = LeRobotDataset(data, camera=camera)
-    split = split_episodes(dataset)
+    sources = as_sources(data, camera=camera)
+    datasets = [LeRobotDataset(source.path, camera=source.camera) for source in sources]
+    chosen = choose_episodes(
+        datasets, choice=episodes, skip_defective=skip_defective, skip_missing=skip_missing, bar=bar
+    )
+    given = splits or [None] * len(datasets)
+    parts = [
+        split or split_episodes(dataset, episodes=some)
+        for dataset, some, split in zip(datasets, chosen, given, strict=True)
+    ]
     model = load_encoder(encoder, image_size=image_size)
     if isinstance(model, torch.nn.Module):
         model.to(PartialState().device)
-    if live:
-        return Recordings(dataset=dataset, split=split, cache=LiveTokens(dataset, model))
-    with PartialState().main_process_first(), bar("encode frames", "frames") as on_progress:
-        tokens = TokenCache.open(dataset, model, cache_root(cache), frames=frames, on_progress=on_progress)
-    return Recordings(dataset=dataset, split=split, cache=tokens)
+    root = None if live else cache_root(cache)
+    made = []
+    numbers = number_embodiments(datasets)
+    for source, dataset, split, number in zip(sources, datasets, parts, numbers, strict=True):
+        open_cache = partial(_tokens, encoder=model, root=root, split=split, frames=frames, bar=bar)
+        made.append(
+            Recording(
+                dataset=dataset,
+                split=split,
+                cache=open_cache(dataset),
+                weight=source.weight,
+                embodiment=number,
+                open_cache=open_cache,
+            )
+        )
+    return Recordings(sources=tuple(made))
+
+
+def number_embodiments(datasets: Sequence[LeRobotDataset]) -> list[int]:
+    """Who is seen: 0 for humans, and from 1 on a number for each type of robot; who is not named is someone of their own."""
+    known: dict[str, int] = {"human": HUMAN}
+    names = (dataset.robot_type or f"of {dataset.root.resolve()}" for dataset in datasets)
+    return [known.setdefault(name.lower(), ROBOT + len(known) - 1) for name in names]
 
 
 def cache_root(chosen: Path | None) -> Path:
@@ -58,3 +101,14 @@ def cache_root(chosen: Path | None) -> Path:
     if "FOREACT_CACHE" in os.environ:
         return Path(os.environ["FOREACT_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foreact"
+
+
+def _tokens(
+    dataset: LeRobotDataset, *, encoder: Encoder, root: Path | None, split: Split, frames: bool, bar: Bar
+) -> TokenCache:
+    """The tokens of the episodes in a split; encoded when asked without a folder of caches."""
+    if root is None:
+        return LiveTokens(dataset, encoder)
+    with PartialState().main_process_first(), bar("encode frames", "frames") as on_progress:
+        episodes = sorted((*split.train, *split.validation))
+        return TokenCache.open(dataset, encoder, root, episodes=episodes, frames=frames, on_progress=on_progress)

@@ -6,7 +6,7 @@ single one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,7 @@ class PairSampler:
         seed: int,
         moving: dict[int, np.ndarray] | None = None,
         fps: float = 1.0,
+        source: int = 0,
     ) -> None:
         """Prepare the sampler.
 
@@ -47,6 +48,7 @@ class PairSampler:
             seed: of all batches.
             moving: per episode, the mask (T,) of start frames near movement.
             fps: frames per second, for gaps that are given in seconds.
+            source: number of the dataset, so that several draw apart from each other.
 
         Raises:
             ValueError: no episode has two frames, or the horizon is below 1.
@@ -54,7 +56,7 @@ class PairSampler:
         """
         if config.max_horizon < 1:
             raise ValueError(f"the horizon must be at least 1, not {config.max_horizon}")
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.source = config, seed, source
         self._gap = config.gap(fps)
         starts = [(e, t, length - 1 - t) for e, length in lengths.items() for t in range(length - (self._gap or 1))]
         if not starts and self._gap and max(lengths.values(), default=0) > 1:
@@ -70,7 +72,7 @@ class PairSampler:
 
     def sample(self, step: int, batch: int) -> Pairs:
         """The pairs of a step's batch; the same for the same seed, step and batch size."""
-        rng = np.random.default_rng([self.seed, step])
+        rng = np.random.default_rng([self.seed, step, self.source])
         rows = rng.integers(len(self._starts), size=batch)
         if len(self._moving):
             biased = self._moving[rng.integers(len(self._moving), size=batch)]
@@ -84,7 +86,19 @@ class PairSampler:
         return Pairs(episode=episode, start=start, horizon=horizon)
 
 
-def gather_actions(actions: dict[int, np.ndarray], pairs: Pairs, horizon: int) -> np.ndarray:
+def take_rows(rows: Mapping[int, np.ndarray], episodes: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Rows (B, D) of episodes' (T, D) arrays at times (B,), or (B, K, D) at times (B, K)."""
+    return np.stack([rows[e][t] for e, t in zip(episodes.tolist(), times, strict=True)])
+
+
+def action_times(pairs: Pairs, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """At which times the actions of pairs stand, (B, H), and which of these count; the others repeat the last one."""
+    steps = np.arange(horizon)
+    counts = steps < pairs.horizon[:, None]
+    return pairs.start[:, None] + np.minimum(steps, pairs.horizon[:, None] - 1), counts
+
+
+def gather_actions(actions: Mapping[int, np.ndarray], pairs: Pairs, horizon: int) -> np.ndarray:
     """Action chunks a_{t:t+h} of pairs, zero-padded: (B, H, A) float32.
 
     Args:
@@ -92,11 +106,8 @@ def gather_actions(actions: dict[int, np.ndarray], pairs: Pairs, horizon: int) -
         pairs: whose horizons are at most `horizon`.
         horizon: H.
     """
-    width = next(iter(actions.values())).shape[1]
-    chunks = np.zeros((len(pairs.start), horizon, width), dtype=np.float32)
-    for row, (episode, start, h) in enumerate(zip(pairs.episode, pairs.start, pairs.horizon, strict=True)):
-        chunks[row, :h] = actions[int(episode)][start : start + h]
-    return chunks
+    times, counts = action_times(pairs, horizon)
+    return np.where(counts[..., None], take_rows(actions, pairs.episode, times), np.float32(0))
 
 
 def action_statistics(actions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,94 +1,187 @@
-"""A dataset made ready for training: split, frozen encoder, tokens; and the batches drawn from them."""
+"""One or several datasets that are learnt from together, with one frozen encoder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from foreact.core.contracts import Encoder
 from foreact.core.errors import ForeactError
 from foreact.core.token_spec import TokenSpec
-from foreact.data.lerobot import STATE, LeRobotDataset
-from foreact.data.movement import moving_starts, object_positions
-from foreact.recordings.pairs import action_statistics
-from foreact.recordings.splits import Split
+from foreact.data.lerobot import ACTION, STATE, LeRobotDataset
+from foreact.recordings.recording import Recording
+from foreact.recordings.splits import Split, Splits
 from foreact.recordings.token_cache import TokenCache
-
-_FRAMES_PER_READ = 512
-ROBOT = 1  # the embodiment of a dataset's states; 0 is for humans
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recordings:
-    """What all training tasks read from."""
+    """What all training tasks read from.
 
-    dataset: LeRobotDataset
-    split: Split
-    cache: TokenCache
+    Attributes:
+        sources: the datasets; their order numbers them.
+
+    Raises:
+        ForeactError: none, or tokens of several encoders.
+    """
+
+    sources: tuple[Recording, ...]
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ForeactError("there is nothing to learn from: name at least one dataset")
+        for other in self.sources[1:]:
+            if other.cache.spec != self.tokens:
+                raise ForeactError(
+                    f"{other.dataset.root} has tokens of {other.cache.spec.fingerprint}, {self.names[0]} of "
+                    f"{self.tokens.fingerprint}: encode all datasets with one encoder at one image size"
+                )
+
+    @property
+    def single(self) -> Recording:
+        """The one source.
+
+        Raises:
+            ForeactError: there are several.
+        """
+        if len(self.sources) > 1:
+            names = ", ".join(self.names)
+            raise ForeactError(f"this is done with one dataset at a time, not with {len(self.sources)}: {names}")
+        return self.sources[0]
+
+    @property
+    def dataset(self) -> LeRobotDataset:
+        """Of the one source; see `single`."""
+        return self.single.dataset
+
+    @property
+    def split(self) -> Split:
+        """Of the one source; see `single`."""
+        return self.single.split
+
+    @property
+    def cache(self) -> TokenCache:
+        """Of the one source; see `single`."""
+        return self.single.cache
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The folders of all sources."""
+        return tuple(str(source.dataset.root) for source in self.sources)
+
+    @property
+    def splits(self) -> Splits:
+        """Of all sources."""
+        return Splits(parts=tuple(source.split for source in self.sources))
 
     @property
     def tokens(self) -> TokenSpec:
         """The tokens of the frozen encoder."""
-        return self.cache.spec
+        return self.sources[0].cache.spec
 
-    @cached_property
-    def actions(self) -> dict[int, np.ndarray]:
-        """Actions (T, A) of the training episodes that have them.
+    @property
+    def encoder(self) -> Encoder:
+        """The frozen encoder."""
+        return self.sources[0].cache.encoder
 
-        Raises:
-            ForeactError: an action is not finite, also where it is held out.
-        """
-        both = (*self.split.train, *self.split.validation)
-        found = {e: self.dataset.actions(e) for e in both if self.dataset.has_actions(e)}
-        return {e: found[e] for e in self.split.train if e in found}
+    @property
+    def mixture(self) -> dict[str, Any]:
+        """What a resume of a training on several sources must find unchanged beside their splits; nothing for one."""
+        drawn = [{"camera": source.dataset.camera, "weight": source.weight} for source in self.sources]
+        return {"sources": drawn} if len(drawn) > 1 else {}
 
-    @cached_property
-    def states(self) -> dict[int, np.ndarray]:
-        """The robot's states (T, P) of the training episodes; empty where the dataset has none."""
-        episodes = self.split.train if self.state_dim else ()
-        return {e: self.dataset.column(STATE, e).astype(np.float32) for e in episodes}
+    @property
+    def weights(self) -> np.ndarray:
+        """Of all sources, with sum 1."""
+        weights = np.array([source.weight for source in self.sources])
+        return weights / weights.sum()
+
+    @property
+    def embodiments(self) -> int:
+        """The largest number of an embodiment, and one more."""
+        return max(source.embodiment for source in self.sources) + 1
+
+    @property
+    def action_dim(self) -> int:
+        """A of the source that has most; 0 without actions. `require_actions` says whether it is the same in all."""
+        return max(source.dataset.action_dim or 0 for source in self.sources)
 
     @property
     def state_dim(self) -> int:
-        """P, numbers in the robot's state; 0 where the dataset has none."""
-        return int(np.prod(self.dataset.features[STATE]["shape"])) if STATE in self.dataset.features else 0
-
-    @cached_property
-    def moving(self) -> dict[int, np.ndarray]:
-        """Masks (T,) of start frames near movement: of objects where poses are recorded, else of tokens."""
-        return dict(zip(self.split.train, moving_starts([self._change(e) for e in self.split.train]), strict=True))
+        """P of the source that has most; 0 without states."""
+        return max(source.state_dim for source in self.sources)
 
     @cached_property
     def held_out(self) -> Recordings:
         """The same recordings with the held-out episodes in the place of the training ones."""
-        split = replace(self.split, train=self.split.validation, validation=self.split.train)
-        return replace(self, split=split)
+        return Recordings(sources=tuple(source.held_out for source in self.sources))
 
-    def require_actions(self) -> dict[int, np.ndarray]:
-        """The actions.
+    def require_actions(self) -> None:
+        """See that all sources have the same actions, by number, names and rate.
 
         Raises:
-            ForeactError: no training episode has any.
+            ForeactError: a source has none, or others than the first one.
         """
-        if not self.actions:
-            raise ForeactError(
-                f"{self.dataset.root} has no episode with actions; a world model needs them (rla does not)"
-            )
-        return self.actions
+        first = self.sources[0]
+        for source in self.sources:
+            source.require_actions()
+            for what, mine, others in (
+                ("actions", source.dataset.names_of(ACTION), first.dataset.names_of(ACTION)),
+                ("actions per second", f"{source.fps:g}", f"{first.fps:g}"),
+            ):
+                if mine != others:
+                    raise ForeactError(
+                        f"{source.dataset.root} has the {what} {_said(mine)}, {first.dataset.root} has {_said(others)}: what "
+                        "learns from actions needs the same ones at the same rate; train on them apart, or leave one out"
+                    )
 
     def action_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (A,) of the training actions."""
-        mean, std = action_statistics(list(self.require_actions().values()))
+        """Mean and standard deviation (A,) of the training actions as they are drawn: sources count by their weights."""
+        mean, std = pooled([source.action_statistics() for source in self.sources], self.weights)
         return torch.from_numpy(mean), torch.from_numpy(std)
 
-    def _change(self, episode: int) -> np.ndarray:
-        positions = object_positions(self.dataset, episode)
-        if positions is not None:
-            return np.linalg.norm(np.diff(positions, axis=0), axis=1)
-        tokens = self.cache.tokens(episode)
-        parts = [tokens[i : i + _FRAMES_PER_READ + 1] for i in range(0, len(tokens) - 1, _FRAMES_PER_READ)]
-        changes = [np.abs(np.diff(p.astype(np.float32), axis=0)).mean(axis=(1, 2)) for p in parts]
-        return np.concatenate(changes)
+    def read(self, name: str, source: np.ndarray, episodes: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """See `Recording.read`; `source` (B,) numbers the sources. Shorter rows are padded with NaN to the longest of any source.
+
+        Raises:
+            ForeactError: a source lacks the feature.
+        """
+        if len(self.sources) == 1:
+            return self.sources[0].read(name, episodes, times)
+        rows = {int(k): np.flatnonzero(source == k) for k in np.unique(source)}
+        parts = {k: self.sources[k].read(name, episodes[own], times[own]) for k, own in rows.items()}
+        first = next(iter(parts.values()))
+        width = self._widest(name, parts)
+        found = np.full((*times.shape, *first.shape[times.ndim : -1], width), _padding(first.dtype), first.dtype)
+        for k, part in parts.items():
+            found[rows[k], ..., : part.shape[-1]] = part
+        return found
+
+    def _widest(self, name: str, parts: dict[int, np.ndarray]) -> int:
+        """Of a state, the width that batches have whichever sources they hold."""
+        widths = [part.shape[-1] for part in parts.values()]
+        return max(*widths, self.state_dim) if name == STATE else max(widths)
+
+
+def pooled(statistics: Sequence[tuple[np.ndarray, np.ndarray]], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (A,) float32 of a mixture, from those of its parts."""
+    if len(statistics) == 1:
+        return statistics[0]
+    means, stds = (np.stack([part[k] for part in statistics]).astype(np.float64) for k in (0, 1))
+    mean = weights @ means
+    variance = weights @ (stds**2 + (means - mean) ** 2)
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+
+def _padding(dtype: np.dtype) -> float:
+    return np.nan if dtype.kind == "f" else 0
+
+
+def _said(what: str | tuple[str, ...]) -> str:
+    return what if isinstance(what, str) else f"({', '.join(what)})"

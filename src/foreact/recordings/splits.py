@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
 from foreact.data.lerobot import LeRobotDataset
 
+SPLIT_FILE = "split.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Episode indices of a dataset for training and for validation.
+    """Episode numbers of a dataset for training and for validation.
 
     Attributes:
         dataset: the dataset's fingerprint.
@@ -31,7 +34,7 @@ class Split:
     @property
     def hash(self) -> str:
         """Twelve hex digits of the split's content."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+        return _hash(self.to_json())
 
     def to_json(self) -> str:
         """Canonical JSON text."""
@@ -39,37 +42,96 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write the split to `path`, atomically."""
-        write_atomically(path, (self.to_json() + "\n").encode())
+        Splits(parts=(self,)).save(path)
 
     @classmethod
     def load(cls, path: Path) -> Split:
-        """Read a split.
+        """Read the split of one dataset.
 
         Raises:
-            ForeactError: the file is missing or not a split.
+            ForeactError: the file is missing, not a split, or of several datasets.
+        """
+        parts = Splits.load(path).parts
+        if len(parts) != 1:
+            raise ForeactError(f"{path} splits {len(parts)} datasets, where one is expected")
+        return parts[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """The splits of one or several datasets that are learnt from together.
+
+    Attributes:
+        parts: one per dataset, in the order in which they were named.
+    """
+
+    parts: tuple[Split, ...]
+
+    @property
+    def hash(self) -> str:
+        """The one dataset's hash; twelve hex digits of all of them where there are several."""
+        return self.parts[0].hash if len(self.parts) == 1 else _hash(self.to_json())
+
+    def to_json(self) -> str:
+        """Canonical JSON text: one dataset's split as it is, several under the key "splits"."""
+        texts = [part.to_json() for part in self.parts]
+        return texts[0] if len(texts) == 1 else json.dumps({"splits": [json.loads(text) for text in texts]})
+
+    def save(self, path: Path) -> None:
+        """Write the splits to `path`, atomically."""
+        write_atomically(path, (self.to_json() + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Splits:
+        """Read the file of one split or of several.
+
+        Raises:
+            ForeactError: the file is missing or holds no split.
         """
         try:
             data = json.loads(path.read_text())
-            return cls(dataset=data["dataset"], train=tuple(data["train"]), validation=tuple(data["validation"]))
+            parts = data.get("splits", [data])
+            made = (
+                Split(dataset=part["dataset"], train=tuple(part["train"]), validation=tuple(part["validation"]))
+                for part in parts
+            )
+            return cls(parts=tuple(made))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ForeactError(f"{path} is not a readable split file ({type(error).__name__}: {error})") from error
 
 
-def split_episodes(dataset: LeRobotDataset, *, validation: float = 0.15, seed: int = 0) -> Split:
+def split_of_run(run: Path, dataset: LeRobotDataset) -> Split | None:
+    """The split of this dataset that a run was trained with; None where it was trained on others, or says nothing.
+
+    Raises:
+        ForeactError: the run's split file cannot be read.
+    """
+    path = run / SPLIT_FILE
+    parts = Splits.load(path).parts if path.exists() else ()
+    return next((part for part in parts if part.dataset == dataset.fingerprint()), None)
+
+
+def split_episodes(
+    dataset: LeRobotDataset, *, episodes: Collection[int] | None = None, validation: float = 0.15, seed: int = 0
+) -> Split:
     """Hold out a share of the episodes of every task.
 
     Args:
         dataset: at least two usable episodes (of two frames or more).
+        episodes: numbers of those that are split; all if None.
         validation: share of each task's episodes that is held out; at least one episode in all.
         seed: of the random choice.
 
     Raises:
         ForeactError: fewer than two usable episodes.
     """
-    usable = [e for e in dataset.episodes if e.length > 1]
+    chosen = [e for e in dataset.episodes if episodes is None or e.index in episodes]
+    usable = [e for e in chosen if e.length > 1]
     if len(usable) < 2:
+        left = "" if len(chosen) == len(dataset.episodes) else f" among the {len(chosen)} that are chosen"
         raise ForeactError(
-            f"{dataset.root} has {len(usable)} episodes of two or more frames; a split needs at least two"
+            f"{dataset.root} has {len(usable)} episodes of two or more frames{left}; a split needs at least two: "
+            "one to train on and one to hold out"
         )
     by_task: dict[str, list[int]] = {}
     for episode in usable:
@@ -83,3 +145,7 @@ def split_episodes(dataset: LeRobotDataset, *, validation: float = 0.15, seed: i
         held_out = [int(rng.permutation([e.index for e in usable])[0])]
     train = tuple(e.index for e in usable if e.index not in set(held_out))
     return Split(dataset=dataset.fingerprint(), train=train, validation=tuple(sorted(held_out)))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,7 +1,8 @@
-"""Frozen-encoder tokens of a whole dataset on disk, memory-mapped; and, where asked for, its resized frames.
+"""Frozen-encoder tokens of a dataset on disk, memory-mapped; and, where asked for, its resized frames.
 
-One folder per (dataset, encoder, image size). Rows are appended episode by episode and counted in a small file, so an
-interrupted build goes on where it was, and a full disk costs nothing that was written.
+One folder per (dataset, encoder, image size), which holds a row for every frame of the dataset. Rows are written episode by
+episode and noted in a small file: an interrupted build goes on where it was, a full disk costs nothing that was written,
+and whoever asks for some episodes pays for these alone.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -26,24 +29,39 @@ OnProgress = Callable[[int, int], None]
 _ENCODE_BATCH = 64
 
 
+def device_of(encoder: Encoder) -> str:
+    """Type of the device that an encoder's weights are on: cpu for one without weights."""
+    weights = encoder.parameters() if isinstance(encoder, torch.nn.Module) else iter(())
+    return next((w.device.type for w in weights), "cpu")
+
+
 def encode_frames(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
     """Tokens (B, N, C) float16 of frames, uint8 (B, height, width, 3), with the precision that caches have."""
     batches = torch.from_numpy(np.ascontiguousarray(pixels)).split(_ENCODE_BATCH)
-    weights = encoder.parameters() if isinstance(encoder, torch.nn.Module) else iter(())
-    device = next((w.device.type for w in weights), "cpu")
+    device = device_of(encoder)
     with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16_pays(device)):
         return np.concatenate([encoder.encode(b).cpu().float().numpy().astype(np.float16) for b in batches])
 
 
 class TokenCache:
-    """Tokens (and frames) of every frame of a dataset. Open one with `TokenCache.open`."""
+    """Tokens (and frames) of the frames of a dataset. Open one with `TokenCache.open`.
 
-    def __init__(self, dataset: LeRobotDataset, encoder: Encoder, folder: Path) -> None:
+    Args:
+        dataset: whose chosen camera is encoded.
+        encoder: gives the tokens.
+        folder: of this cache.
+        episodes: numbers of those that are needed; all if None.
+    """
+
+    def __init__(
+        self, dataset: LeRobotDataset, encoder: Encoder, folder: Path, *, episodes: Sequence[int] | None = None
+    ) -> None:
         self.dataset = dataset
         self.encoder = encoder
         self.spec = encoder.spec
         self.image_size = encoder.image_size
         self.folder = folder
+        self._wanted = [dataset.episode(e) for e in episodes] if episodes is not None else list(dataset.episodes)
         self._tokens: np.ndarray | None = None
         self._frames: np.ndarray | None = None
 
@@ -54,6 +72,7 @@ class TokenCache:
         encoder: Encoder,
         root: Path,
         *,
+        episodes: Sequence[int] | None = None,
         frames: bool = False,
         on_progress: OnProgress | None = None,
     ) -> TokenCache:
@@ -63,19 +82,29 @@ class TokenCache:
             dataset: whose chosen camera is encoded.
             encoder: gives the tokens.
             root: folder of all caches.
+            episodes: numbers of those that are needed; all if None.
             frames: also keep the resized frames, for what trains on pixels.
             on_progress: called with (frames done, frames in all).
 
         Raises:
             ForeactError: the disk is too small (said before anything is written) or full, or a video cannot be read.
         """
-        key = hashlib.sha256(f"{dataset.fingerprint()}/{dataset.camera}/{encoder.spec.fingerprint}".encode())
-        cache = cls(dataset, encoder, root / key.hexdigest()[:16])
+        cache = cls.at(dataset, encoder, root, episodes=episodes)
         cache._require_space(frames)
-        cache._tokens = cache._complete("tokens", lambda pixels: encode_frames(encoder, pixels), on_progress)
+        cache._complete("tokens", lambda pixels: encode_frames(encoder, pixels), on_progress)
+        cache._tokens = cache._map("tokens")
         if frames:
-            cache._frames = cache._complete("frames", lambda pixels: pixels, on_progress)
+            cache._complete("frames", lambda pixels: pixels, on_progress)
+            cache._frames = cache._map("frames")
         return cache
+
+    @classmethod
+    def at(
+        cls, dataset: LeRobotDataset, encoder: Encoder, root: Path, *, episodes: Sequence[int] | None = None
+    ) -> TokenCache:
+        """The cache of `dataset` under `root` as it stands, perhaps not built: to see what is missing."""
+        key = hashlib.sha256(f"{dataset.fingerprint()}/{dataset.camera}/{encoder.spec.fingerprint}".encode())
+        return cls(dataset, encoder, root / key.hexdigest()[:16], episodes=episodes)
 
     def tokens(self, episode: int) -> np.ndarray:
         """Tokens (T, N, C) float16 of an episode."""
@@ -90,28 +119,51 @@ class TokenCache:
     def gather(self, episodes: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Tokens (B, N, C) float16 of single frames, given as (B,) episodes and (B,) frame indices."""
         assert self._tokens is not None
-        return self._tokens[self._offsets(episodes) + indices]
+        return self._tokens[self._offsets[episodes] + indices]
 
     def gather_frames(self, episodes: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Frames (B, image_size, image_size, 3) uint8 of single frames."""
         if self._frames is not None:
-            return self._frames[self._offsets(episodes) + indices]
+            return self._frames[self._offsets[episodes] + indices]
         return self.dataset.gather_frames(episodes, indices, size=self.image_size)
+
+    def on_disk(self, *, frames: bool = False) -> bool:
+        """Whether reading tokens, or frames, takes neither encoder nor video."""
+        return self._frames is not None if frames else self._tokens is not None
 
     def required_bytes(self, *, frames: bool) -> int:
         """Bytes still to be written: tokens in float16 and, where asked for, frames in uint8."""
-        names = ["tokens", "frames"] if frames else ["tokens"]
-        left = [(self.dataset.total_frames - self._done(n)) * self._row_bytes(n) for n in names]
-        return sum(left)
+        missing = self.missing()
+        return sum(missing[name] * self._row_bytes(name) for name in (["tokens", "frames"] if frames else ["tokens"]))
 
-    def _offsets(self, episodes: np.ndarray) -> np.ndarray:
-        offsets = np.array([e.offset for e in self.dataset.episodes])
-        return offsets[episodes]
+    def missing(self) -> dict[str, int]:
+        """Rows of tokens and of frames that are needed and not there yet."""
+        done = {name: self._done(name) for name in ("tokens", "frames")}
+        return {name: sum(e.length for e in self._wanted if e.index not in done[name]) for name in done}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process opens again: no copy of what is on the disk."""
+        return vars(self) | {"_tokens": self._tokens is not None, "_frames": self._frames is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._tokens = self._map("tokens") if state["_tokens"] else None
+        self._frames = self._map("frames") if state["_frames"] else None
+
+    @cached_property
+    def _offsets(self) -> np.ndarray:
+        """By number, an episode's first row; far out of range for those that the cache was not asked for."""
+        offsets = np.full(self.dataset.episodes[-1].index + 1, np.iinfo(np.int64).max // 2)
+        for episode in self._wanted:
+            offsets[episode.index] = episode.offset
+        return offsets
 
     def _rows(self, array: np.ndarray | None, episode: int) -> np.ndarray:
         assert array is not None
-        entry = self.dataset.episodes[episode]
-        return array[entry.offset : entry.offset + entry.length]
+        first = self._offsets[episode]
+        if first >= len(array):
+            raise ForeactError(f"episode {episode} of {self.dataset.root} was left out: it has no tokens here")
+        return array[first : first + self.dataset.episode(episode).length]
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return (self.image_size, self.image_size, 3) if name == "frames" else (self.spec.count, self.spec.channels)
@@ -135,39 +187,56 @@ class TokenCache:
                 "choose another place with --cache or encode while training with --no-cache"
             )
 
-    def _done(self, name: str) -> int:
+    def _done(self, name: str) -> set[int]:
+        """Episodes whose rows are on the disk: all up to a frame, and single ones beyond it."""
         try:
-            return int(json.loads((self.folder / f"{name}.json").read_text())["frames"])
+            about = json.loads((self.folder / f"{name}.json").read_text())
+            first, single = int(about["frames"]), {int(e) for e in about.get("episodes", ())}
+            written = (self.folder / f"{name}.bin").stat().st_size // self._row_bytes(name)
         except (OSError, ValueError, KeyError, TypeError):
-            return 0
+            return set()
+        ends = {e.index: e.offset + e.length for e in self.dataset.episodes}
+        return {index for index, end in ends.items() if end <= written and (end <= first or index in single)}
 
-    def _complete(
-        self, name: str, make: Callable[[np.ndarray], np.ndarray], on_progress: OnProgress | None
-    ) -> np.ndarray:
-        path, total, row_bytes = self.folder / f"{name}.bin", self.dataset.total_frames, self._row_bytes(name)
-        done = self._done(name) if path.exists() and path.stat().st_size >= self._done(name) * row_bytes else 0
-        if done < total:
-            with open(path, "r+b" if path.exists() else "w+b") as file:
-                for episode in self.dataset.episodes:
-                    if episode.offset < done:
-                        continue
-                    rows = make(self.dataset.frames(episode.index, size=self.image_size))
-                    self._append(file, name, episode.offset, rows)
-                    if on_progress:
-                        on_progress(episode.offset + episode.length, total)
-        return np.memmap(path, dtype=self._dtype(name), mode="r", shape=(total, *self._shape(name)))
+    def _complete(self, name: str, make: Callable[[np.ndarray], np.ndarray], on_progress: OnProgress | None) -> None:
+        path, done = self.folder / f"{name}.bin", self._done(name)
+        left = [e for e in self._wanted if e.index not in done]
+        total = sum(e.length for e in self._wanted)
+        there = total - sum(e.length for e in left)
+        with open(path, "r+b" if path.exists() else "w+b") as file:
+            for episode in left:
+                rows = make(self.dataset.frames(episode.index, size=self.image_size))
+                self._append(file, name, episode.offset, rows)
+                self._note(name, done := done | {episode.index})
+                there += episode.length
+                if on_progress:
+                    on_progress(there, total)
+            size = self.dataset.total_frames * self._row_bytes(name)
+            if path.stat().st_size < size:  # rows of left-out episodes at the end: holes, which take no space
+                file.truncate(size)
 
-    def _append(self, file: object, name: str, offset: int, rows: np.ndarray) -> None:
+    def _map(self, name: str) -> np.ndarray:
+        shape = (self.dataset.total_frames, *self._shape(name))
+        return np.memmap(self.folder / f"{name}.bin", dtype=self._dtype(name), mode="r", shape=shape)
+
+    def _append(self, file: BinaryIO, name: str, offset: int, rows: np.ndarray) -> None:
         try:
-            file.seek(offset * self._row_bytes(name))  # type: ignore[attr-defined]
-            file.write(np.ascontiguousarray(rows).tobytes())  # type: ignore[attr-defined]
-            file.flush()  # type: ignore[attr-defined]
-            os.fdatasync(file.fileno())  # type: ignore[attr-defined]
+            file.seek(offset * self._row_bytes(name))
+            file.write(np.ascontiguousarray(rows).tobytes())
+            file.flush()
+            os.fdatasync(file.fileno())
         except OSError as error:
             raise ForeactError(
                 f"cannot write the token cache in {self.folder}: {error.strerror}; run again to go on at frame {offset}"
             ) from error
-        record = {"frames": offset + len(rows), "encoder": self.spec.fingerprint, "dataset": self.dataset.fingerprint()}
+
+    def _note(self, name: str, done: set[int]) -> None:
+        missing = (e.offset for e in self.dataset.episodes if e.index not in done)
+        first = next(missing, self.dataset.total_frames)
+        record: dict[str, Any] = {"frames": first, "encoder": self.spec.fingerprint}
+        record["dataset"] = self.dataset.fingerprint()
+        if single := [e.index for e in self.dataset.episodes if e.index in done and e.offset > first]:
+            record["episodes"] = single
         write_atomically(self.folder / f"{name}.json", json.dumps(record).encode())
 
 

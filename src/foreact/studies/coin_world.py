@@ -22,7 +22,7 @@ from foreact.core.batch import Batch
 from foreact.core.cards import DataSpec
 from foreact.core.errors import ForeactError
 from foreact.core.presets import tiny
-from foreact.core.pretrained import load_model, state_hash
+from foreact.core.pretrained import load_model
 from foreact.core.progress import Bar
 from foreact.core.registry import card
 from foreact.core.token_spec import TokenSpec
@@ -46,7 +46,7 @@ from foreact.studies.study import Study, Unit
 from foreact.studies.trained import chosen_kinds, parts_of
 from foreact.studies.values import episode_values, rows, stack
 from foreact.training.loop import train
-from foreact.training.task import Task
+from foreact.training.task import FrozenPart, Task
 
 TOKENS = TokenSpec(
     grid=coin.GRID, channels=coin.CHANNELS, fingerprint="coin/rotated-patches", encoder="", image_size=coin.SIDE
@@ -142,7 +142,7 @@ def train_model(name: str, seed: int, steps: int, run: Path, bar: Bar) -> None:
         batches=batches,
         export=lambda: model.save_pretrained(run),
         about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
-        frozen={part: state_hash(model.get_submodule(part)) for part in parts},
+        frozen=FrozenPart.of(model, {part: part for part in parts}),
     )
     with bar(f"{name}, seed {seed}", "steps") as on_progress:
         train(task, recipe, run, on_step=on_progress)

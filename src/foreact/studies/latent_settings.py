@@ -149,6 +149,6 @@ class LatentSettings:
 
 def _strides(recordings: Recordings, protocol: LatentProtocol) -> int:
     """Strides of a rollout: as many as asked for, as far as most held-out episodes are that long."""
-    lengths = [recordings.dataset.episodes[e].length for e in recordings.split.validation]
+    lengths = [recordings.dataset.episode(e).length for e in recordings.split.validation]
     fit = (np.median(lengths) - 1) // protocol.gap(recordings)
     return int(np.clip(fit, 1, protocol.steps))

@@ -51,7 +51,9 @@ def save_state(
         partial.mkdir(parents=True)
         flat = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         (partial / "state.safetensors").write_bytes(safetensors.torch.save(flat))
-        (partial / "state.json").write_text(json.dumps({"step": step, "about": about, "frozen": dict(task.frozen)}))
+        (partial / "state.json").write_text(
+            json.dumps({"step": step, "about": about, "frozen": {k: v.hash for k, v in task.frozen.items()}})
+        )
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
@@ -101,25 +103,36 @@ def load_state(run: Path, task: Task, optimizers: Optimizers, about: Any) -> tup
     return int(described["step"]), {k: v for k, v in groups["average"].items() if k in trained}
 
 
+def steps_done(run: Path) -> int:
+    """Steps of the latest state of a run; 0 where there is none."""
+    states = _states(run)
+    return int(states[-1].name.removeprefix("step-")) if states else 0
+
+
 def _require_frozen(run: Path, task: Task, begun: dict[str, str] | None, stored: dict[str, Tensor]) -> None:
     """Refuse other frozen parts than those that a run was begun with; states of before 0.2 hold their weights."""
     state = task.model.state_dict()
-    for name, now in task.frozen.items():
+    for name, part in task.frozen.items():
         if begun is None:
             same = all(torch.equal(v.cpu(), state[k].cpu()) for k, v in stored.items() if k.startswith(f"{name}."))
         else:
-            same = begun.get(name) == now
+            same = begun.get(name) == part.hash
         if not same:
-            was = "" if begun is None else f" ({begun.get(name)} then, {now} now)"
+            was = "" if begun is None else f" ({begun.get(name)} then, {part.hash} now)"
             raise ForeactError(
-                f"{run} was begun with another {name}{was}: name the one that it was begun with by --{name}, or choose another --out"
+                f"{run} was begun with another {name}{was}: name the {part.option} that it was begun with by "
+                f"--{part.option}, or choose another --out"
             )
 
 
 def _with_added_fields(about: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What a run was begun with, and the fields that its model's config has got since, at what they were built with."""
+    if isinstance(about.get("sampling"), dict):  # what is not set was written for students alone
+        about = about | {"sampling": {k: v for k, v in about["sampling"].items() if v is not None}}
     try:
-        config = config_class(about.get("kind", ""), where=str(folder)).from_dict(about.get("model"), where=str(folder))
+        known = config_class(about.get("kind", ""), where=str(folder))
+        about = known.upgrade_run(about)
+        config = known.from_dict(about.get("model"), where=str(folder))
     except ForeactError:  # not a registered model's, or of a version that is told apart below
         return about
     return about | {"kind": config.kind, "model": json.loads(json.dumps(config.to_dict()))}

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,17 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType, set_seed
 from torch import Tensor, nn
 
-from foreact.core.errors import DivergedError, ForeactError
-from foreact.core.machine import matmul_rate, step_flops, synchronise
+from foreact.core.errors import ForeactError
+from foreact.core.machine import step_flops
 from foreact.core.precision import use_bf16
 from foreact.core.recipe import TrainConfig
 from foreact.training.activations import checkpoint_activations
 from foreact.training.checkpoint import load_state, save_state
+from foreact.training.interrupt import Interrupt
 from foreact.training.journal import Journal
+from foreact.training.loading import load_batches, workers_for
+from foreact.training.meter import Meter
 from foreact.training.optimizers import build_optimizers
-from foreact.training.prefetch import Interrupt, prefetch
 from foreact.training.task import Task
 
 _DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
@@ -102,24 +103,32 @@ class _Run:
         self.module: Any = torch.compile(module) if config.compile else module
         self.average = {k: v.to(self.accelerator.device) for k, v in self.average.items()}
         self.generator = torch.Generator(self.accelerator.device)
-        self.waited = self.apart = 0.0  # seconds for data, and for what is not training, since the last log line
 
     def train(self, on_step: OnStep | None) -> dict[str, float]:
         config = self.config
         values: dict[str, float] = {}
         if self.step < config.steps:
-            meter = self._meter()  # before checkpointing: what is computed twice is not counted twice
+            sample = self._batch(self.step)
+            meter = self._meter(sample)  # before checkpointing: what is computed twice is not counted twice
             if config.checkpoint_activations:
                 checkpoint_activations(self.model)
             journal = Journal(self.folder, first_step=self.step) if self.accelerator.is_main_process else None
-            prefetched = prefetch(self._batch, self.step, config.steps)
+            workers = workers_for(sample, self.task.workers)
+            del sample
             try:
-                with Interrupt() as interrupt:
-                    for batch in self._timed(prefetched):
-                        logged = meter.after_step(self, self._advance(batch)) or {}
+                with (
+                    Interrupt() as interrupt,
+                    load_batches(self._batch, self.step, config.steps, workers=workers) as batches,
+                ):
+                    for batch in meter.timed(batches):
+                        scalars = self._advance(batch)
+                        logged = meter.after_step(self.step, scalars)
                         due = self.step % config.save_every == 0 or self.step == config.steps
+                        if logged:
+                            logged["learning_rate"] = learning_rate(config, self.step - 1)
                         if due and self.task.held_out:
-                            logged |= self._held_out_losses(self.task.held_out)
+                            with meter.paused():
+                                logged |= self._held_out_losses(self.task.held_out)
                         values = values | logged
                         if logged and journal:
                             journal.write(self.step, logged)
@@ -130,7 +139,6 @@ class _Run:
                         if interrupt.asked:
                             raise KeyboardInterrupt
             finally:
-                prefetched.close()
                 if journal:
                     journal.close()
         self._export()
@@ -138,15 +146,6 @@ class _Run:
 
     def _batch(self, step: int) -> Any:
         return self.task.batches(step, self.accelerator.process_index, self.accelerator.num_processes)
-
-    def _timed(self, batches: Generator[Any, None, None]) -> Iterator[Any]:
-        while True:
-            start = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - start
-            if batch is None:
-                return
-            yield batch
 
     def _advance(self, batch: Any) -> dict[str, Tensor]:
         config = self.config
@@ -179,7 +178,6 @@ class _Run:
     @torch.no_grad()
     def _held_out_losses(self, batches: Callable[[int, int, int], Any]) -> dict[str, float]:
         """Of the averaged weights, on the same data and noise each time: they tell when more training stops helping."""
-        start = time.perf_counter()
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
@@ -192,14 +190,13 @@ class _Run:
         for module, mode in modes:
             module.training = mode
         means = {name: torch.stack([f[name] for f in found]).mean() for name in found[0]}
-        self.apart += time.perf_counter() - start
         return {f"held_out_{name}": self.accelerator.reduce(v, "mean").item() for name, v in means.items()}
 
-    def _meter(self) -> _Meter:
-        sample = _to_device(self._batch(self.step), self.accelerator.device)
+    def _meter(self, batch: Any) -> Meter:
+        sample = _to_device(batch, self.accelerator.device)
         scratch = copy.deepcopy(self.model)  # counting must leave no trace in the weights and buffers
         flops = step_flops(lambda: self.task.loss(scratch, sample, self.generator.manual_seed(0)))
-        return _Meter(flops, matmul_rate(self.accelerator.device))
+        return Meter(self.config, self.accelerator, self.folder, flops=flops)
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
@@ -211,37 +208,6 @@ class _Run:
             self.model.load_state_dict(self.average, strict=False)  # frozen parts are as they were
             self.task.export()
         self.accelerator.wait_for_everyone()
-
-
-class _Meter:
-    """Losses and rates over a logging interval."""
-
-    def __init__(self, flops: int, peak: float) -> None:
-        self.flops, self.peak = flops, peak
-        self.start, self.since = time.perf_counter(), 0
-
-    def after_step(self, run: _Run, scalars: dict[str, Tensor]) -> dict[str, float] | None:
-        self.since += 1
-        config = run.config
-        if run.step % config.log_every and run.step != config.steps:
-            return None
-        means = {k: run.accelerator.reduce(v.detach().float(), "mean").item() for k, v in scalars.items()}
-        if not math.isfinite(means["loss"]):
-            raise DivergedError(
-                f"the loss is {means['loss']} at step {run.step} of {run.folder}: try a smaller learning rate"
-            )
-        synchronise(run.accelerator.device)
-        elapsed = time.perf_counter() - self.start - run.apart
-        values = {
-            **means,
-            "learning_rate": learning_rate(config, run.step - 1),
-            "samples_per_second": self.since * config.batch_size / elapsed,
-            "utilisation": self.flops * self.since / elapsed / self.peak,
-            "data_wait": run.waited / elapsed,
-        }
-        self.start, self.since = time.perf_counter(), 0
-        run.waited = run.apart = 0.0
-        return values
 
 
 def _what_matters(config: TrainConfig) -> dict[str, Any]:

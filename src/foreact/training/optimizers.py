@@ -1,43 +1,29 @@
 """AdamW for everything, or Muon for the weight matrices of transformer blocks and AdamW for the rest.
 
-Muon orthogonalises each matrix's momentum (Jordan et al. 2024); on the `tiny` sizes it needs about half of AdamW's steps.
-Its updates are scaled to AdamW's root mean square (Moonlight, arXiv:2502.16982), so one learning rate serves both.
+Muon orthogonalises each matrix's momentum; on the `tiny` sizes it needs about half of AdamW's steps. Its updates are scaled
+to AdamW's root mean square, so one learning rate serves both. See `training.muon`.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import nn
 
-from foreact.core.errors import ForeactError
-
-OptimizerName = Literal["adamw", "muon"]
+from foreact.core.recipe import OptimizerName
+from foreact.training.muon import Muon
 
 
 def build_optimizers(
     model: nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Optimisers over the trainable parameters of `model`, each parameter in one of them.
-
-    Raises:
-        ForeactError: Muon with a PyTorch that does not have it.
-    """
+    """Optimisers over the trainable parameters of `model`, each parameter in one of them."""
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     matrices = {n: p for n, p in trainable.items() if name == "muon" and p.ndim == 2 and ".blocks." in f".{n}"}
     rest = [p for n, p in trainable.items() if n not in matrices]
     adamw = torch.optim.AdamW(rest, lr=learning_rate, weight_decay=weight_decay, fused=True)
     if not matrices:
         return [adamw]
-    if not hasattr(torch.optim, "Muon"):
-        raise ForeactError(
-            f"the muon optimiser needs PyTorch 2.9 or newer, this is {torch.__version__}: use --optimizer adamw"
-        )
-    muon = torch.optim.Muon(
-        list(matrices.values()), lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
-    return [muon, adamw]
+    return [Muon(matrices.values(), learning_rate, weight_decay=weight_decay), adamw]
 
 
 def state_by_name(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ from foreact.core.progress import Bar
 from foreact.core.recipe import PairSampling, TrainConfig
 from foreact.core.registry import card
 from foreact.recordings.opening import open_recordings
+from foreact.recordings.sources import EpisodeChoice, Source
 from foreact.training.loop import train
 from foreact.training.make_task import make_task
 
@@ -32,19 +33,22 @@ class TrainRequest:
     Attributes:
         kind: of model.
         options: those that only this kind has; the defaults if None.
-        data: a LeRobot dataset.
+        data: LeRobot datasets: folders, or what `recordings.sources.parse_source` takes.
         out: folder of the run.
         preset: name of the sizes.
         overrides: fields of `TrainConfig` instead of the preset's.
         law: of pairs, instead of the model's.
         seconds: from the first frame to the second of every pair, instead of any law.
-        camera: which one; the first if None.
+        camera: which one of datasets that are named without; the first if None.
+        episodes: which are used, as `recordings.sources.EpisodeChoice` reads it; all if None.
+        skip_defective: leave out episodes in which inspection finds something broken.
+        skip_missing: leave out episodes whose files are missing.
         cache: folder of token caches.
         no_cache: encode frames while training instead of once beforehand.
     """
 
     kind: str
-    data: Path
+    data: Path | str | Source | tuple[Path | str | Source, ...]
     out: Path
     options: ModelTraining | None = None
     preset: str = "tiny"
@@ -52,6 +56,9 @@ class TrainRequest:
     law: PairSampling | None = None
     seconds: float | None = None
     camera: str | None = None
+    episodes: str | None = None
+    skip_defective: bool = False
+    skip_missing: bool = False
     cache: Path | None = None
     no_cache: bool = False
 
@@ -80,6 +87,9 @@ def run_training(request: TrainRequest, bar: Bar) -> dict[str, float]:
         cache=request.cache,
         live=request.no_cache or kind.role == "encoder",
         frames=plan.frames,
+        episodes=None if request.episodes is None else EpisodeChoice.parse(request.episodes),
+        skip_defective=request.skip_defective,
+        skip_missing=request.skip_missing,
         bar=bar,
     )
     task = make_task(plan, recordings, plan.recipe, request.out)
@@ -120,7 +130,7 @@ def load_part(part: Part, option: str, out: Path) -> PretrainedModel:
     """
     source = part.source or the_one_beside(out, part.kind, flag=f"--{option}")
     model = load_model(source)
-    if model.config.kind != part.kind:
+    if model.config.kind not in (part.kind, *part.variants):
         raise ForeactError(f"{source} holds a {model.config.kind}, not a {part.kind}")
     return model
 

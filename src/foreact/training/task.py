@@ -9,6 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foreact.core.pretrained import state_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenPart:
+    """A submodule that training does not change.
+
+    Attributes:
+        option: of the command line that names the model it comes from.
+        hash: of its weights.
+    """
+
+    option: str
+    hash: str
+
+    @classmethod
+    def of(cls, model: nn.Module, options: Mapping[str, str]) -> dict[str, FrozenPart]:
+        """By name, the submodules that come from these options."""
+        return {k: cls(option=v, hash=state_hash(model.get_submodule(k))) for k, v in options.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -18,11 +38,12 @@ class Task:
         model: trained module; parameters that do not require gradients stay as they are.
         loss: (model, batch, generator) -> scalars, of which `loss` is minimised.
         batches: (step, rank, processes) -> this process's part of the step's batch, on the CPU.
+        workers: processes that make batches ahead; 0 where they need what processes cannot share, such as a GPU.
         export: writes the model, which holds the averaged weights during the call.
         about: JSON data that must be unchanged for a resume.
         after_step: called with (step, steps) after each optimiser step.
         held_out: like `batches`, from data that is never trained on; None where there is none.
-        frozen: submodules that training does not change -> hash of their weights. Checkpoints and averages hold the hash alone.
+        frozen: by name of the submodule; checkpoints and averages hold its hash alone.
     """
 
     model: nn.Module
@@ -32,7 +53,8 @@ class Task:
     about: dict[str, Any]
     after_step: Callable[[int, int], None] | None = None
     held_out: Callable[[int, int, int], Any] | None = None
-    frozen: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
+    frozen: Mapping[str, FrozenPart] = field(default_factory=dict)
 
     def trained_state(self) -> dict[str, Tensor]:
         """The model's parameters and buffers without those of frozen parts."""

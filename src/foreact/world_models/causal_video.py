@@ -30,6 +30,7 @@ from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import are_pixels, cut_patches, draw_pixels
 from foreact.nn.actions import PaddedMLP
 from foreact.nn.diffusion import LEVELS, ddim, diffuse, signal_powers
+from foreact.nn.floats import widen
 from foreact.nn.past import Past
 from foreact.world_models.base import PretrainedWorldModel
 
@@ -105,7 +106,7 @@ class CausalVideoModel(PretrainedWorldModel):
     def velocity_after(self, past: Past, x_Bchw: Tensor, level: int, action_BD: Tensor, first_Bchw: Tensor) -> Tensor:
         """v^ (B, c, h, w) of the one frame that comes after the past."""
         level_B1 = torch.full((len(x_Bchw), 1), level, device=x_Bchw.device)
-        return self.velocity(x_Bchw[:, None], level_B1, action_BD[:, None], first_Bchw, past)[:, 0].float()
+        return widen(self.velocity(x_Bchw[:, None], level_B1, action_BD[:, None], first_Bchw, past)[:, 0])
 
     @property
     def columns(self) -> Columns:
@@ -127,10 +128,7 @@ class CausalVideoModel(PretrainedWorldModel):
         if batch.clip is None:
             raise ValueError("this model learns from clips, the batch has pairs alone")
         K = batch.clip.shape[1]
-        clip_BTNC = torch.cat(
-            [batch.tokens_t[:, None].float(), batch.clip.float()], dim=1
-        )  # float16 where they are cached
-        x_BTchw = self._latents(clip_BTNC)
+        x_BTchw = self._latents(torch.cat([widen(batch.tokens_t)[:, None], widen(batch.clip)], dim=1))
         noise = batch.noise(*x_BTchw.shape[1:], generator=generator)
         device = generator.device
         level_BT = batch.draw(lambda n: torch.randint(LEVELS, (n, K + 1), generator=generator, device=device))
@@ -138,7 +136,7 @@ class CausalVideoModel(PretrainedWorldModel):
         action_BKD, real_BK = (x[:, :K] for x in self._frame_actions(batch.require_actions(), batch.lengths))
         action_BKD = action_BKD * (kept_BK >= self.config.action_dropout)[..., None]
         point, velocity = diffuse(x_BTchw, noise, self.powers[level_BT])
-        predicted = self.velocity(point, level_BT, F.pad(action_BKD, (0, 0, 1, 0)), x_BTchw[:, 0]).float()
+        predicted = widen(self.velocity(point, level_BT, F.pad(action_BKD, (0, 0, 1, 0)), x_BTchw[:, 0]))
         error_BK = (predicted - velocity).square().mean(dim=(2, 3, 4))[:, 1:]
         return {"loss": ((error_BK * real_BK).sum(dim=1) / real_BK.sum(dim=1)).mean()}
 
@@ -155,7 +153,7 @@ class CausalVideoModel(PretrainedWorldModel):
             past.keeps = False
             newest = self._sample(noise[:, k], action_BKD[:, k], first, past)
             result = torch.where((last_B == k)[:, None, None, None], newest, result)
-        return cut_patches((self.to_images(result).permute(0, 2, 3, 1).float() / 2 + 0.5).clamp(0, 1))
+        return cut_patches((widen(self.to_images(result).permute(0, 2, 3, 1)) / 2 + 0.5).clamp(0, 1))
 
     def _sample(self, noise: Tensor, action_BD: Tensor, first: Tensor, past: Past) -> Tensor:
         """The frame that comes after the past, (B, c, h, w)."""
@@ -174,7 +172,7 @@ class CausalVideoModel(PretrainedWorldModel):
 
     def _latents(self, tokens_BTNC: Tensor) -> Tensor:
         """Pixel tokens (B, T, N, C) -> (B, T, c, h, w)."""
-        images = draw_pixels(tokens_BTNC.flatten(0, 1).float(), self.config.tokens.grid).permute(0, 3, 1, 2)
+        images = draw_pixels(widen(tokens_BTNC.flatten(0, 1)), self.config.tokens.grid).permute(0, 3, 1, 2)
         return self.to_latents(2 * images - 1).unflatten(0, tokens_BTNC.shape[:2])
 
     def _frame_actions(self, actions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

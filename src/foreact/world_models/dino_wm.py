@@ -1,4 +1,4 @@
-"""DINO-WM as the paper re-implements it: regress s_{t+h} from s_t and the action chunk (RLA-WM, section 4.1).
+"""DINO-WM as the paper re-implements it: regress s_{t+h} from s_t and the action chunk (RLA-WM, section 4.1, E9).
 
 One transformer over [N patch tokens | action token], one frame of history, L1 + MSE. Same blocks, positions, action
 embedding and output convention as RLA-WM, so that only the generative latent separates the two.
@@ -19,6 +19,7 @@ from foreact.core.cards import DataSpec, ModelCard
 from foreact.core.cost import Stage, count_stage, meta
 from foreact.core.presets import Preset
 from foreact.nn.attention import zero
+from foreact.nn.floats import widen
 from foreact.world_models.token_model import TokenModelConfig, TokenModelTraining, TokenWorldModel
 
 
@@ -57,17 +58,17 @@ class DinoWM(TokenWorldModel):
         return [self]
 
     def forward(self, tokens_BNC: Tensor, actions_BHA: Tensor, lengths_B: Tensor) -> Tensor:
-        """s^_{t+h} (B, N, C) in one pass."""
+        """s^_{t+h} (B, N, C) in one pass (E9)."""
         features_BND = self.network(self.scale.normalise(tokens_BNC), *self.chunk(actions_BHA, lengths_B))
         return self.scale.restore(self.out(features_BND), tokens_BNC, residual=self.config.residual_output)
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`; the noise is empty."""
-        return self(tokens, actions, lengths).float()
+        return widen(self(tokens, actions, lengths))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """L1 + MSE of the predicted tokens."""
-        predicted = self(batch.tokens_t, batch.require_actions(), batch.lengths).float()
+        predicted = self(batch.tokens_t, batch.require_actions(), batch.lengths)
         return self.scale.loss(predicted, batch.tokens_th, batch.tokens_t)
 
 

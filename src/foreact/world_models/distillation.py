@@ -24,6 +24,7 @@ from foreact.core.cards import TrainingPlan
 from foreact.core.errors import ForeactError
 from foreact.core.pretrained import PretrainedModel, state_hash
 from foreact.core.trainable import TrainableModel
+from foreact.nn.floats import widen
 from foreact.world_models.rla_wm import RLAWorldModel
 
 TEACHER_STEPS = 16
@@ -45,8 +46,9 @@ def distillation_plan(plan: TrainingPlan, teacher: PretrainedModel, *, steps: in
     def loss(model: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return distillation_loss(model, teaching.to(batch.tokens_t.device), batch, generator)
 
+    frozen = {name: "teacher" for name, child in student.named_children() if name != "flow" and [*child.parameters()]}
     return dataclasses.replace(
-        plan, build=lambda data: student, fitted=True, loss=loss, about={"teacher": state_hash(teacher)}
+        plan, build=lambda data: student, fitted=True, loss=loss, frozen=frozen, about={"teacher": state_hash(teacher)}
     )
 
 
@@ -88,7 +90,7 @@ def distillation_loss(
     losses = []
     for k in range(steps):
         time = torch.full((len(noise),), k / steps, device=noise.device)
-        velocity = student.flow(points[k], time, context).float()
+        velocity = widen(student.flow(points[k], time, context))
         losses.append(F.mse_loss(velocity, (points[k + 1] - points[k]) * steps))
     return {"loss": torch.stack(losses).mean(), "first": losses[0].detach(), "last": losses[-1].detach()}
 
@@ -101,7 +103,7 @@ def _trajectory(teacher: RLAWorldModel, noise: Tensor, condition: Tensor, segmen
     points, z = [noise], noise
     for step in range(segments * substeps):
         time = torch.full((len(z),), step * width, device=z.device)
-        z = z + width * teacher.flow(z, time, context).float()
+        z = z + width * widen(teacher.flow(z, time, context))
         if (step + 1) % substeps == 0:
             points.append(z)
     return points

@@ -1,4 +1,4 @@
-"""FM-WM: a flow whose source is the present itself (RLA-WM, section 4.1).
+"""FM-WM: a flow whose source is the present itself (RLA-WM, section 4.1, E10).
 
     x_tau = (1 - tau) s_t + tau s_{t+h},    v* = s_{t+h} - s_t,    from x_0 = s_t in 30 Euler steps
 
@@ -21,6 +21,7 @@ from foreact.core.batch import Batch
 from foreact.core.cards import DataSpec, ModelCard
 from foreact.core.presets import Preset
 from foreact.nn.attention import zero
+from foreact.nn.floats import widen
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
 from foreact.nn.positions import TimeEmbedding
 from foreact.world_models.token_model import TokenModelConfig, TokenModelTraining, TokenWorldModel, token_flow_cost
@@ -70,7 +71,7 @@ class FMWM(TokenWorldModel):
         seen = self.scale.normalise(x_BNC)
         if self.config.condition:
             seen = torch.cat([seen, self.scale.normalise(tokens_t)], dim=-1)
-        return self.out(self.network(seen, *actions, self.time(time_B))).float()
+        return widen(self.out(self.network(seen, *actions, self.time(time_B))))
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -79,7 +80,7 @@ class FMWM(TokenWorldModel):
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`."""
-        source = tokens.float()
+        source = widen(tokens)
         if self.stochastic:
             source = source + self.config.source_noise * self.scale.std * noise
         chunk = self.chunk(actions, lengths)
@@ -92,12 +93,12 @@ class FMWM(TokenWorldModel):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """MSE of the velocity, in units of the typical change; for the log also over the flow's first and last third."""
-        source, target = batch.tokens_t.float(), batch.tokens_th.float()
+        source, target = widen(batch.tokens_t), widen(batch.tokens_th)
         if self.stochastic:
             noise = batch.noise(*source.shape[1:], generator=generator)
             source = source + self.config.source_noise * self.scale.std * noise
         times = batch.draw(lambda n: sample_times(self.config.time_law, n, generator))
-        point, velocity = interpolate(source, target, times)
+        point, velocity = interpolate(source, target, times)  # E10: from s_t, not from noise
         chunk = self.chunk(batch.require_actions(), batch.lengths)
         predicted = self.velocity(point, times, batch.tokens_t, chunk)
         error_B = (predicted - velocity / self.scale.change).square().mean(dim=(1, 2))

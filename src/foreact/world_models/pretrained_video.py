@@ -107,7 +107,6 @@ class PretrainedVideo(CausalVideoModel):
         side = self.config.tokens.image_size // 2 ** (len(self.vae.config.block_out_channels) - 1)
         return self.vae.config.latent_channels, side, side
 
-    @torch.no_grad()
     def to_latents(self, images: Tensor) -> Tensor:
         """See `CausalVideoModel.to_latents`; the mode of the autoencoder's posterior."""
         return self.vae.encode(images).latent_dist.mode() * self.vae.config.scaling_factor

@@ -25,6 +25,7 @@ from foreact.core.cards import DataSpec, ModelCard
 from foreact.core.presets import Preset
 from foreact.core.trainable import TrainingData
 from foreact.nn.attention import ModulatedBlock, initialise, zero
+from foreact.nn.floats import widen
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times, shift_times
 from foreact.nn.positions import PatchEmbedding, TimeEmbedding
 from foreact.world_models.token_model import TokenModelConfig, TokenModelTraining, TokenWorldModel, token_flow_cost
@@ -88,15 +89,15 @@ class RAE(TokenWorldModel):
         """Set the statistics of actions, tokens, and of the futures per position and channel."""
         super().fit(data)
         _, tokens_th = data.pairs()
-        self.latent_mean.copy_(tokens_th.float().mean(dim=0))
-        self.latent_std.copy_(tokens_th.float().std(dim=0).clamp_min(1e-3))
+        self.latent_mean.copy_(widen(tokens_th).mean(dim=0))
+        self.latent_std.copy_(widen(tokens_th).std(dim=0).clamp_min(1e-3))
 
     def velocity(self, z_BNC: Tensor, time_B: Tensor, tokens_t: Tensor, actions: tuple[Tensor, Tensor]) -> Tensor:
         """v^ (B, N, C) at z_tau."""
         time_BD = self.time(time_B)
         seen = torch.cat([z_BNC, self.scale.normalise(tokens_t)], dim=-1)
         features_BND = self.trunk(seen, *actions, time_BD)
-        return self.out(z_BNC, features_BND, time_BD).float()
+        return widen(self.out(z_BNC, features_BND, time_BD))
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
         """See `contracts.WorldModel.predict`."""
@@ -112,7 +113,7 @@ class RAE(TokenWorldModel):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """MSE of the velocity."""
-        z = (batch.tokens_th.float() - self.latent_mean) / self.latent_std
+        z = (widen(batch.tokens_th) - self.latent_mean) / self.latent_std
         noise = batch.noise(*z.shape[1:], generator=generator)
         times = batch.draw(lambda n: sample_times(self.config.time_law, n, generator))
         times = shift_times(times, self.config.shift)

@@ -27,6 +27,7 @@ from foreact.core.cost import Stage, all_steps, count_stage, meta
 from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import TrainingData
 from foreact.latent_actions.rla import RLA, RLAConfig
+from foreact.nn.floats import widen
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
 from foreact.world_models.base import PretrainedWorldModel
 from foreact.world_models.rla_wm_extras import Regressions, RLAWorldModelExtras
@@ -161,18 +162,18 @@ class RLAWorldModel(PretrainedWorldModel):
         super().fit(data)
         tokens_t, tokens_th = data.pairs()
         parts = zip(tokens_t.split(_FIT_BATCH), tokens_th.split(_FIT_BATCH), strict=True)
-        z_PQZ = torch.cat([self.rla.infer(s_t, s_th).float() for s_t, s_th in parts])
+        z_PQZ = torch.cat([widen(self.rla.infer(s_t, s_th)) for s_t, s_th in parts])
         self.latent_mean.copy_(z_PQZ.mean(dim=0))
         self.latent_std.copy_(z_PQZ.std(dim=0).clamp_min(1e-4))
 
     def infer_latent(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """The standardised z = f_enc(s_{t+h} - s_t) of a true pair, (B, Q, Z) (E2, E8); no gradient reaches f_enc."""
         with torch.no_grad():
-            return (self.rla.infer(tokens_t, tokens_th).float() - self.latent_mean) / self.latent_std
+            return (widen(self.rla.infer(tokens_t, tokens_th)) - self.latent_mean) / self.latent_std
 
     def decode_latent(self, tokens_t: Tensor, z: Tensor) -> Tensor:
         """s^_{t+h} = f_dec(s_t, z) (B, N, C) of a standardised z (B, Q, Z) (E3)."""
-        return self.rla.decode(tokens_t, z.float() * self.latent_std + self.latent_mean).float()
+        return widen(self.rla.decode(tokens_t, widen(z) * self.latent_std + self.latent_mean))
 
     def condition_tokens(self, tokens: Tensor, actions: Tensor, lengths: Tensor) -> Tensor:
         """Condition tokens (B, Q, D) of s_t (B, N, C) and the actions (B, H, A), of which `lengths` (B,) count."""
@@ -203,14 +204,14 @@ class RLAWorldModel(PretrainedWorldModel):
         """
         context = self.flow.prepare(self.condition_tokens(tokens, actions, lengths))
         return integrate(
-            lambda z, time: self.flow(z, time, context).float(),
+            lambda z, time: widen(self.flow(z, time, context)),
             noise,
             steps=self.config.steps if steps is None else steps,
             solver=solver or self.config.solver,
         )
 
     def forward(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
-        """The prediction s^_{t+h} (B, N, C) that follows from this noise (B, Q, Z)."""
+        """The prediction s^_{t+h} (B, N, C) that follows from this noise (B, Q, Z) (E1)."""
         return self.decode_latent(tokens, self.transport(tokens, actions, lengths, noise))
 
     def predict(self, tokens: Tensor, actions: Tensor, lengths: Tensor, noise: Tensor) -> Tensor:
@@ -228,13 +229,13 @@ class RLAWorldModel(PretrainedWorldModel):
         chunk = self.chunk(batch.require_actions(), batch.lengths)
         condition, patches = self.condition.features(self.rla.scale.normalise(batch.tokens_t), *chunk)
         context = self.flow.prepare(condition.repeat_interleave(draws, dim=0))
-        v = self.flow(z_tau, tau, context).float()
+        v = widen(self.flow(z_tau, tau, context))
 
         mse = F.mse_loss(v, v_true)  # E6, the paper's only term
-        l1 = F.l1_loss(v, v_true)  # of the released code
+        l1 = F.l1_loss(v, v_true)  # extra: the released code's second term
         total, logged = mse + extras.l1_weight * l1, {"mse": mse.detach(), "l1": l1.detach()}
         if self.mean is not None:  # extra: E[z] from the condition tokens
-            mean = F.mse_loss(self.mean(condition).float(), z)
+            mean = F.mse_loss(widen(self.mean(condition)), z)
             total, logged = total + extras.mean_weight * mean, logged | {"mean": mean.detach()}
         if self.future is not None:  # extra: s_{t+h} from the condition network's patches
             future = Regressions.future_tokens(self.future, patches, batch.tokens_t, self.rla, extras.condition_merge)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from foreact.latent_actions.rla import RLA, RLAConfig
 from foreact.nn.attention import zero
+from foreact.nn.floats import widen
 from foreact.nn.positions import split_patches
 
 
@@ -55,5 +56,5 @@ class Regressions:
     @staticmethod
     def future_tokens(layer: nn.Linear, patches_BMD: Tensor, tokens_t: Tensor, rla: RLA, merge: int) -> Tensor:
         """s^_{t+h} (B, N, C) from the condition network's (merged) patches (B, M, D)."""
-        out_BNC = split_patches(layer(patches_BMD).float(), rla.config.tokens.grid, merge)
+        out_BNC = split_patches(widen(layer(patches_BMD)), rla.config.tokens.grid, merge)
         return rla.scale.restore(out_BNC, tokens_t, residual=rla.config.residual_output)

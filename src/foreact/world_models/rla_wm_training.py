@@ -24,13 +24,15 @@ _FLOW_DEPTH, _STEPS = {"tiny": 2, "small": 3}, {"tiny": 2, "small": 4}
 
 @dataclass(frozen=True, kw_only=True)
 class RLAWMTraining(ModelTraining):
-    """Attributes:
-    rla: folder of the trained RLA; by default the one beside --out.
-    variant: networks as the paper or as its released code has them.
-    merge: side of the squares of patches that the condition network reads as one; 2 makes it four times cheaper.
-    flow_steps: steps of the sampler; the preset's by default.
-    teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
-    flow_depth: blocks of the flow of a --teacher's student; the teacher's by default.
+    """Options of RLA-WM alone.
+
+    Attributes:
+        rla: folder of the trained RLA; by default the one beside --out.
+        variant: networks as the paper or as its released code has them.
+        merge: side of the squares of patches that the condition network reads as one; 2 makes it four times cheaper.
+        flow_steps: steps of the sampler; the preset's by default.
+        teacher: a trained rla-wm, of which a student with fewer --flow-steps is made; only its flow is trained.
+        flow_depth: blocks of the flow of a --teacher's student; the teacher's by default.
     """
 
     rla: ModelPath | None = None
@@ -42,13 +44,13 @@ class RLAWMTraining(ModelTraining):
 
     def parts(self) -> Mapping[str, Part]:
         """A teacher, or a trained RLA."""
+        self._check()
         if self.teacher is None:
             return {"rla": Part(kind="rla", source=self.rla)}
-        return {"teacher": Part(kind="rla_wm", source=self.teacher)}
+        return {"teacher": Part(kind="rla_wm", variants=("rla_wm_released",), source=self.teacher)}
 
     def plan(self, preset: Preset, parts: Mapping[str, PretrainedModel]) -> TrainingPlan:
         """See `ModelTraining.plan`; tokens are those of the part."""
-        self._check()
         rla: Any = parts["rla"] if self.teacher is None else parts["teacher"].get_submodule("rla")
         tokens: TokenSpec = rla.config.tokens
         plan = TrainingPlan(

@@ -93,7 +93,7 @@ class VideoDiffusion(CausalVideoModel):
         self, x_BTchw: Tensor, level_BT: Tensor, action_BTD: Tensor, first_Bchw: Tensor, past: Past | None = None
     ) -> Tensor:
         """See `CausalVideoModel.velocity`."""
-        level_BTD = self.embed_level(level_BT.flatten() / LEVELS).unflatten(0, level_BT.shape)
+        level_BTD = self.embed_level(level_BT.flatten().to(self.powers.dtype) / LEVELS).unflatten(0, level_BT.shape)
         beside = first_Bchw[:, None].expand_as(x_BTchw)
         return self.network(torch.cat([x_BTchw, beside], dim=2), level_BTD + action_BTD, past)
 
@@ -104,8 +104,10 @@ _WIDTHS = {"tiny": (48, 96), "small": (64, 128, 192)}
 
 @dataclass(frozen=True, kw_only=True)
 class VideoTraining(ModelTraining):
-    """Attributes:
-    pretrained: diffusers folder or Hub id of Stable Video Diffusion to start from; from scratch if not given.
+    """Options of the video diffusion model alone.
+
+    Attributes:
+        pretrained: diffusers folder or Hub id of Stable Video Diffusion to start from; from scratch if not given.
     """
 
     pretrained: str | None = None
@@ -141,7 +143,7 @@ class VideoTraining(ModelTraining):
 
             return PretrainedVideo.start_from(source, self.configure(preset, data))
 
-        return replace(plan, build=start)
+        return replace(plan, build=start, frozen={"vae": "pretrained"})
 
 
 CARD = ModelCard(

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foreact.core.errors import ForeactError
+from foreact.data.importers.episodes import EpisodeSource, ImportOptions
 from foreact.data.importers.folder import is_folder, open_folder
 from foreact.data.importers.iws import is_iws, open_iws
 from foreact.data.importers.maniskill import is_maniskill, open_maniskill
-from foreact.data.importers.recordings import ImportOptions, Recordings
 from foreact.data.writer import LeRobotWriter
 
 __all__ = ["FORMATS", "import_recordings"]
 
-_FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ImportOptions], Recordings]]] = {
+_FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ImportOptions], EpisodeSource]]] = {
     "iws": (is_iws, open_iws),
     "maniskill": (is_maniskill, open_maniskill),
     "folder": (is_folder, open_folder),

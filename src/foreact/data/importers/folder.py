@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
-from foreact.data.importers.recordings import ImportOptions, Recording, Recordings, pad_last_row
+from foreact.data.importers.episodes import EpisodeSource, ImportOptions, RawEpisode, pad_last_row
 from foreact.data.video import Video
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
@@ -33,7 +33,7 @@ def is_folder(source: Path) -> bool:
     return source.is_dir() and any(path.suffix.lower() in VIDEOS for path in source.iterdir())
 
 
-def open_folder(source: Path, options: ImportOptions) -> Recordings:
+def open_folder(source: Path, options: ImportOptions) -> EpisodeSource:
     """The videos of a folder, in natural order (2 before 10).
 
     Raises:
@@ -49,7 +49,7 @@ def open_folder(source: Path, options: ImportOptions) -> Recordings:
     shape = _common_shape(videos)
     camera, size = options.camera or "main", options.scaled(shape)
 
-    def read(index: int) -> Recording:
+    def read(index: int) -> RawEpisode:
         video, table = videos[index], tables.get(paths[index].stem)
         needed = video.frame_count * size[0] * size[1] * 3
         if needed > _MOST_BYTES:
@@ -59,9 +59,9 @@ def open_folder(source: Path, options: ImportOptions) -> Recordings:
             )
         frames = video.read(size=size)
         columns = {} if table is None else _episode_columns(table, len(frames))
-        return Recording(frames={camera: frames}, columns=columns, task=options.task or "")
+        return RawEpisode(frames={camera: frames}, columns=columns, task=options.task or "")
 
-    return Recordings(
+    return EpisodeSource(
         count=len(videos),
         read=read,
         fps=options.fps or _common_fps(videos),

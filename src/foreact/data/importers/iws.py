@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.data.importers.episodes import EpisodeSource, ImportOptions, RawEpisode, leading_rows
 from foreact.data.importers.hdf5 import open_hdf5, read_array
-from foreact.data.importers.recordings import ImportOptions, Recording, Recordings, leading_rows
 from foreact.data.video import scale_frames
 
 SOURCES = ("reached", "joints", "commanded")
@@ -40,7 +40,7 @@ def is_iws(source: Path) -> bool:
     return source.is_dir() and bool(_files(source) or _files(source / "train") or _files(source / "val"))
 
 
-def open_iws(source: Path, options: ImportOptions) -> Recordings:
+def open_iws(source: Path, options: ImportOptions) -> EpisodeSource:
     """The episodes of one folder.
 
     Raises:
@@ -58,7 +58,7 @@ def open_iws(source: Path, options: ImportOptions) -> Recordings:
         fps = options.fps or _rate(file)
         names = {key: column.names for key, column in _columns(file, kind, where=str(files[0])).items()}
 
-    def read(index: int) -> Recording:
+    def read(index: int) -> RawEpisode:
         where = str(files[index])
         with open_hdf5(files[index]) as file:
             frames = {
@@ -69,9 +69,9 @@ def open_iws(source: Path, options: ImportOptions) -> Recordings:
         lengths = {key: len(values) for key, values in (frames | columns).items()}
         if len(set(lengths.values())) > 1:
             raise ForeactError(f"{where} has arrays of different lengths: {lengths}")
-        return Recording(frames=frames, columns=columns, task=options.task or "")
+        return RawEpisode(frames=frames, columns=columns, task=options.task or "")
 
-    return Recordings(
+    return EpisodeSource(
         count=len(files),
         read=read,
         fps=fps,

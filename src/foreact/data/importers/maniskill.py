@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.data.importers.episodes import EpisodeSource, ImportOptions, RawEpisode, join, pad_last_row
 from foreact.data.importers.hdf5 import open_hdf5, read_array
-from foreact.data.importers.recordings import ImportOptions, Recording, Recordings, join, pad_last_row
 from foreact.data.video import scale_frames
 
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
@@ -28,7 +28,7 @@ def is_maniskill(source: Path) -> bool:
     return bool(_files(source))
 
 
-def open_maniskill(source: Path, options: ImportOptions) -> Recordings:
+def open_maniskill(source: Path, options: ImportOptions) -> EpisodeSource:
     """All recordings of a file or of a folder (and its subfolders).
 
     Raises:
@@ -46,7 +46,7 @@ def _files(source: Path) -> list[Path]:
     return [path for path in paths if path.suffix == ".h5" and path.with_suffix(".json").is_file()]
 
 
-def _open_file(path: Path, options: ImportOptions) -> Recordings:
+def _open_file(path: Path, options: ImportOptions) -> EpisodeSource:
     described = _read_json(path.with_suffix(".json"))
     env = described["env_info"]
     kwargs = env.get("env_kwargs") or {}
@@ -62,7 +62,7 @@ def _open_file(path: Path, options: ImportOptions) -> Recordings:
         columns = _columns(file[names[0]], actor, where=f"{path}, {names[0]}")
     task = options.task or str(env.get("env_id", ""))
 
-    def read(index: int) -> Recording:
+    def read(index: int) -> RawEpisode:
         where = f"{path}, {names[index]}"
         with open_hdf5(path) as file:
             group = file[names[index]]
@@ -70,10 +70,10 @@ def _open_file(path: Path, options: ImportOptions) -> Recordings:
                 name: scale_frames(read_array(group, f"obs/sensor_data/{name}/rgb", where=where), options.scaled(shape))
                 for name, shape in cameras.items()
             }
-            return Recording(frames=frames, columns=_columns(group, actor, where=where), task=task)
+            return RawEpisode(frames=frames, columns=_columns(group, actor, where=where), task=task)
 
     robot = kwargs.get("robot_uids")
-    return Recordings(
+    return EpisodeSource(
         count=len(names),
         read=read,
         fps=options.fps or int((kwargs.get("sim_config") or {}).get("control_freq", _FPS)),

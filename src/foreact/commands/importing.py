@@ -1,0 +1,47 @@
+"""`foreact import`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from foreact.core.progress import bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Turn recordings of another format into a LeRobot dataset.
+
+    Attributes:
+        source: a folder of mp4 (with csv or parquet actions of the same name, or without: actionless), ManiSkill's
+            h5 + json recordings, or IWS hdf5 episodes.
+        out: folder of the LeRobot dataset.
+        format: told from the files by default.
+        fps: frames per second; the videos' by default.
+        camera: name of the camera, or which of the recorded ones.
+        task: what the robot does, for recordings that do not say.
+        height: scale the pictures to this even height.
+        actor: ManiSkill: the object whose pose is kept; the only one that moves by default.
+        actions: IWS: which of the recorded actions are kept; reached poses by default.
+    """
+
+    source: Annotated[Positional[Path], arg(metavar="SOURCE")]
+    out: Path
+    format: Literal["auto", "folder", "maniskill", "iws"] = "auto"
+    fps: int | None = None
+    camera: str | None = None
+    task: str | None = None
+    height: int | None = None
+    actor: str | None = None
+    actions: Literal["reached", "joints", "commanded"] | None = None
+
+    def run(self) -> None:
+        """Import."""
+        from foreact.data.importers import import_recordings
+
+        with bar(f"import {self.source.name}", "episodes") as on_progress:
+            episodes = import_recordings(**vars(self), on_progress=on_progress)
+        print(f"{self.out}: {episodes} episodes. Next: foreact inspect {self.out}")

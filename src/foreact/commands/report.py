@@ -1,0 +1,36 @@
+"""`foreact report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Make one self-contained HTML page of a results file: film strips, drift curves, tables, cost.
+
+    Attributes:
+        results: a results file of `foreact evaluate`.
+        out: the page; report.html beside the results by default.
+        picture: also draw the film strips as a PNG.
+    """
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    out: Path | None = None
+    picture: Path | None = None
+
+    def run(self) -> None:
+        """Write the page."""
+        from foreact.evaluation.figures import write_picture
+        from foreact.evaluation.report import write_report
+        from foreact.evaluation.results import Results
+
+        results, page = Results.load(self.results), self.out or self.results.with_name("report.html")
+        write_report(results, page)
+        if self.picture is not None:
+            write_picture(results, self.picture)
+        print(f"report: {page}")
