@@ -113,7 +113,7 @@ def test_it_draws_what_it_imagines_without_an_image_decoder(video_run):
     ("model", "options", "message"),
     [
         ("video-diffusion", ["--encoder", "tiny", "--image-size", "32"], "sees pixels"),
-        ("dino-wm", ["--pretrained", "folder"], "a choice of video-diffusion"),
+        ("dino-wm", ["--pretrained", "folder"], "--pretrained is not an option of dino-wm"),
     ],
 )
 def test_bad_requests_end_with_one_line(place, tiny_dataset, tmp_path, capsys, model, options, message):

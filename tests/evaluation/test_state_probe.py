@@ -32,7 +32,7 @@ def recording() -> SimpleNamespace:
     scenes = [scene(seed) for seed in range(EPISODES)]
     tokens = np.stack([tokens for tokens, _ in scenes])
     dataset = SimpleNamespace(
-        episodes=[SimpleNamespace(length=FRAMES)] * EPISODES, column=lambda key, episode: scenes[episode][1]
+        episode=lambda number: SimpleNamespace(length=FRAMES), column=lambda key, episode: scenes[episode][1]
     )
     spec = SimpleNamespace(grid=GRID, channels=CHANNELS)
     return SimpleNamespace(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from foreact.evaluation.rows import EpisodeValues, PairedDifference, Row
 from foreact.evaluation.scoring import RATIOS, Scores
 
 PERSISTENCE = "persistence"
+_SKILL = "token_l1_skill"
 
 
 @dataclass(kw_only=True)
@@ -53,8 +55,10 @@ class Scoreboard:
         rows = []
         for model in self.scores:
             for metric in self.metrics(model):
-                for name in (metric, "token_l1_skill") if metric == "token_l1" else (metric,):
-                    rows += self._rows(model, name, subsets, bootstrap)
+                for name in (metric, _SKILL) if metric == "token_l1" else (metric,):
+                    for keys, mask, chunk in self._places(subsets):
+                        if interval := self._interval(model, name, chunk, mask, bootstrap):
+                            rows.append(Row.of(interval, name, {"model": model, **keys}))
         return tuple(rows)
 
     def differences(
@@ -63,15 +67,12 @@ class Scoreboard:
         """Differences of each two of `models`, the earlier minus the later, in every metric that both have."""
         groups, found = np.array(self.episodes), []
         for model, reference in combinations(models, 2):
-            shared = [m for m in self.metrics(model) if m in self.metrics(reference) and m not in RATIOS]
-            for metric in shared:
+            for metric in (m for m in self.metrics(model) if m in self.metrics(reference) and m not in RATIOS):
                 difference = self.values(model, metric) - self.values(reference, metric)
-                for subset, mask in subsets.items():
-                    for chunk in range(difference.shape[1]):
-                        interval = bootstrap.mean(difference[mask, chunk], groups[mask])
-                        if interval:
-                            keys = {"model": model, "reference": reference, "subset": subset, "chunk": chunk + 1}
-                            found.append(PairedDifference.of(interval, metric, keys))
+                for keys, mask, chunk in self._places(subsets):
+                    if interval := bootstrap.mean(difference[mask, chunk], groups[mask]):
+                        compared = {"model": model, "reference": reference, **keys}
+                        found.append(PairedDifference.of(interval, metric, compared))
         return tuple(found)
 
     def episode_values(self, subsets: dict[str, np.ndarray]) -> tuple[EpisodeValues, ...]:
@@ -80,27 +81,23 @@ class Scoreboard:
         for model in self.scores:
             for metric in (m for m in self.metrics(model) if m not in RATIOS):
                 values = self.values(model, metric)
-                for subset, mask in subsets.items():
+                for keys, mask, chunk in self._places(subsets):
                     episodes = tuple(int(e) for e in np.unique(groups[mask]))
-                    for chunk in range(values.shape[1] if episodes else 0):
-                        means = tuple(episode_means(values[mask, chunk], groups[mask]).tolist())
-                        keys = {"model": model, "subset": subset, "chunk": chunk + 1}
-                        found.append(EpisodeValues(keys=keys, metric=metric, episodes=episodes, values=means))
+                    means = tuple(episode_means(values[mask, chunk], groups[mask]).tolist())
+                    keyed = {"model": model, **keys}
+                    found.append(EpisodeValues(keys=keyed, metric=metric, episodes=episodes, values=means))
         return tuple(found)
 
-    def _rows(self, model: str, metric: str, subsets: dict[str, np.ndarray], bootstrap: Bootstrap) -> list[Row]:
-        chunks = self.values(model, "token_l1" if metric == "token_l1_skill" else metric).shape[-1]
-        rows = []
+    def _places(self, subsets: dict[str, np.ndarray]) -> Iterator[tuple[dict[str, Any], np.ndarray, int]]:
+        """Keys, mask and index of every subset that is not empty, and chunk."""
+        chunks = max((value.shape[-1] for windows in self.scores.values() for value in windows[0].values()), default=0)
         for subset, mask in subsets.items():
-            for chunk in range(chunks):
-                interval = self._interval(model, metric, chunk, mask, bootstrap)
-                if interval:
-                    rows.append(Row.of(interval, metric, {"model": model, "subset": subset, "chunk": chunk + 1}))
-        return rows
+            for chunk in range(chunks if mask.any() else 0):
+                yield {"subset": subset, "chunk": chunk + 1}, mask, chunk
 
     def _interval(self, model: str, metric: str, chunk: int, mask: np.ndarray, bootstrap: Bootstrap) -> Interval | None:
         groups = np.array(self.episodes)[mask]
-        if metric == "token_l1_skill":
+        if metric == _SKILL:
             error, reference = (self.values(m, "token_l1")[mask, chunk] for m in (model, PERSISTENCE))
             return bootstrap.skill(error, reference, groups)
         values = self.values(model, metric)[mask]

@@ -24,7 +24,7 @@ from foreact.encoders.pixels import PixelEncoder, are_pixels
 
 _ACCOUNTING = (
     "one sample; a multiply-add is 2 FLOPs; products, attention and convolutions count; total without flow_step; "
-    "video_diffusion sees and draws pixels itself"
+    "models of pixels see and draw them themselves"
 )
 _ACTION_DIM = 8  # the Panda's
 

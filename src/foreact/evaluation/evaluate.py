@@ -69,29 +69,20 @@ def evaluate(
     Raises:
         ForeactError: models, tokens, split and dataset do not fit together, or no episode is long enough.
     """
-    config, bar = config or EvaluationConfig(), bar or _no_bar
-    dataset, protocol = cache.dataset, config.protocol
-    _check(models, rla, decoder, cache, split, protocol)
+    config, bar, dataset = config or EvaluationConfig(), bar or _no_bar, cache.dataset
+    _check(models, rla, decoder, cache, split, protocol := config.protocol)
     lengths = usable_lengths(dataset, split.validation, protocol)
     windows = select_windows(lengths, protocol)
     scorer = RolloutScorer(cache=cache, config=config, device=_device(models), decoder=decoder)
     poses = find_poses(dataset, columns=config.pose_columns)
     moving, rule = moving_windows(dataset, windows, protocol, poses, scorer.token_changes(windows))
-    probe = None
-    if poses:
-        with bar("fit state probe", "steps") as on_progress:
-            probe = fit_probe(
-                cache, split.train, poses, config=config.probe, device=scorer.device, on_progress=on_progress
-            )
-    lpips, reason = load_lpips(scorer.device)
-    judge = Judge(decoder=decoder, probe=probe, lpips=lpips, motion_threshold=scorer.motion_threshold(split.train))
-    notes = _notes(dataset, split, lengths, poses, rule, None if decoder is None else reason)
+    judge, reason = _judge(scorer, split, poses, bar)
     shown = choose_strips(windows, moving, config.strips if decoder is not None else 0)
     with bar("roll out", "windows") as on_progress:
         board, strips = scorer.run(models, judge, windows, on_progress, oracle_model=rla, shown=shown)
-    notes |= _drop_unreadable(board, probe, scorer, windows)
-    examples = {name: scorer.example(windows[0], model) for name, model in models.items()}
-    timings = time_models(models, decoder, examples, protocol, config.timing_batch)
+    notes = _notes(dataset, split, lengths, poses, None if decoder is None else reason)
+    notes |= _drop_unreadable(board, judge.probe, scorer, windows)
+    seen = {name: scorer.example(windows[0], model) for name, model in models.items()}
     compared = [name for name in board.scores if name not in (ORACLE, TRUE_TOKENS)]
     subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
     return Results(
@@ -106,11 +97,23 @@ def evaluate(
         versions=versions(),
         machine=machine(scorer.device),
         cost=dict(cost or {}),
-        timings=timings,
+        timings=time_models(models, decoder, seen, protocol, config.timing_batch),
         notes=notes,
         strips=strips,
         episodes=board.episode_values(subsets) if config.keep_episodes else (),
     )
+
+
+def _judge(scorer: RolloutScorer, split: Split, poses: Sequence[PoseTarget], bar: Bar) -> tuple[Judge, str | None]:
+    """What predictions are held against, with a state probe where there are poses; and why LPIPS is not in it."""
+    probe, device = None, scorer.device
+    if poses:
+        with bar("fit state probe", "steps") as on_progress:
+            config = scorer.config.probe
+            probe = fit_probe(scorer.cache, split.train, poses, config=config, device=device, on_progress=on_progress)
+    lpips, reason = load_lpips(device)
+    threshold = scorer.motion_threshold(split.train)
+    return Judge(decoder=scorer.decoder, probe=probe, lpips=lpips, motion_threshold=threshold), reason
 
 
 def _check(
@@ -173,7 +176,6 @@ def _notes(
     split: Split,
     lengths: Mapping[int, int],
     poses: Sequence[PoseTarget],
-    rule: str,
     lpips: str | None,
 ) -> dict[str, str]:
     notes = {f"probe: {pose.metric}": pose.about for pose in poses}

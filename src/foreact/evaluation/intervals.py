@@ -31,8 +31,8 @@ class Interval:
     """
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     n: int
 
     @property
@@ -67,10 +67,6 @@ class Bootstrap:
         """
         means = episode_means(values, groups)
         return self._interval(lambda weights: weights @ means / len(means), len(means))
-
-    def difference(self, values: np.ndarray, reference: np.ndarray, groups: np.ndarray) -> Interval | None:
-        """Mean of `values - reference`, paired by window. See `mean`."""
-        return self.mean(np.asarray(values) - np.asarray(reference), groups)
 
     def ratio(self, numerator: np.ndarray, denominator: np.ndarray, groups: np.ndarray) -> Interval | None:
         """Sum of `numerator` over sum of `denominator`, episodes drawn jointly; None where the latter is zero."""

@@ -60,32 +60,19 @@ class Keyed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Keyed):
-    """A mean with its interval.
+class Row(Interval, Keyed):
+    """A mean over episodes, and over training seeds where there are several, with its 95 % interval.
 
     Attributes:
-        mean: over episodes, and over training seeds where there are several.
-        low: lower end of the 95 % interval; None where a single episode gives no interval.
-        high: its upper end, or None.
-        n: episodes.
         seeds: training seeds.
     """
 
-    mean: float
-    low: float | None = None
-    high: float | None = None
-    n: int
     seeds: int = 1
 
     @classmethod
     def of(cls, interval: Interval, metric: str, keys: Mapping[str, Any], *, seeds: int = 1) -> Self:
         """The row of an interval."""
         return cls(keys=keys, metric=metric, seeds=seeds, **vars(interval))
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def evaluate_runs(
         raise ForeactError("evaluation needs at least one world model: name a run of rla-wm, dino-wm or another")
     decoder = _choose(loaded, "image_decoder", image_decoder, runs)
     tokens = common_tokens(models, decoder)
-    inside = next((m.latent_action for m in models.values() if m.latent_action is not None), None)
+    inside = next((z for m in models.values() if (z := getattr(m, "latent_action", None)) is not None), None)
     oracle = _choose(loaded, "latent_action", rla, runs, inside=inside, tokens=tokens)
     recordings = _open(data, runs[0], tokens, camera, cache, bar)
     _refuse_leaks(runs, recordings.split)

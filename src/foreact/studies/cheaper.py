@@ -7,25 +7,21 @@ plain one (RLA-WM, section A.2). DINO-WM of the same depth stands beside them.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from foreact.core.presets import preset
 from foreact.core.pretrained import load_model
 from foreact.core.progress import Bar
-from foreact.dreams.fast import FastWorldModel
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
 from foreact.evaluation.verdicts import Verdict
 from foreact.recordings.opening import open_recordings
-from foreact.studies.sampler_variants import METRICS, SamplerVariant, compare, flops, score, windows_that_move
+from foreact.studies.sampler_variants import METRICS, SamplerComparison, SamplerVariant, compare, flops
 from foreact.studies.settings import CheaperStudy
-from foreact.studies.study import Study, Unit
+from foreact.studies.study import Unit
 from foreact.studies.trained import train_run
 from foreact.studies.values import Values, smaller, stack
 
@@ -58,13 +54,14 @@ _RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 _PARTS = ("rla", "teacher")
 
 
-class Cheaper(Study):
+class Cheaper(SamplerComparison):
     """A unit is a run of `_RUNS`."""
 
     name = "cheaper"
 
     def __init__(self, settings: CheaperStudy, bar: Bar) -> None:
         super().__init__(settings, bar)
+        self.protocol = PROTOCOL
         sizes = preset(settings.preset)
         self.recordings = open_recordings(
             settings.data, camera=None, encoder=settings.encoder or sizes.encoder,
@@ -85,15 +82,6 @@ class Cheaper(Study):
             for name, (_, options) in _RUNS.items()
         ]
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """The split, the tokens and the protocol."""
-        return {
-            "split_hash": self.recordings.split.hash,
-            "encoder": self.recordings.cache.spec.fingerprint,
-            "protocol": dataclasses.asdict(PROTOCOL),
-        }
-
     def train(self, unit: Unit, seed: int, run: Path) -> None:
         """As `_RUNS` says."""
         kind, options = _RUNS[unit.name]
@@ -103,11 +91,7 @@ class Cheaper(Study):
 
     def score(self, unit: Unit, seed: int, run: Path) -> Results:
         """The run in all its variants."""
-        fast = FastWorldModel(_load(run).to(PartialState().device))
-        models = {variant: variant.of(fast) for variant in VARIANTS if variant.run == unit.name}
-        windows = windows_that_move(self.recordings, PROTOCOL)
-        with self.bar(f"score {unit.name}, seed {seed}", "windows") as on_progress:
-            return self.scored(score(models, self.recordings, windows, PROTOCOL, on_progress), seed)
+        return self.score_variants(load_model(run), (v for v in VARIANTS if v.run == unit.name), seed)
 
     def summarise(self, seeds: Sequence[Results]) -> Results:
         """Differences to the reference."""
@@ -121,7 +105,7 @@ class Cheaper(Study):
             rows=rows,
             paired=paired,
             dataset={"name": self.recordings.dataset.root.resolve().name},
-            cost={str(variant): {"flops": self._flops(variant)} for variant in told},
+            cost={str(variant): self._flops(variant) for variant in told},
             settings={
                 "preset": settings.preset,
                 "steps": steps,
@@ -131,11 +115,10 @@ class Cheaper(Study):
             verdicts=tuple(verdicts(values)),
         )
 
-    def _flops(self, variant: SamplerVariant) -> int:
+    def _flops(self, variant: SamplerVariant) -> dict[str, int]:
         """Of the first seed's run that is there."""
         runs = (self.out / f"seed{seed}" / variant.run for seed in range(self.seeds))
-        run = next(run for run in runs if (run / "config.json").exists())
-        return flops(variant.of(FastWorldModel(_load(run))).config)
+        return flops(variant, load_model(next(run for run in runs if (run / "config.json").exists())))
 
 
 def verdicts(values: Values) -> list[Verdict]:
@@ -148,7 +131,3 @@ def verdicts(values: Values) -> list[Verdict]:
                 claim = f"{variant} is at most {MARGIN:.0%} worse than {REFERENCE} in {describe(metric).label}"
                 told += smaller(values, claim, key, base, bound=MARGIN * float(values[base].mean()))
     return told
-
-
-def _load(run: Path) -> Any:
-    return load_model(run)

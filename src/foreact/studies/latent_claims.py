@@ -5,14 +5,18 @@ Shape legend: S training seeds, n held-out episodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 
 from foreact.evaluation import figures
 from foreact.evaluation.latent_pairs import TRUE
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import Row
 from foreact.evaluation.verdicts import Verdict
-from foreact.studies.values import Values, smaller
+from foreact.studies.values import Key, Values, smaller
+
+Expectation = tuple[str, Key, Key | None]
+"""A claim, what must be larger, and than what; than 0 if None."""
 
 _NAMES = {
     "current_frame": "current frame alone",
@@ -41,95 +45,82 @@ def verdicts(values: Values, sizes: Mapping[str, int]) -> list[Verdict]:
         values: see `studies.values.stack`.
         sizes: |z| of every learner.
     """
-    learners = list(sizes)
-    latents = sorted((n for n in learners if n.startswith("rla-")), key=lambda n: sizes[n])
-    told = [*_reconstruction(values, learners, latents, sizes), *_topology(values, learners, latents)]
-    told += [*_generalisation(values, learners), *_probes(values, learners, latents)]
-    return [*told, *_rollouts(values, learners), *_transfers(values, learners)]
+    latents = sorted((n for n in sizes if n.startswith("rla-")), key=lambda n: sizes[n])
+    strides = max((chunk for _, metric, _, chunk in values if metric.startswith("motion_cosine_")), default=0)
+    expected = itertools.chain(
+        _reconstruction(sizes, latents), _topology(sizes, latents), _generalisation(sizes),
+        _probes(sizes, latents), _rollouts(sizes, strides), _transfers(sizes),
+    )  # fmt: skip
+    return [told for claim, own, rival in expected for told in smaller(values, claim, own, rival, sign=-1.0)]
 
 
-def _reconstruction(values: Values, learners: list[str], latents: list[str], sizes: Mapping[str, int]) -> list[Verdict]:
-    own, told = f"skill_{TRUE}", []
-    for name in learners:
-        told += _better(
-            values, f"{label(name)} reconstructs better with its own z than with another episode's", name, own,
-            (name, "skill_shuffled"),
-        )  # fmt: skip
-        told += _better(values, f"{label(name)}'s z survives a moved camera (above the copy)", name, "skill_shifted")
+def _key(model: str, metric: str, *, subset: str = "held_out", chunk: int = 1) -> Key:
+    return model, metric, subset, chunk
+
+
+def _reconstruction(sizes: Mapping[str, int], latents: list[str]) -> Iterator[Expectation]:
+    own = f"skill_{TRUE}"
+    for name in sizes:
+        claim = f"{label(name)} reconstructs better with its own z than with another episode's"
+        yield claim, _key(name, own), _key(name, "skill_shuffled")
+        yield f"{label(name)}'s z survives a moved camera (above the copy)", _key(name, "skill_shifted"), None
     claim = "LaWM's z of two views survives a moved camera better than its z of one view"
-    told += _better(values, claim, "lawm", "skill_shifted", ("lawm-one-view", "skill_shifted"))
+    yield claim, _key("lawm", "skill_shifted"), _key("lawm-one-view", "skill_shifted")
     for rla in dict.fromkeys([*latents[:1], *latents[-1:]]):
-        for rival in (n for n in learners if n not in latents):
+        for rival in (n for n in sizes if n not in latents):
             claim = f"RLA with |z| = {sizes[rla]} reconstructs better than {label(rival)} with {sizes[rival]}"
-            told += _better(values, claim, rla, own, (rival, own))
-    return told
+            yield claim, _key(rla, own), _key(rival, own)
 
 
-def _topology(values: Values, learners: list[str], latents: list[str]) -> list[Verdict]:
-    told = []
-    for name in [*latents[-1:], *(n for n in learners if n not in latents)]:
+def _topology(sizes: Mapping[str, int], latents: list[str]) -> Iterator[Expectation]:
+    for name in [*latents[-1:], *(n for n in sizes if n not in latents)]:
         claim = f"{label(name)}: half-way from noise to z lies nearer to the frame in between than"
         for rival, words in (("line", "interpolated tokens"), ("shuffled", "with another episode's z")):
-            told += _better(values, f"{claim} {words}", name, f"between_0.5_{TRUE}", (name, f"between_0.5_{rival}"))
-    return told
+            yield f"{claim} {words}", _key(name, f"between_0.5_{TRUE}"), _key(name, f"between_0.5_{rival}")
 
 
-def _generalisation(values: Values, learners: list[str]) -> list[Verdict]:
-    told = []
+def _generalisation(sizes: Mapping[str, int]) -> Iterator[Expectation]:
     for subset in ("unseen", "embodiment"):
-        for name in learners:
+        for name in sizes:
             claim = f"{label(name)} reconstructs {SUBSETS[subset]} better than a copy of the current frame"
-            told += _better(values, claim, name, f"skill_{TRUE}", subset=subset)
-    return told
+            yield claim, _key(name, f"skill_{TRUE}", subset=subset), None
 
 
-def _probes(values: Values, learners: list[str], latents: list[str]) -> list[Verdict]:
-    told = []
+def _probes(sizes: Mapping[str, int], latents: list[str]) -> Iterator[Expectation]:
     for target, words in _TARGETS.items():
         metric = f"r2_{target}_{TRUE}"
-        for name in learners:
+        for name in sizes:
             claim = f"{label(name)}'s z adds to what the current frame tells of {words}"
-            told += _better(values, claim, name, f"r2_{target}_beside_{TRUE}", ("current_frame", metric))
+            yield claim, _key(name, f"r2_{target}_beside_{TRUE}"), _key("current_frame", metric)
         for rla in latents[-1:]:
-            for rival in (n for n in learners if n not in latents):
-                claim = f"{label(rla)}'s z tells {words} better than {label(rival)}'s"
-                told += _better(values, claim, rla, metric, (rival, metric))
-    return told
+            for rival in (n for n in sizes if n not in latents):
+                yield (
+                    f"{label(rla)}'s z tells {words} better than {label(rival)}'s",
+                    _key(rla, metric),
+                    _key(rival, metric),
+                )
 
 
-def _rollouts(values: Values, learners: list[str]) -> list[Verdict]:
-    last = max((chunk for _, metric, _, chunk in values if metric.startswith("motion_cosine_")), default=0)
-    told = []
-    for name in learners:
-        own = f"motion_cosine_truth_{TRUE}"
-        for rival, words in (
-            ("motion_cosine_start", "nearer to the truth than to its start"),
-            ("motion_cosine_copy", "nearer to the truth than a copy"),
-            ("motion_cosine_truth_shuffled", "nearer to the truth than with another episode's z"),
-        ):
-            claim = f"{label(name)} rolled out {last} strides stays {words}, where it moves"
-            told += _better(values, claim, name, own, (name, rival), chunk=last)
-    return told
+def _rollouts(sizes: Mapping[str, int], strides: int) -> Iterator[Expectation]:
+    rivals = {
+        "motion_cosine_start": "nearer to the truth than to its start",
+        "motion_cosine_copy": "nearer to the truth than a copy",
+        "motion_cosine_truth_shuffled": "nearer to the truth than with another episode's z",
+    }
+    for name in sizes:
+        own = _key(name, f"motion_cosine_truth_{TRUE}", chunk=strides)
+        for rival, words in rivals.items():
+            claim = f"{label(name)} rolled out {strides} strides stays {words}, where it moves"
+            yield claim, own, _key(name, rival, chunk=strides)
 
 
-def _transfers(values: Values, learners: list[str]) -> list[Verdict]:
-    told = []
+def _transfers(sizes: Mapping[str, int]) -> Iterator[Expectation]:
     for subset, words in SUBSETS.items():
         where = "another start in the trained scene" if subset == "held_out" else words
-        for name in learners:
+        for name in sizes:
             claim = f"{label(name)}'s z moves the agent from {where} in the source's direction, more than another episode's z"
-            rival = (name, "transfer_read_shuffled")
-            told += _better(values, claim, name, f"transfer_read_{TRUE}", rival, subset=subset)
-    return told
-
-
-def _better(
-    values: Values, claim: str, model: str, metric: str, rival: tuple[str, str] | None = None, *,
-    subset: str = "held_out", chunk: int = 1,
-) -> list[Verdict]:  # fmt: skip
-    """Whether `metric` of `model` is larger than the rival's (model, metric), or than 0."""
-    than = None if rival is None else (*rival, subset, chunk)
-    return smaller(values, claim, (model, metric, subset, chunk), than, sign=-1.0)
+            own, other = (_key(name, f"transfer_read_{z}", subset=subset) for z in (TRUE, "shuffled"))
+            yield claim, own, other
 
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (

@@ -38,6 +38,25 @@ class LatentProtocol:
     steps: int = 3
     seed: int = 0
 
+    def gap(self, source: Recordings) -> int:
+        """In frames."""
+        return max(1, round(self.seconds * source.dataset.fps))
+
+    def draw(self, source: Recordings, episodes: tuple[int, ...], count: int, strides: int | None) -> PairTokens:
+        """Pairs so many gaps apart, or with h uniform in 1..15.
+
+        Raises:
+            ForeactError: all episodes are shorter than that.
+        """
+        horizon = None if strides is None else strides * self.gap(source)
+        drawn = PairTokens.draw(source.cache, episodes, count=count, horizon=horizon, seed=self.seed)
+        if not len(drawn.episodes):
+            raise ForeactError(
+                f"{source.dataset.root} has no episode of more than {horizon} frames to measure in: "
+                "choose a shorter gap with --seconds"
+            )
+        return drawn
+
 
 def frames_of(study: LatentStudy) -> tuple[str, int]:
     """Encoder and image size that all learners are measured in."""
@@ -80,24 +99,14 @@ class LatentSettings:
             ForeactError: a dataset cannot be read or its episodes are shorter than the gap.
         """
         protocol = LatentProtocol(pairs=study.pairs, seconds=study.seconds)
+        encoder, size = frames_of(study)
 
         def read(folder: Path) -> Recordings:
-            name, size = frames_of(study)
             return open_recordings(
-                folder, camera=None, encoder=name, image_size=size, cache=study.cache, frames=True, bar=bar
+                folder, camera=None, encoder=encoder, image_size=size, cache=study.cache, frames=True, bar=bar
             )
 
-        def draw(source: Recordings, episodes: tuple[int, ...], count: int, strides: int | None) -> PairTokens:
-            gap = round(protocol.seconds * source.dataset.fps)
-            horizon = None if strides is None else strides * max(1, gap)
-            drawn = PairTokens.draw(source.cache, episodes, count=count, horizon=horizon, seed=protocol.seed)
-            if not len(drawn.episodes):
-                raise ForeactError(
-                    f"{source.dataset.root} has no episode of more than {horizon} frames to measure in: "
-                    "choose a shorter gap with --seconds"
-                )
-            return drawn
-
+        draw = protocol.draw
         recordings = read(study.data)
         held_out, count = recordings.split.validation, protocol.pairs
         steps = _strides(recordings, protocol)
@@ -141,5 +150,5 @@ class LatentSettings:
 def _strides(recordings: Recordings, protocol: LatentProtocol) -> int:
     """Strides of a rollout: as many as asked for, as far as most held-out episodes are that long."""
     lengths = [recordings.dataset.episode(e).length for e in recordings.split.validation]
-    fit = (np.median(lengths) - 1) // max(1, round(protocol.seconds * recordings.dataset.fps))
+    fit = (np.median(lengths) - 1) // protocol.gap(recordings)
     return int(np.clip(fit, 1, protocol.steps))

@@ -31,6 +31,7 @@ from foreact.evaluation.scoring import Judge
 from foreact.evaluation.tables import number, terminal_table
 from foreact.nn.flow import Solver
 from foreact.recordings.recordings import Recordings
+from foreact.studies.study import Study
 from foreact.studies.values import Key, Values, episode_values, interval
 
 METRICS = ("token_l1", "token_l1_of_mean", "token_energy_score", "token_energy_score_local")
@@ -104,9 +105,33 @@ def score(
     return values
 
 
-def flops(config: ModelConfig) -> int:
-    """Of one chunk, tokens to tokens."""
-    return total_flops(model_cost(config), drawn=False)
+def flops(variant: SamplerVariant, model: Any) -> dict[str, int]:
+    """Of one chunk of a variant of a model, tokens to tokens."""
+    return {"flops": total_flops(model_cost(variant.of(FastWorldModel(model)).config), drawn=False)}
+
+
+class SamplerComparison(Study):
+    """What studies of sampler variants share: the recordings, and how a run is scored in its variants."""
+
+    recordings: Recordings
+    protocol: Protocol
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The split, the tokens and the protocol."""
+        return {
+            "split_hash": self.recordings.split.hash,
+            "encoder": self.recordings.cache.spec.fingerprint,
+            "protocol": dataclasses.asdict(self.protocol),
+        }
+
+    def score_variants(self, model: Any, variants: Iterable[SamplerVariant], seed: int) -> Results:
+        """A trained model in all its variants."""
+        fast = FastWorldModel(model.to(PartialState().device))
+        models = {variant: variant.of(fast) for variant in variants}
+        windows = windows_that_move(self.recordings, self.protocol)
+        with self.bar(f"score {next(iter(models)).run}, seed {seed}", "windows") as on_progress:
+            return self.scored(score(models, self.recordings, windows, self.protocol, on_progress), seed)
 
 
 def compare(

@@ -6,17 +6,13 @@ they were built (merged condition tokens, say) are rows of the same table.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from foreact.core.errors import ForeactError
 from foreact.core.pretrained import load_model
 from foreact.core.progress import Bar
-from foreact.dreams.fast import FastWorldModel
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
@@ -25,15 +21,14 @@ from foreact.nn.flow import Solver
 from foreact.recordings.opening import open_recordings
 from foreact.studies.sampler_variants import (
     METRICS,
+    SamplerComparison,
     SamplerVariant,
     compare,
     flops,
     has_sampler,
-    score,
-    windows_that_move,
 )
 from foreact.studies.settings import SamplerStudy
-from foreact.studies.study import Study, Unit
+from foreact.studies.study import Unit
 from foreact.studies.values import Values, smaller, stack
 
 REFERENCE: tuple[Solver, int] = ("euler", 30)
@@ -45,10 +40,11 @@ SAMPLERS: tuple[tuple[Solver, int], ...] = (
 PROTOCOL = Protocol()
 
 
-class Samplers(Study):
+class Samplers(SamplerComparison):
     """A unit is a trained run; nothing is trained here."""
 
     name = "samplers"
+    protocol = PROTOCOL
 
     def __init__(self, settings: SamplerStudy, bar: Bar) -> None:
         super().__init__(settings, bar)
@@ -75,13 +71,8 @@ class Samplers(Study):
 
     @property
     def about(self) -> dict[str, Any]:
-        """The split, the protocol, and which samplers there are."""
-        return {
-            "split_hash": self.recordings.split.hash,
-            "encoder": self.recordings.cache.spec.fingerprint,
-            "protocol": dataclasses.asdict(PROTOCOL),
-            "settings": {"samplers": [list(sampler) for sampler in SAMPLERS]},
-        }
+        """Which samplers there are, too."""
+        return {**super().about, "settings": {"samplers": [list(sampler) for sampler in SAMPLERS]}}
 
     def train(self, unit: Unit, seed: int, run: Path) -> None:
         """Nothing."""
@@ -92,24 +83,19 @@ class Samplers(Study):
 
     def score(self, unit: Unit, seed: int, run: Path) -> Results:
         """The run sampled in every way."""
-        fast = FastWorldModel(self.models[unit.name].to(PartialState().device))
-        models = {variant: variant.of(fast) for variant in self.variants(unit.name)}
-        windows = windows_that_move(self.recordings, PROTOCOL)
-        with self.bar(f"sample {unit.name}", "windows") as on_progress:
-            return self.scored(score(models, self.recordings, windows, PROTOCOL, on_progress), PROTOCOL.seed)
+        return self.score_variants(self.models[unit.name], self.variants(unit.name), PROTOCOL.seed)
 
     def summarise(self, seeds: Sequence[Results]) -> Results:
         """Differences to the reference."""
         values, variants = stack(seeds), [v for name in self.models for v in self.variants(name)]
         rows, paired = compare(values, variants, self.reference, len(PROTOCOL.boundaries))
-        configs = {v: v.of(FastWorldModel(self.models[v.run])).config for v in variants}
         return Results(
             **self.about | {"settings": {"reference": str(self.reference)}},
             seeds=(),
             rows=rows,
             paired=paired,
             dataset={"name": self.recordings.dataset.root.resolve().name},
-            cost={str(variant): {"flops": flops(config)} for variant, config in configs.items()},
+            cost={str(variant): flops(variant, self.models[variant.run]) for variant in variants},
             verdicts=tuple(verdicts(values, variants, self.reference, len(PROTOCOL.boundaries))),
         )
 
