@@ -1,6 +1,8 @@
-# make demo, make test: each makes its own .venv first. Variables: PYTHON=python3.12 make test, DEMO_MINUTES=30 make demo.
+# make demo, make test: each makes its own .venv first. Variables: PYTHON=python3.12 make test, TEST_WORKERS=8 make test,
+# DEMO_MINUTES=30 make demo.
 PYTHON ?= python3
 VENV ?= .venv
+TEST_WORKERS ?= 2
 DEMO ?= runs/demo
 DEMO_EPISODES ?= 800
 DEMO_MINUTES ?= 8
@@ -16,11 +18,11 @@ DEVELOPED = $(VENV)/.developed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help demo claims test lint format install clean
+.PHONY: help demo claims test test-all lint format install clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 demo: export FOREACT_CACHE = $(DEMO)/tokens
 demo: $(INSTALLED) ## record Push-T, train everything with the tiny preset, evaluate, write an HTML report
@@ -39,9 +41,17 @@ claims: $(DEMO)/results.json ## after the demo: the paper's three claims about z
 $(DEMO)/results.json:
 	@echo "make demo comes first" >&2; exit 2
 
-test: export OMP_NUM_THREADS ?= 2
-test: lint ## linters, types and all tests
-	$(VENV)/bin/pytest --junitxml build/tests.xml
+# Processes of one thread each, which share compiled modules: they and the processes that tests start import for seconds.
+test test-all: export OMP_NUM_THREADS ?= 1
+test test-all: export PYTHONPYCACHEPREFIX ?= $(CURDIR)/build/pycache
+test test-all: export PYTHONDONTWRITEBYTECODE =
+PYTEST = $(VENV)/bin/pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder --junitxml build/tests.xml
+
+test: lint ## linters, types and tests
+	$(PYTEST)
+
+test-all: lint ## the same with the tests that are slow and say little more
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(DEVELOPED) ## linters and types only
 	$(VENV)/bin/ruff check .

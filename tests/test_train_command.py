@@ -158,6 +158,20 @@ def test_in_bf16_every_model_goes_the_way_it_goes_in_float32(place, tmp_path, mo
     assert rows["bf16"]["loss"] != rows["no"]["loss"]
 
 
+@pytest.mark.parametrize(
+    "model", [k.replace("_", "-") for k in (*trainable("world_model"), *trainable("latent_action"))]
+)
+def test_every_model_of_the_tiny_preset_trains_as_wide_as_it_is(trained, tmp_path, model):
+    common = trained[1]
+    beside = ["--rla", str(tmp_path / "rla")] if model == "rla-wm" else []
+    options = [*common[:4], "--steps", "2", "--batch-size", "4", "--image-size", "64"]
+    if beside:
+        main(["train", "rla", "--out", str(tmp_path / "rla"), *options])
+    main(["train", model, "--out", str(tmp_path / "run"), *options, *beside])
+    assert np.isfinite(read_log(tmp_path / "run")[-1]["held_out_loss"])
+    assert load_model(tmp_path / "run").num_parameters() > 5e5
+
+
 def test_a_run_of_an_earlier_version_goes_on(place, tmp_path):
     root, common = place
     run = tmp_path / "rla"

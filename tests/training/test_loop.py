@@ -64,8 +64,11 @@ def uninterrupted(server, tmp_path_factory):
     return run
 
 
-def test_killed_at_several_random_steps_it_ends_with_the_same_weights_bit_for_bit(server, uninterrupted, tmp_path):
-    for step in sorted(np.random.default_rng(0).integers(3, 58, size=3)):
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
+def test_killed_at_several_random_steps_it_ends_with_the_same_weights_bit_for_bit(
+    server, uninterrupted, tmp_path, kills
+):
+    for step in sorted(np.random.default_rng(0).integers(3, 58, size=kills)):
         assert run_until(server, tmp_path, step) == -signal.SIGKILL
     assert run_until(server, tmp_path) == 0
     expected, resumed = weights(uninterrupted), weights(tmp_path)

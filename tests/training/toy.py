@@ -31,7 +31,7 @@ class Toy(nn.Module):
 
     def loss(self, batch, generator):
         x, y, first, whole = batch
-        noise = torch.randn(int(whole), 3, generator=generator)[int(first) : int(first) + len(x)]
+        noise = torch.randn(int(whole), 3, generator=generator)[int(first) : int(first) + len(x)].to(x.device)
         return {"loss": (self.layer(x) - y + 0.1 * noise).pow(2).mean()}
 
 
