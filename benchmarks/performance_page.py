@@ -22,7 +22,7 @@ def performance(results: dict[str, AnyResult]) -> str:
     """docs/performance.md."""
     lines = ["# Performance", "", made_by("performance.md"), ""]
     sections: dict[str, Callable[[str, Any], list[str]]] = {
-        "samplers": _samplers, "cheaper": _cheaper, "imagination": _imagination, "training": _training, "loading": _loading, "scaling": _scaling,
+        "samplers": _samplers, "cheaper": _cheaper, "imagination": _imagination, "training": _training, "muon": _muon, "loading": _loading, "scaling": _scaling,
         "tried": _tried,
     }  # fmt: skip
     for kind, section in sections.items():
@@ -130,19 +130,47 @@ def _training(name: str, result: Result) -> list[str]:
     def cells(r: Result) -> list[str]:
         spread = f"{1e3 * r['seconds']:.1f} ({1e3 * r['low']:.1f} to {1e3 * r['high']:.1f})"
         return [
-            label(r["model"].replace("-", "_")), "compiled" if r["compiled"] else "plain", str(r["batch"]), r["optimizer"], spread, f"{r['samples_per_second']:.1f}",
+            label(r["model"].replace("-", "_")), "compiled" if r["compiled"] else "plain", str(r["batch"]), r["optimizer"], spread, _percent(r.get("optimizer_share"), 0), f"{r['samples_per_second']:.1f}",
             f"{r['flop_rate'] / 1e9:.0f}", f"{r['share']:.0%}", f"{r['memory'] / 2**20:,.0f}", _percent(r.get("data_wait")),
         ]  # fmt: skip
 
     return [
         f"## Training, preset {result['preset']} ({name})", "",
-        f"Whole optimiser steps (median, 10 to 90 %). A large bf16 matrix product reaches {result['peak'] / 1e9:,.0f} GFLOP/s here. {_where(result)}", "",
-        *table(["model", "way", "batch", "optimiser", "ms per step", "samples/s", "GFLOP/s", "share of the product", "peak MiB", "data-wait"], map(cells, result["rows"])),
+        f"Whole optimiser steps (median, 10 to 90 %). A large {result.get('product', 'bf16')} matrix product reaches {result['peak'] / 1e9:,.0f} GFLOP/s here. {_where(result)}", "",
+        *table(["model", "way", "batch", "optimiser", "ms per step", "its share", "samples/s", "GFLOP/s", "share of the product", "peak MiB", "data-wait"], map(cells, result["rows"])),
     ]  # fmt: skip
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"
+def _muon(name: str, result: Result) -> list[str]:
+    ways = list(dict.fromkeys(r["way"] for r in result["costs"]))
+    points = list(dict.fromkeys((r["bf16"], r["tokens"], r["model"], r["passes_ms"]) for r in result["costs"]))
+    costs = {(r["bf16"], r["tokens"], r["model"], r["way"]): r for r in result["costs"]}
+    differences = {(r["model"], r["way"]): r for r in result["differences"]}
+    models, reference = list(dict.fromkeys(m for m, _ in differences)), result["reference"]
+
+    def cost(point: tuple[Any, ...]) -> list[str]:
+        bf16, tokens, model, passes = point
+        found = [costs[bf16, tokens, model, way] for way in ways]
+        shown = [f"{r['optimiser_ms']:,.0f} ({r['share']:.0%})" for r in found]
+        return ["bf16" if bf16 else "float32", tokens, label(model.replace("-", "_")), f"{passes:,.0f}", *shown]
+
+    def difference(r: Result) -> str:
+        return f"{r['relative']:+.1%} [{r['low']:+.1%}, {r['high']:+.1%}]" if "relative" in r else f"{r['loss']:.4g}"
+
+    imitated = ", ".join(f"`{k}={v}`" for k, v in result["imitated"].items())
+    return [
+        f"## Muon ({name})", "",
+        f"CPU milliseconds of a `tiny` step of batch 32 on one thread (median of {result['cost_steps']}): of its forward and backward pass, and of the optimisers (their share of the step), "
+        f"on a CPU with bf16 instructions and on one without, imitated by {imitated}. `ours` is what is trained with. {_where(result)}", "",
+        *table(["products", "tokens", "model", "passes", *ways], map(cost, points)),
+        f"Held-out loss after {result['train_steps']} steps on {result['dataset']} relative to {reference} (whose loss is given), paired by {result['seeds']} seeds, with Student's 95 % intervals: "
+        "fewer iterations, or each direction for two steps, learn less per step.", "",
+        *table(["way", *(label(m.replace("-", "_")) for m in models)], ([way, *(difference(differences[m, way]) for m in models)] for way in ways)),
+    ]  # fmt: skip
+
+
+def _percent(share: float | None, digits: int = 2) -> str:
+    return "" if share is None else f"{share:.{digits}%}"
 
 
 def _loading(name: str, result: Result) -> list[str]:
@@ -187,7 +215,7 @@ def _scaling(name: str, result: Result) -> list[str]:
 
     return [
         f"## Growth ({name})", "",
-        f"One forward and backward pass in bf16, one factor varied at a time around {centre}. {_where(result)}", "",
+        f"One forward and backward pass in {result.get('product', 'bf16')}, one factor varied at a time around {centre}. {_where(result)}", "",
         *table(["model", "tokens", "width", "batch", "checkpointed", "parameters", "peak MiB", "ms"], map(cells, result["rows"])),
         "What the `paper` preset takes, in GiB per GPU, by arithmetic: weights, gradients, AdamW's moments and the moving average in float32; activations "
         "from the measured bytes per token, block and width. The states fit on any GPU of 12 GB, so nothing is gained by sharding them (FSDP is refused); what decides "

@@ -1,9 +1,9 @@
-"""A training step's rate beside what a large bf16 matrix product reaches on the same machine in the same run.
+"""A training step's rate beside what a large matrix product, in bf16 where that pays, reaches on the same machine in the same run.
 
     python benchmarks/training.py --preset small --compile --data DATASET --out training.json
 
-Every model, whole optimiser steps of its preset on random tokens: time, samples/s, FLOP/s and their share of the product's,
-peak memory of one step beyond weights and optimiser state. With --data, each model is also trained for a moment on recordings
+Every model, whole optimiser steps of its preset on random tokens: time and the optimiser's share of it, samples/s, FLOP/s and
+their share of the product's, peak memory of one step beyond weights and optimiser state. With --data, each model is also trained for a moment on recordings
 whose tokens are cached, by `foreact train`'s own loop: data-wait is the share of time in which it waited for its batches.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,76 +24,73 @@ import record
 import torch
 from torch import Tensor, nn
 
-from foreact.core.batch import Batch
+from foreact.core.batch import Batch, FrameBatch
+from foreact.core.cards import DataSpec, ModelTraining, option_names
 from foreact.core.machine import matmul_rate, peak_memory, step_flops, synchronise
-from foreact.core.precision import use_bf16
+from foreact.core.precision import bf16_pays, use_bf16
 from foreact.core.presets import PRESETS, Preset
 from foreact.core.progress import bar
 from foreact.core.recipe import TrainConfig
+from foreact.core.registry import card, trainable
 from foreact.core.token_spec import TokenSpec
+from foreact.core.trainable import TrainableModel
 from foreact.encoders.class_token import PREFIX
 from foreact.encoders.meta import meta_encoder
 from foreact.encoders.pixels import PixelEncoder
 from foreact.training.optimizers import build_optimizers
-from foreact.training.run import TrainRequest, run_training
+from foreact.training.run import TrainRequest, default_options, run_training
 
 Loss = Callable[[], dict[str, Tensor]]
 _ACTIONS, _STATES = 8, 9
-RIVALS = ("univla", "adaworld", "lawm", "dino-cls")
-WORLD_MODELS = ("dino-wm", "fm-wm", "rae", "video-diffusion")
-MODELS = ("rla", *RIVALS, "rla-wm", *WORLD_MODELS, "image-decoder")
+MODELS = tuple(
+    card(kind).name for role in ("latent_action", "world_model", "image_decoder") for kind in trainable(role)
+)
 
 
-def tokens_of(preset: Preset, model: str) -> TokenSpec:
+def tokens_of(training: ModelTraining, preset: Preset) -> TokenSpec:
     """What a model sees, without its encoder's weights."""
-    encoder, size = preset.frames_of(model)
+    encoder, size = training.frames(preset)
     if encoder == "pixels":
         return PixelEncoder(size).spec
     spec = meta_encoder(encoder.removeprefix(PREFIX), image_size=size)[1]
     return dataclasses.replace(spec, grid=(1, 1 + spec.count)) if encoder.startswith(PREFIX) else spec
 
 
-def prepare(name: str, preset: Preset, device: torch.device) -> tuple[nn.Module, TrainConfig, Loss]:
-    """A model, how it is trained, and the loss of one random batch of it."""
-    tokens, generator = tokens_of(preset, name), torch.Generator()
-    if name == "image-decoder":
-        config, decoder = preset.train_image_decoder, preset.image_decoder(tokens).build().to(device)
-        size = (config.batch_size, preset.image_size, preset.image_size, 3)
-        drawn = torch.randn(config.batch_size, tokens.count, tokens.channels, device=device)
-        frames = torch.randint(0, 256, size, dtype=torch.uint8, device=device)
-        return decoder, config, lambda: decoder.loss(drawn, frames)
-    config = preset.train_rla if name in ("rla", *RIVALS) else preset.train_world_model
-    if name == "rla":
-        model = preset.rla(tokens).build()
-    elif name in RIVALS:
-        model = preset.latent_action(name, tokens, state_dim=_STATES).build()
-    elif name == "rla-wm":
-        model = preset.rla_wm(preset.rla(tokens), _ACTIONS).build()
-    else:
-        model = preset.baseline(name.replace("-", "_"), tokens, _ACTIONS).build()
-    if name == "video-diffusion":
-        config = preset.train_video_diffusion
-    model.to(device)
-    batch = pairs(tokens, preset, config.batch_size, device, clip=name == "video-diffusion")
+def prepare(
+    name: str, preset: Preset, device: torch.device, *, tokens: TokenSpec | None = None, batch_size: int | None = None
+) -> tuple[nn.Module, TrainConfig, Loss]:
+    """A model, how it is trained, and the loss of one random batch of it; on other tokens or of another size where asked for."""
+    options = default_options(card(name))
+    tokens, generator = tokens or tokens_of(options, preset), torch.Generator()
+    data = DataSpec(tokens=tokens, action_dim=_ACTIONS, state_dim=_STATES)
+    model: Any = options.configure(preset, data).build().to(device)
+    config = options.recipe(preset)
+    config = dataclasses.replace(config, batch_size=batch_size or config.batch_size)
+    batch = batch_of(model, tokens, config.batch_size, device)
     return model, config, lambda: model.loss(batch, generator)
 
 
-def pairs(tokens: TokenSpec, preset: Preset, size: int, device: torch.device, *, clip: bool) -> Batch:
-    """Random pairs with all that any model asks of them."""
+def batch_of(model: TrainableModel, tokens: TokenSpec, size: int, device: torch.device) -> Batch | FrameBatch:
+    """Random frames or pairs with all that the model asks of them."""
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(size, *shape, device=device)
 
-    shape = (tokens.count, tokens.channels)
+    shape, columns = (tokens.count, tokens.channels), model.columns
+    if model.learns_from == "frames":
+        side = tokens.image_size
+        frames = torch.randint(0, 256, (size, side, side, 3), dtype=torch.uint8, device=device)
+        return FrameBatch(frames=frames, tokens=draw(*shape))
+    H, stride = columns.actions or 1, columns.clip_stride
     return Batch(
         tokens_t=draw(*shape),
         tokens_th=draw(*shape),
-        lengths=torch.randint(1, preset.horizon + 1, (size,), device=device),
-        actions=draw(preset.horizon, _ACTIONS),
-        clip=draw(-(-preset.horizon // preset.video_stride), *shape) if clip else None,
-        state_t=draw(_STATES),
-        state_th=draw(_STATES),
-        embodiment=torch.ones(size, dtype=torch.int64, device=device),
+        lengths=torch.randint(1, H + 1, (size,), device=device),
+        actions=draw(H, _ACTIONS),
+        clip=draw(-(-H // stride), *shape) if stride else None,
+        state_t=draw(_STATES) if columns.states else None,
+        state_th=draw(_STATES) if columns.states else None,
+        embodiment=torch.ones(size, dtype=torch.int64, device=device) if columns.states else None,
     )
 
 
@@ -103,10 +101,13 @@ def data_wait(preset: str, data: Path, models: Sequence[str], *, steps: int) -> 
         for name in models:
             run = Path(folder) / name
             overrides = {"steps": 2 * steps, "log_every": steps}
-            run_training(
-                TrainRequest(model=name, data=data, out=run, preset=preset, overrides=overrides, cache=Path(folder), augment=False),
-                bar,
-            )  # fmt: skip
+            kind = card(name)
+            plain = {"augment": False} if "augment" in option_names(type(default_options(kind))) else {}
+            options = type(default_options(kind))(**plain)
+            request = TrainRequest(
+                kind=name, options=options, data=data, out=run, preset=preset, overrides=overrides, cache=Path(folder)
+            )
+            run_training(request, bar)
             found[name] = json.loads((run / "log.jsonl").read_text().splitlines()[-1])["data_wait"]
     return found
 
@@ -122,22 +123,26 @@ def measure(
         model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
     )
 
-    def step() -> None:
+    def passes() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision, device.type)):
             value = run()["loss"]
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+
+    def update() -> None:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    seconds = []
+    def step() -> None:
+        passes()
+        update()
+
+    seconds, updating = [], []
     for _ in range(steps + 3):
-        synchronise(device)
-        start = time.perf_counter()
-        step()
-        synchronise(device)
-        seconds.append(time.perf_counter() - start)
+        spent = [_seconds(part, device) for part in (passes, update)]
+        seconds.append(sum(spent))
+        updating.append(spent[1])
     kept = sorted(seconds[3:])
     median = kept[len(kept) // 2]
     return {
@@ -147,17 +152,17 @@ def measure(
         "samples_per_second": config.batch_size / median,
         "flops": flops,
         "flop_rate": flops / median,
+        "optimizer_share": statistics.median(updating[3:]) / median,
         "memory": peak_memory(step, device),
     }
 
 
-def sized(preset: Preset, batch_size: int | None) -> Preset:
-    """The preset with another batch, where one is asked for."""
-    if batch_size is None:
-        return preset
-    names = ("train_rla", "train_world_model", "train_image_decoder")
-    smaller = {name: dataclasses.replace(getattr(preset, name), batch_size=batch_size) for name in names}
-    return dataclasses.replace(preset, **smaller)
+def _seconds(call: Callable[[], None], device: torch.device) -> float:
+    synchronise(device)
+    start = time.perf_counter()
+    call()
+    synchronise(device)
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -178,28 +183,32 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     results = {"benchmark": "training", **record.about(device)}
     peak = matmul_rate(device)
-    print(f"large bf16 product: {peak / 1e9:,.0f} GFLOP/s on {device} with {torch.get_num_threads()} threads")
-    preset, rows = sized(PRESETS[options.preset](), options.batch_size), []
+    product = "bf16" if bf16_pays(device.type) else "float32"
+    print(f"large {product} product: {peak / 1e9:,.0f} GFLOP/s on {device} with {torch.get_num_threads()} threads")
+    preset, rows = PRESETS[options.preset](), []
     waits = data_wait(options.preset, options.data, options.models, steps=options.steps) if options.data else {}
     for compiled in (False, True) if options.compile else (False,):
         for name in options.models:
-            row = measured(name, preset, device, steps=options.steps, compiled=compiled)
+            size = {"steps": options.steps, "batch_size": options.batch_size}
+            row = measured(name, preset, device, compiled=compiled, **size)
             if row is not None:
                 row |= {"share": row["flop_rate"] / peak, "data_wait": waits.get(name)}
                 rows.append(row)
                 show(row)
     if not rows:
         parser.exit(2, f"not enough memory for any model of preset {options.preset}: take a smaller --batch-size\n")
-    results |= {"preset": options.preset, "peak": peak, "rows": rows}
+    results |= {"preset": options.preset, "peak": peak, "product": product, "rows": rows}
     record.write(results, options.out)
 
 
-def measured(name: str, preset: Preset, device: torch.device, *, steps: int, compiled: bool) -> dict[str, Any] | None:
+def measured(
+    name: str, preset: Preset, device: torch.device, *, steps: int, compiled: bool, batch_size: int | None = None
+) -> dict[str, Any] | None:
     """One row; None, and said, where the memory is too small."""
     try:
         with contextlib.ExitStack() as stack:
             stack.callback(torch.compiler.reset)
-            model, config, loss = prepare(name, preset, device)
+            model, config, loss = prepare(name, preset, device, batch_size=batch_size)
             row = {"model": name, "batch": config.batch_size, "optimizer": config.optimizer, "compiled": compiled}
             return row | measure(model, config, loss, device, steps=steps, compiled=compiled)
     except (RuntimeError, MemoryError) as error:
@@ -213,7 +222,7 @@ def show(row: dict[str, Any]) -> None:
     """One line."""
     wait = "" if row["data_wait"] is None else f"  data-wait {row['data_wait']:.2%}"
     print(
-        f"{row['model']:16} {'compiled' if row['compiled'] else 'plain':9} batch {row['batch']:4}  {1e3 * row['seconds']:8.1f} ms/step  "
+        f"{row['model']:16} {'compiled' if row['compiled'] else 'plain':9} batch {row['batch']:4}  {1e3 * row['seconds']:8.1f} ms/step, optimiser {row['optimizer_share']:4.0%}  "
         f"{row['samples_per_second']:8.1f} samples/s  {row['flop_rate'] / 1e9:8.1f} GFLOP/s = {row['share']:.0%}  "
         f"{row['memory'] / 2**20:,.0f} MiB{wait}",
         flush=True,

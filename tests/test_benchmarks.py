@@ -1,6 +1,7 @@
 """The scripts in benchmarks/: that they measure what they say, and that docs/ is what the result files give."""
 
 import dataclasses
+import itertools
 import json
 import re
 import sys
@@ -82,6 +83,7 @@ def test_training_measures_whole_steps_of_every_model():
         before = {k: v.clone() for k, v in model.named_parameters() if v.requires_grad}
         row = training.measure(model, config, loss, torch.device("cpu"), steps=2, compiled=False)
         assert row["low"] <= row["seconds"] <= row["high"], name
+        assert 0 < row["optimizer_share"] < 1, name
         assert row["flop_rate"] == pytest.approx(row["flops"] / row["seconds"])
         assert any(not torch.equal(before[k], v) for k, v in model.named_parameters() if v.requires_grad), name
 
@@ -95,8 +97,13 @@ def test_training_leaves_out_what_memory_is_too_small_for(monkeypatch, capsys):
     monkeypatch.setattr(training, "measure", too_small)
     assert training.measured("rla", nano(), torch.device("cpu"), steps=1, compiled=False) is None
     assert "rla: not enough memory" in capsys.readouterr().out
-    half = training.sized(nano(), 1)
-    assert {half.train_rla.batch_size, half.train_world_model.batch_size, half.train_image_decoder.batch_size} == {1}
+
+
+def test_training_takes_another_batch_size():
+    import training
+
+    for name in ("rla", "dino-wm", "image-decoder"):
+        assert training.prepare(name, nano(), torch.device("cpu"), batch_size=1)[1].batch_size == 1
 
 
 def test_data_wait_is_that_of_a_real_training(tiny_dataset, monkeypatch):
@@ -207,3 +214,38 @@ def test_what_has_one_chunk_alone_is_not_drawn():
     first = tuple(r for r in whole.rows if r["chunk"] == 1)
     alone = dataclasses.replace(whole, rows=first, settings={**whole.settings, "boundaries": [10]})
     assert figures.drift(alone) is None
+
+
+def test_muon_tells_what_each_way_costs_and_loses(monkeypatch):
+    import muon
+
+    monkeypatch.setattr(muon, "tiny", nano)
+    monkeypatch.setattr(muon, "TOKENS", {"4 x 4": TOKENS})
+    before = torch.get_num_threads()
+    rows = muon.costs(steps=1)
+    torch.set_num_threads(before)
+    assert {r["way"] for r in rows} == set(muon.ways())
+    assert all(0 < r["share"] < 1 for r in rows)
+
+    losses = {("ours", 0): 1.1, ("ours", 1): 1.3, (muon.REFERENCE, 0): 1.0, (muon.REFERENCE, 1): 1.0}
+    runs = [{"model": "rla", "way": w, "seed": s, "loss": loss} for (w, s), loss in losses.items()]
+    ours, reference = muon.differences(runs)
+    assert ours["relative"] == pytest.approx(0.2)
+    assert ours["high"] - ours["relative"] == pytest.approx(12.706 * 0.1)  # Student's, one degree of freedom
+    assert "relative" not in reference
+
+
+def test_each_second_step_of_muon_goes_where_the_last_one_went():
+    import muon
+
+    weight = torch.nn.Parameter(torch.zeros(2, 3))
+    optimizer = muon.EverySecond([weight], 0.1)
+    places = [weight.detach().clone()]
+    for seed in range(4):
+        weight.grad = torch.randn(2, 3, generator=torch.Generator().manual_seed(seed))
+        optimizer.step()
+        places.append(weight.detach().clone())
+    first, second, third, fourth = (b - a for a, b in itertools.pairwise(places))
+    torch.testing.assert_close(first, second)
+    torch.testing.assert_close(third, fourth)
+    assert not torch.allclose(second, third)

@@ -227,7 +227,7 @@ def model_card(rows: list[ProbeRow], encoder: TinyEncoder) -> str:
         pusht=FRAMES["pusht"],
         steps=STEPS[CHOSEN],
         seed=SEED,
-        threads=f"{torch.get_num_threads()} CPU thread{'s' * (torch.get_num_threads() > 1)}",
+        threads="one CPU thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} CPU threads",
         product="bf16" if bf16_pays("cpu") else "float32",
         table=probe_table(main_rows),
         comparison=probe_table(other_rows),
