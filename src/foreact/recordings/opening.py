@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -58,9 +59,8 @@ def open_recordings(
     """
     sources = as_sources(data, camera=camera)
     datasets = [LeRobotDataset(source.path, camera=source.camera) for source in sources]
-    chosen = choose_episodes(
-        datasets, choice=episodes, skip_defective=skip_defective, skip_missing=skip_missing, bar=bar
-    )
+    left_out = {"skip_defective": skip_defective, "skip_missing": skip_missing}
+    chosen = choose_episodes(datasets, choice=episodes, **left_out, bar=bar)
     given = splits or [None] * len(datasets)
     parts = [
         split or split_episodes(dataset, episodes=some)
@@ -71,19 +71,10 @@ def open_recordings(
         model.to(PartialState().device)
     root = None if live else cache_root(cache)
     made = []
-    numbers = number_embodiments(datasets)
-    for source, dataset, split, number in zip(sources, datasets, parts, numbers, strict=True):
-        open_cache = partial(_tokens, encoder=model, root=root, split=split, frames=frames, bar=bar)
-        made.append(
-            Recording(
-                dataset=dataset,
-                split=split,
-                cache=open_cache(dataset),
-                weight=source.weight,
-                embodiment=number,
-                open_cache=open_cache,
-            )
-        )
+    for source, dataset, split, number in zip(sources, datasets, parts, number_embodiments(datasets), strict=True):
+        tokens = partial(_tokens, encoder=model, root=root, split=split, frames=frames, bar=bar)
+        about: dict[str, Any] = {"dataset": dataset, "weight": source.weight, "embodiment": number}
+        made.append(Recording(**about, split=split, cache=tokens(dataset), open_cache=tokens))
     return Recordings(sources=tuple(made))
 
 
