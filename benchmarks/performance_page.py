@@ -22,7 +22,7 @@ def performance(results: dict[str, AnyResult]) -> str:
     """docs/performance.md."""
     lines = ["# Performance", "", made_by("performance.md"), ""]
     sections: dict[str, Callable[[str, Any], list[str]]] = {
-        "samplers": _samplers, "cheaper": _cheaper, "imagination": _imagination, "training": _training, "muon": _muon, "loading": _loading, "scaling": _scaling,
+        "samplers": _samplers, "cheaper": _cheaper, "imagination": _imagination, "demo": _demo, "training": _training, "muon": _muon, "loading": _loading, "scaling": _scaling,
         "tried": _tried,
     }  # fmt: skip
     for kind, section in sections.items():
@@ -138,6 +138,27 @@ def _training(name: str, result: Result) -> list[str]:
         f"## Training, preset {result['preset']} ({name})", "",
         f"Whole optimiser steps (median, 10 to 90 %). A large {result.get('product', 'bf16')} matrix product reaches {result['peak'] / 1e9:,.0f} GFLOP/s here. {_where(result)}", "",
         *table(["model", "way", "batch", "optimiser", "ms per step", "its share", "samples/s", "GFLOP/s", "share of the product", "peak MiB", "data-wait"], map(cells, result["rows"])),
+    ]  # fmt: skip
+
+
+def _demo(name: str, result: Result) -> list[str]:
+    here, other = ({s["stage"]: s for s in result[kind]["stages"]} for kind in ("here", "without_bf16"))
+    taken = {stage: seconds / 60 for stage, seconds in result["taken"].items()}
+
+    def cells(stage: str) -> list[str]:
+        return [
+            stage,
+            *(f"{s[stage]['count']:,} {s[stage]['unit']}, {s[stage]['seconds']:.0f} s" for s in (here, other)),
+        ]
+
+    sums = (f"**{sum(s['seconds'] for s in found.values()) / 60:.1f} min**" for found in (here, other))
+    imitated = ", ".join(f"`{k}={v}`" for k, v in result["imitated"].items())
+    return [
+        f"## The demo ({name})", "",
+        f"`make demo` without the installation took {sum(taken.values()):.1f} minutes here: {taken['collect']:.1f} to record, {taken['fit']:.1f} for `foreact fit`, which was given "
+        f"{result['minutes']:g} and chose the steps of its trainings by the rates that it had measured. The table is what it foresaw: on this CPU, and on one without bf16 "
+        f"instructions, imitated by {imitated}. {_where(result)}", "",
+        *table(["stage", "with bf16" if result["here"]["bf16"] else "here", "AVX2 only"], [*map(cells, here), ["all", *sums]]),
     ]  # fmt: skip
 
 

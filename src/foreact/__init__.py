@@ -12,7 +12,7 @@ from typing import Any
 
 from foreact.core.errors import ForeactError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ForeactError", "__version__", "load"]
 
 

@@ -147,7 +147,7 @@ def _rows(results: dict[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for row in results["rows"]:
-        keys = row["keys"]
+        keys = row  # named keys stand beside the numbers
         name = keys.get("model", keys.get("run"))
         plain = (name, keys.get("solver"), keys.get("steps"), row["metric"], keys.get("chunk"))
         values = [row["mean"]] if name in SAMPLED else [row["mean"], row["low"], row["high"]]

@@ -100,7 +100,9 @@ def test_old_runs_go_on_as_they_would_have(kind, tmp_path):
     old, new = load_model(finished).state_dict(), load_model(run).state_dict()
     assert old.keys() == new.keys()
     for key, value in old.items():
-        noisy = key.endswith("attention.qkv.bias")  # a key's bias has no gradient but rounding, which AdamW makes steps of
+        noisy = key.endswith(
+            "attention.qkv.bias"
+        )  # a key's bias has no gradient but rounding, which AdamW makes steps of
         torch.testing.assert_close(new[key], value, rtol=1e-3, atol=1e-3 if noisy else 1e-5)
 
 
