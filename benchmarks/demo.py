@@ -24,7 +24,7 @@ from muon import AVX2
 
 from foreact.commands.fit import Fit as FitOptions
 from foreact.core.precision import bf16_pays
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 from foreact.fitting.measure import measure
 from foreact.fitting.planning import within
 from foreact.fitting.request import FitRequest, prepare
@@ -67,8 +67,8 @@ def foresee(folder: Path, *, minutes: float) -> list[dict[str, Any]]:
         compare=("dino-wm",),
         minutes=minutes,
     )
-    setup = prepare(request, bar)
-    with bar("measure this machine", "stages") as on_progress:
+    setup = prepare(request, progress_bar)
+    with progress_bar("measure this machine", "stages") as on_progress:
         return [told(stage) for stage in within(measure(setup, on_progress), minutes).stages]
 
 

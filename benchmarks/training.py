@@ -29,7 +29,7 @@ from foreact.core.cards import DataSpec, ModelTraining, option_names
 from foreact.core.machine import matmul_rate, peak_memory, step_flops, synchronise
 from foreact.core.precision import bf16_pays, use_bf16
 from foreact.core.presets import PRESETS, Preset
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 from foreact.core.recipe import TrainConfig
 from foreact.core.registry import card, trainable
 from foreact.core.token_spec import TokenSpec
@@ -107,7 +107,7 @@ def data_wait(preset: str, data: Path, models: Sequence[str], *, steps: int) -> 
             request = TrainRequest(
                 kind=name, options=options, data=data, out=run, preset=preset, overrides=overrides, cache=Path(folder)
             )
-            run_training(request, bar)
+            run_training(request, progress_bar)
             found[name] = json.loads((run / "log.jsonl").read_text().splitlines()[-1])["data_wait"]
     return found
 

@@ -158,7 +158,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tup
     """A folder with a small encoder, a cache and runs of six models, trained for three steps, and the options of the command
     line that they shared. Shared: do not change its files.
     """
-    from foreact.core.progress import bar
+    from foreact.core.progress import progress_bar
     from foreact.core.registry import card
     from foreact.encoders.tiny import TinyEncoderConfig
     from foreact.training.run import TrainRequest, run_training
@@ -173,7 +173,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tup
         for model in ("rla", "rla-wm", "dino-wm", "fm-wm", "rae", "image-decoder"):
             options = card(model).training(encoder=str(root / "encoder"))
             run_training(
-                TrainRequest(kind=model, out=root / "runs" / model, options=options, overrides=overrides, **shared), bar
+                TrainRequest(kind=model, out=root / "runs" / model, options=options, overrides=overrides, **shared),
+                progress_bar,
             )
     return root, common
 

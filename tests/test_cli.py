@@ -114,7 +114,7 @@ def test_ctrl_c_in_a_stage_is_one_line_and_leaves_earlier_results_whole(
         yield on_progress
 
     for verb in ("evaluate", "claims", "inspect", "benchmark"):
-        monkeypatch.setattr(f"foreact.commands.{verb}.bar", interrupted)
+        monkeypatch.setattr(f"foreact.commands.{verb}.progress_bar", interrupted)
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache")]
     study = tmp_path / "study"
     for arguments in (

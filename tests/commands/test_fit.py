@@ -241,16 +241,16 @@ def test_the_overall_progress_weighs_stages_by_their_seconds() -> None:
     )
     left = [Left.all_of(encode), Left.all_of(stage("rla", "steps", 100, 0.1, fixed=10.0), 0.5)]
     overall = Overall(left, lambda done, total, doing: told.append((done / total, doing)))
-    with overall.stage(left[0]) as bar, bar("encode frames", "frames") as on_progress:
+    with overall.stage(left[0]) as progress, progress("encode frames", "frames") as on_progress:
         for _ in range(2):
             for done in (0, 5, 10):
                 on_progress(done, 10)
     shares = [share for share, doing in told if doing.startswith("encode: 5/10")]
     assert shares == pytest.approx([10 / 45, 25 / 45])
-    with overall.stage(left[1]) as bar:
-        with bar("load", "files") as on_progress:  # does not count
+    with overall.stage(left[1]) as progress:
+        with progress("load", "files") as on_progress:  # does not count
             on_progress(1, 2)
-        with bar("train rla", "steps") as on_progress:
+        with progress("train rla", "steps") as on_progress:
             on_progress(50, 100, {"loss": 0.5})
             on_progress(75, 100, {"loss": 0.25})
     assert next(share for share, doing in told if doing.startswith("rla: 75/100")) == pytest.approx(32.5 / 45)

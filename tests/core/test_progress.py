@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from foreact.core import progress
-from foreact.core.progress import bar, rate
+from foreact.core import progress as telling
+from foreact.core.progress import progress_bar, rate
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_slow_work_is_counted_by_the_minute(speed, said):
 def clock(monkeypatch):
     """A clock that stands still unless it is put forward, and a screen that is wide enough."""
     now = [100.0]
-    monkeypatch.setattr(progress, "Progress", partial(Progress, get_time=lambda: now[0], auto_refresh=False))
-    monkeypatch.setattr(progress, "Console", partial(Console, width=140, force_terminal=True, color_system=None))
+    monkeypatch.setattr(telling, "Progress", partial(Progress, get_time=lambda: now[0], auto_refresh=False))
+    monkeypatch.setattr(telling, "Console", partial(Console, width=140, force_terminal=True, color_system=None))
     return now
 
 
@@ -35,7 +35,7 @@ def lines(err: str) -> list[str]:
 
 
 def test_a_bar_tells_what_is_done_how_fast_and_the_latest_values(clock, capsys):
-    with bar("record", "episodes") as on_progress:
+    with progress_bar("record", "episodes") as on_progress:
         for done in range(1, 9):
             clock[0] += 0.25
             on_progress(done, 12, {"loss": 1 / (3 * done), "skill": -0.02, "gradient_norm": 7.0})
@@ -51,13 +51,13 @@ def test_a_bar_tells_what_is_done_how_fast_and_the_latest_values(clock, capsys):
 
 
 def test_work_that_is_done_already_says_nothing(clock, capsys):
-    with bar("encode frames", "frames"):
+    with progress_bar("encode frames", "frames"):
         pass
     assert lines(capsys.readouterr().err) == []
 
 
 def test_a_bar_of_work_that_fails_shows_how_far_it_came(clock, capsys):
-    with pytest.raises(RuntimeError, match="full"), bar("record", "episodes") as on_progress:
+    with pytest.raises(RuntimeError, match="full"), progress_bar("record", "episodes") as on_progress:
         on_progress(3, 8)
         raise RuntimeError("the disk is full")
     assert "3/8" in lines(capsys.readouterr().err)[-1]
@@ -67,13 +67,13 @@ def test_a_bar_of_work_that_fails_shows_how_far_it_came(clock, capsys):
 def log(monkeypatch):
     """A clock as above, and no terminal."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(progress, "Console", partial(Console, force_terminal=False))
+    monkeypatch.setattr(telling.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(telling, "Console", partial(Console, force_terminal=False))
     return now
 
 
 def test_without_a_terminal_there_is_a_line_for_every_twentieth_or_half_a_minute(log, capsys):
-    with bar("encode", "frames") as on_progress:
+    with progress_bar("encode", "frames") as on_progress:
         for done in range(401):  # 100 s, a frame each quarter of a second
             on_progress(done, 400, {"loss": 0.5})
             log[0] += 0.25
@@ -87,12 +87,12 @@ def test_without_a_terminal_there_is_a_line_for_every_twentieth_or_half_a_minute
 
 
 def test_slow_work_is_told_every_half_minute_and_fast_work_not_in_a_flood(log, capsys):
-    with bar("train", "steps") as on_progress:
+    with progress_bar("train", "steps") as on_progress:
         for done in range(11):  # of a thousand, ten seconds each
             on_progress(done, 1000)
             log[0] += 10
     assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["3/1,000", "6/1,000", "9/1,000"]
-    with bar("train", "steps") as on_progress:
+    with progress_bar("train", "steps") as on_progress:
         for done in range(101):  # all in one second
             on_progress(done, 100)
             log[0] += 0.01
@@ -100,7 +100,7 @@ def test_slow_work_is_told_every_half_minute_and_fast_work_not_in_a_flood(log, c
 
 
 def test_work_that_goes_on_is_not_counted_as_done_now(log, capsys):
-    with progress.overall_bar() as report:
+    with telling.overall_bar() as report:
         report(600.0, 1000.0, "rla")
         log[0] += 50
         report(700.0, 1000.0, "rla: 700/1,000 steps")

@@ -177,7 +177,7 @@ def test_progress_goes_to_the_end(cache, split, models):
             return None
 
     config = dataclasses.replace(CONFIG, probe=ProbeConfig(steps=2))
-    evaluate({"dino_wm": models["dino_wm"]}, cache, split, config=config, bar=Recorder)
+    evaluate({"dino_wm": models["dino_wm"]}, cache, split, config=config, progress=Recorder)
     assert seen["fit state probe"][-1] == (2, 2)
     assert seen["roll out"] == [(i, 9) for i in range(1, 10)]
 

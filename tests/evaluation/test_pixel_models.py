@@ -11,7 +11,7 @@ from evaluation_fakes import SIZE, SPEC, FakeWorldModel, PatchDecoder, PatchEnco
 from foreact import load
 from foreact.cli import main
 from foreact.core.pretrained import load_model
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import PixelEncoder
 from foreact.evaluation.rollout_scorer import EvaluationConfig, RolloutScorer
@@ -69,7 +69,7 @@ def video_run(trained, in_small, tiny_dataset):
         overrides={"steps": 2, "batch_size": 2, "precision": "no"},
     )
     with in_small():
-        run_training(request, bar)
+        run_training(request, progress_bar)
     return run
 
 

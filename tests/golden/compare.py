@@ -143,15 +143,19 @@ CHOICES: tuple[tuple[dict[str, Any], Any], ...] = (
 def _rows(results: dict[str, Any]) -> dict[str, Any]:
     """Mean and interval of every row, by what tells rows apart; of sampled ones the mean alone.
 
-    Rows whose subset was not stored, because there is one alone, are found without it, too.
+    Rows of a study with one subset, chunk or sampler were stored without it: they are found without it, too.
     """
     found: dict[str, Any] = {}
     for row in results["rows"]:
-        keys = row  # named keys stand beside the numbers
-        name = keys.get("model", keys.get("run"))
-        plain = (name, keys.get("solver"), keys.get("steps"), row["metric"], keys.get("chunk"))
+        name = row.get("run", row.get("model"))
         values = [row["mean"]] if name in SAMPLED else [row["mean"], row["low"], row["high"]]
-        for parts in (plain, (*plain, keys.get("subset"))):
+        sampler, metric = [row.get("solver"), row.get("steps")], row["metric"]
+        for parts in (
+            [name, *sampler, metric],
+            [name, metric],
+            [name, *sampler, metric, row.get("chunk")],
+            [name, *sampler, metric, row.get("chunk"), row.get("subset")],
+        ):
             found.setdefault("/".join(str(part) for part in parts if part is not None), values)
     return found
 

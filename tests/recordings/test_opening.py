@@ -9,7 +9,7 @@ import torch
 
 from foreact.core.batch import Columns
 from foreact.core.errors import ForeactError
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 from foreact.core.recipe import PairSampling
 from foreact.data.lerobot import LeRobotDataset
 from foreact.recordings import opening
@@ -25,7 +25,9 @@ from foreact.recordings.windows import Window, WindowBatches
 @pytest.fixture
 def read(tmp_path):
     def open_(data, **options):
-        return open_recordings(data, encoder="pixels", image_size=32, cache=tmp_path / "cache", bar=bar, **options)
+        return open_recordings(
+            data, encoder="pixels", image_size=32, cache=tmp_path / "cache", progress=progress_bar, **options
+        )
 
     return open_
 
@@ -226,7 +228,7 @@ def test_a_runs_split_is_found_by_its_dataset(read, tiny_dataset, two_camera_dat
 def test_sources_of_several_encoders_are_refused(read, tiny_dataset, monkeypatch):
     one, other = (
         read(tiny_dataset),
-        open_recordings(tiny_dataset, encoder="pixels", image_size=16, cache=None, live=True, bar=bar),
+        open_recordings(tiny_dataset, encoder="pixels", image_size=16, cache=None, live=True, progress=progress_bar),
     )
     with pytest.raises(ForeactError, match="encode all datasets with one encoder"):
         opening.Recordings(sources=(*one.sources, *other.sources))

@@ -91,10 +91,10 @@ def small_arena(monkeypatch, place):
     plain = trained.run_training
     small = {"encoder": common[common.index("--encoder") + 1]}
 
-    def train(request, bar):
+    def train(request, progress):
         overrides = {**request.overrides, "steps": 2, "batch_size": 4, "precision": "no"}
         options = dataclasses.replace(request.options, image_size=32, **small)
-        plain(dataclasses.replace(request, overrides=overrides, options=options), bar)
+        plain(dataclasses.replace(request, overrides=overrides, options=options), progress)
 
     monkeypatch.setattr(trained, "run_training", train)
     return root
@@ -115,10 +115,10 @@ def test_the_arena_trains_evaluates_resumes_and_reports_divergence(
     assert (tmp_path / "seed0/rla-wm/results.json").read_bytes() == first
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
-    def unlucky(arena, model, run, bar, *, seed):
+    def unlucky(arena, model, run, progress, *, seed):
         if (model, seed) == ("fm_wm", 0):
             raise DivergedError("the loss is nan")
-        trained.train_run(arena, model, run, bar, seed=seed)
+        trained.train_run(arena, model, run, progress, seed=seed)
 
     monkeypatch.setattr(world_models, "train_run", unlucky)
     evaluated = []

@@ -68,10 +68,10 @@ def test_it_trains_scores_resumes_and_reports_divergence(command, tmp_path, monk
     assert (tmp_path / "seed1/merged/results.json").read_bytes() == first
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
-    def unlucky(study, model, run, bar, *, seed, **choices):
+    def unlucky(study, model, run, progress, *, seed, **choices):
         if (run.name, seed) == ("merged", 0):
             raise DivergedError("the loss is nan")
-        trained.train_run(study, model, run, bar, seed=seed, **choices)
+        trained.train_run(study, model, run, progress, seed=seed, **choices)
 
     monkeypatch.setattr(cheaper, "train_run", unlucky)
     for name in ("merged", "student", "student-shallow"):  # a run that diverged leaves no model

@@ -119,10 +119,10 @@ def test_the_study_trains_measures_resumes_and_reports_divergence(
     command += ["--unseen", str(two_camera_dataset), "--models", "rla", "dino-cls", "--latents", "2x3"]
     trained = latent_actions.train_run
 
-    def unlucky(study, kind, run, bar, *, seed, **rest):
+    def unlucky(study, kind, run, progress, *, seed, **rest):
         if (kind, seed) == ("dino_cls", 1):
             raise DivergedError("the loss is nan")
-        trained(study, kind, run, bar, seed=seed, **rest)
+        trained(study, kind, run, progress, seed=seed, **rest)
 
     monkeypatch.setattr(latent_actions, "train_run", unlucky)
     main(command)

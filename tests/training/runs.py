@@ -38,7 +38,7 @@ class Runs:
         )
 
         @contextmanager
-        def bar(title: str, unit: str) -> Iterator[OnProgress]:
+        def progress(title: str, unit: str) -> Iterator[OnProgress]:
             def on_progress(done: int, total: int, values: dict[str, float] | None = None) -> None:
                 if unit == "steps" and done == stop:
                     raise Stopped
@@ -46,5 +46,5 @@ class Runs:
             yield on_progress
 
         with suppress(Stopped):
-            run_training(request, bar)
+            run_training(request, progress)
         return out

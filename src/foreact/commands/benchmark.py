@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from tyro.conf import subcommand
 
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 from foreact.studies import settings
 
 if TYPE_CHECKING:
@@ -30,4 +30,4 @@ class Benchmark:
         """Run the study."""
         from foreact.studies.command import run_study
 
-        run_study(self.study, bar)
+        run_study(self.study, progress_bar)

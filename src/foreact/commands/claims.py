@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,5 +41,5 @@ class Claims:
         """Measure them."""
         from foreact.evaluation.session import study_claims
 
-        study_claims(**vars(self), bar=bar)
+        study_claims(**vars(self), progress=progress_bar)
         print(f"results: {self.results}. Next: foreact report {self.results}")

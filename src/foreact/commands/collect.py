@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,6 @@ class Collect:
         from foreact.envs.collect import CollectRequest, run_collect
 
         asked = vars(self) | {"workers": self.workers or min(os.cpu_count() or 1, 8)}
-        with bar(f"record {self.task or 'Push-T'}", "episodes") as on_progress:
+        with progress_bar(f"record {self.task or 'Push-T'}", "episodes") as on_progress:
             run_collect(CollectRequest(**asked), on_progress)
         print(f"{self.out}: {self.episodes} episodes. Next: foreact fit {self.out} --out {self.out.parent}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Evaluate:
             image_decoder=self.image_decoder,
             camera=self.camera,
             cache=self.cache,
-            bar=bar,
+            progress=progress_bar,
         )
         results.save(self.out)
         show(summary_table(results))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,6 @@ class Import:
         """Import."""
         from foreact.data.importers import import_recordings
 
-        with bar(f"import {self.source.name}", "episodes") as on_progress:
+        with progress_bar(f"import {self.source.name}", "episodes") as on_progress:
             episodes = import_recordings(**vars(self), on_progress=on_progress)
         print(f"{self.out}: {episodes} episodes. Next: foreact inspect {self.out}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Inspect:
         from foreact.data.lerobot import LeRobotDataset
 
         recordings = LeRobotDataset(self.dataset, camera=self.camera)
-        with bar("inspect", "episodes") as on_progress:
+        with progress_bar("inspect", "episodes") as on_progress:
             inspection = inspect_dataset(recordings, on_progress=on_progress)
         show(render_inspection(inspection))
         contact_sheet(recordings, self.contact_sheet)

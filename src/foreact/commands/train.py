@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from foreact.commands.options import RecordingOptions
 from foreact.core import registry
 from foreact.core.errors import ForeactError
-from foreact.core.progress import bar
+from foreact.core.progress import progress_bar
 from foreact.studies.settings import PresetName
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Train(RecordingOptions):
                 no_cache=self.no_cache,
                 **self.recordings(self.data),
             ),
-            bar,
+            progress_bar,
         )
         print(f"{self.out}: {this.kind.replace('_', '-')} trained")
 

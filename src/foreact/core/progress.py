@@ -32,8 +32,8 @@ class OnProgress(Protocol):
 
 _SHOWN = ("loss", "held_out_loss", "skill", "data_wait")
 
-Bar = Callable[[str, str], AbstractContextManager[OnProgress]]
-"""(title, unit) -> a context that gives a progress callback: `bar`, or a silent one in tests."""
+ProgressFactory = Callable[[str, str], AbstractContextManager[OnProgress]]
+"""(title, unit) -> a context that gives a progress callback: `progress_bar`, or a silent one in tests."""
 
 _SHARE, _SECONDS, _SOONEST = 0.05, 30.0, 2.0
 """A line is due after a share of the work, but no sooner than `_SOONEST` seconds after the last one, or after `_SECONDS`."""
@@ -63,7 +63,7 @@ def shown_values(values: dict[str, float] | None) -> str:
 
 
 @contextmanager
-def bar(title: str, unit: str) -> Iterator[OnProgress]:
+def progress_bar(title: str, unit: str) -> Iterator[OnProgress]:
     """Progress titled `title` that counts `unit`; what is done stays to be read, and there is silence where there is no work."""
     console = Console(stderr=True)
     if not console.is_terminal:

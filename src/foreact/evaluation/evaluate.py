@@ -14,7 +14,7 @@ from torch import nn
 from foreact.core.contracts import LatentActionModel, WorldModel
 from foreact.core.errors import ForeactError
 from foreact.core.machine import machine, versions
-from foreact.core.progress import Bar, OnProgress
+from foreact.core.progress import OnProgress, ProgressFactory
 from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import are_pixels
@@ -51,7 +51,7 @@ def evaluate(
     decoder: Any = None,
     config: EvaluationConfig | None = None,
     cost: Mapping[str, Any] | None = None,
-    bar: Bar | None = None,
+    progress: ProgressFactory | None = None,
 ) -> Results:
     """Evaluate world models on the held-out episodes of a dataset.
 
@@ -64,21 +64,21 @@ def evaluate(
         decoder: image decoder; without one there are no metrics of pictures and no film strips.
         config: the defaults if None.
         cost: parameters and FLOPs to be shown in the report.
-        bar: (title, unit) -> a context that gives a progress callback.
+        progress: (title, unit) -> a context that gives a progress callback.
 
     Raises:
         ForeactError: models, tokens, split and dataset do not fit together, or no episode is long enough.
     """
-    config, bar, dataset = config or EvaluationConfig(), bar or _no_bar, cache.dataset
+    config, progress, dataset = config or EvaluationConfig(), progress or _silent, cache.dataset
     _check(models, rla, decoder, cache, split, protocol := config.protocol)
     lengths = usable_lengths(dataset, split.validation, protocol)
     windows = select_windows(lengths, protocol)
     scorer = RolloutScorer(cache=cache, config=config, device=_device(models), decoder=decoder)
     poses = find_poses(dataset, columns=config.pose_columns)
     moving, rule = moving_windows(dataset, windows, protocol, poses, scorer.token_changes(windows))
-    judge, reason = _judge(scorer, split, poses, bar)
+    judge, reason = _judge(scorer, split, poses, progress)
     shown = choose_strips(windows, moving, config.strips if decoder is not None else 0)
-    with bar("roll out", "windows") as on_progress:
+    with progress("roll out", "windows") as on_progress:
         board, strips = scorer.run(models, judge, windows, on_progress, oracle_model=rla, shown=shown)
     notes = _notes(dataset, split, lengths, poses, None if decoder is None else reason)
     notes |= _drop_unreadable(board, judge.probe, scorer, windows)
@@ -104,11 +104,13 @@ def evaluate(
     )
 
 
-def _judge(scorer: RolloutScorer, split: Split, poses: Sequence[PoseTarget], bar: Bar) -> tuple[Judge, str | None]:
+def _judge(
+    scorer: RolloutScorer, split: Split, poses: Sequence[PoseTarget], progress: ProgressFactory
+) -> tuple[Judge, str | None]:
     """What predictions are held against, with a state probe where there are poses; and why LPIPS is not in it."""
     probe, device = None, scorer.device
     if poses:
-        with bar("fit state probe", "steps") as on_progress:
+        with progress("fit state probe", "steps") as on_progress:
             config = scorer.config.probe
             probe = fit_probe(scorer.cache, split.train, poses, config=config, device=device, on_progress=on_progress)
     lpips, reason = load_lpips(device)
@@ -225,5 +227,5 @@ def _describe_model(model: WorldModel) -> dict[str, Any]:
     return {"kind": getattr(model.config, "kind", None), "parameters": count, "stochastic": model.stochastic}
 
 
-def _no_bar(title: str, unit: str) -> AbstractContextManager[OnProgress]:
+def _silent(title: str, unit: str) -> AbstractContextManager[OnProgress]:
     return nullcontext(lambda done, total, values=None: None)

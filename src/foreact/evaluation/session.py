@@ -11,7 +11,7 @@ from accelerate import PartialState
 
 from foreact.core.errors import ForeactError
 from foreact.core.pretrained import find_beside, load_model, read_config
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.core.registry import card, kinds
 from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
@@ -40,7 +40,7 @@ def evaluate_runs(
     camera: str | None,
     cache: Path | None,
     keep_episodes: bool = False,
-    bar: Bar,
+    progress: ProgressFactory,
 ) -> Results:
     """Load the runs and evaluate them; see `foreact evaluate --help` for the arguments.
 
@@ -55,7 +55,7 @@ def evaluate_runs(
     tokens = common_tokens(models, decoder)
     inside = next((z for m in models.values() if (z := getattr(m, "latent_action", None)) is not None), None)
     oracle = _choose(loaded, "latent_action", rla, runs, inside=inside, tokens=tokens)
-    recordings = _open(data, runs[0], tokens, camera, cache, bar)
+    recordings = _open(data, runs[0], tokens, camera, cache, progress)
     _refuse_leaks(runs, recordings.split)
     for model in (*models.values(), oracle, decoder):
         if model is not None:
@@ -69,7 +69,7 @@ def evaluate_runs(
         decoder=decoder,
         config=EvaluationConfig(protocol=protocol, keep_episodes=keep_episodes),
         cost=cost,
-        bar=bar,
+        progress=progress,
     )
 
 
@@ -84,7 +84,7 @@ def study_claims(
     cache: Path | None,
     pairs: int,
     seed: int,
-    bar: Bar,
+    progress: ProgressFactory,
 ) -> None:
     """Measure the claims about RLA and add them to `results`; see `foreact claims --help` for the arguments.
 
@@ -100,7 +100,7 @@ def study_claims(
     tokens = next(iter(models.values())).config.tokens
 
     def read(folder: Path) -> Recordings:
-        return _open(folder, runs[0], tokens, camera, cache, bar)
+        return _open(folder, runs[0], tokens, camera, cache, progress)
 
     recordings = read(data)
     _refuse_leaks(runs, recordings.split)
@@ -126,7 +126,7 @@ def study_claims(
         title = f"Reconstruction in an unseen scene: {unseen.resolve().name}"
         parts.append(lambda: sufficiency(learners, training, elsewhere, decoder, title=title))
     figures = []
-    with bar("measure claims", "figures") as on_progress:
+    with progress("measure claims", "figures") as on_progress:
         for part in parts:
             figures.append(part())
             on_progress(len(figures), len(parts))
@@ -140,7 +140,9 @@ def common_tokens(models: Mapping[str, Any], decoder: Any) -> TokenSpec:
     return found[0]
 
 
-def _open(data: Path, run: Path, tokens: TokenSpec, camera: str | None, cache: Path | None, bar: Bar) -> Recordings:
+def _open(
+    data: Path, run: Path, tokens: TokenSpec, camera: str | None, cache: Path | None, progress: ProgressFactory
+) -> Recordings:
     """A dataset, split as it was for the training of a run; as ever where that was trained on others."""
     split = split_of_run(run, LeRobotDataset(data, camera=camera))
     return open_recordings(
@@ -151,7 +153,7 @@ def _open(data: Path, run: Path, tokens: TokenSpec, camera: str | None, cache: P
         cache=cache,
         skip_missing=split is not None,
         splits=[split],
-        bar=bar,
+        progress=progress,
     )
 
 

@@ -74,7 +74,7 @@ class SampledTokens(TokenCache):
 
 @dataclass
 class _Stopwatch:
-    """A `Bar` that shows nothing and keeps when what was reported: unit -> [(seconds, done, total)]."""
+    """A `ProgressFactory` that shows nothing and keeps when what was reported: unit -> [(seconds, done, total)]."""
 
     seen: dict[str, list[tuple[float, int, int]]] = field(default_factory=dict)
 
@@ -243,7 +243,7 @@ def measure_evaluation(setup: Setup, protocol: Protocol, sampled: SampledTokens,
             probe=replace(ProbeConfig(), steps=_PROBE_STEPS, frames=256),
             strips=1,
         ),
-        bar=watch,
+        progress=watch,
     )
     elapsed = time.perf_counter() - begun
     window, probe = watch.each("windows"), watch.each("steps")

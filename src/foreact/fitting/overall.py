@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from foreact.core.progress import Bar, OnProgress, rate, shown_values
+from foreact.core.progress import OnProgress, ProgressFactory, rate, shown_values
 from foreact.fitting.planning import Left
 
 Report = Callable[[float, float, str], None]
@@ -26,10 +26,10 @@ class Overall:
         self._finished = 0.0
 
     @contextmanager
-    def stage(self, part: Left) -> Iterator[Bar]:
+    def stage(self, part: Left) -> Iterator[ProgressFactory]:
         """A stage: gives what shows its progress."""
         self.tell(0.0, part.stage.name)
-        yield _StageBar(part, self).bar
+        yield _StageProgress(part, self).progress
         self._finished += part.seconds
         self.tell(0.0, f"{part.stage.name} done")
 
@@ -38,7 +38,7 @@ class Overall:
         self._report(self._finished + seconds, self._total, doing)
 
 
-class _StageBar:
+class _StageProgress:
     """The pieces of a stage, one after the other; work in another unit than theirs is told and does not count."""
 
     def __init__(self, part: Left, overall: Overall) -> None:
@@ -47,8 +47,8 @@ class _StageBar:
         self._before = self._span = 0.0  # seconds of the pieces that are done, and of the one at work
 
     @contextmanager
-    def bar(self, title: str, unit: str) -> Iterator[OnProgress]:
-        """See `core.progress.Bar`."""
+    def progress(self, title: str, unit: str) -> Iterator[OnProgress]:
+        """See `core.progress.ProgressFactory`."""
         first, last, begun = -1, 0, 0.0
 
         def on_progress(done: int, total: int, values: dict[str, float] | None = None) -> None:

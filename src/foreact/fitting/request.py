@@ -11,7 +11,7 @@ from typing import Any
 from foreact.core.cards import ModelTraining
 from foreact.core.errors import ForeactError
 from foreact.core.presets import preset
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.core.registry import card
 from foreact.data.lerobot import LeRobotDataset
 from foreact.evaluation.rollouts import Protocol
@@ -140,12 +140,12 @@ class Setup:
         return {**self.request.settings(), "split": Splits(parts=self.splits).hash}
 
 
-def prepare(request: FitRequest, bar: Bar) -> Setup:
+def prepare(request: FitRequest, progress: ProgressFactory) -> Setup:
     """Open the data and see what can be trained on them.
 
     Args:
         request: what was asked for.
-        bar: shows the search for defects, where these are to be left out.
+        progress: shows the search for defects, where these are to be left out.
 
     Raises:
         ForeactError: unreadable data, senseless numbers, an unknown model to compare with.
@@ -158,7 +158,7 @@ def prepare(request: FitRequest, bar: Bar) -> Setup:
     for kind in compared:
         if card(kind).role != "world_model" or card(kind).training is None or kind == WORLD_MODEL:
             raise ForeactError(f"--compare takes world models that can be trained beside rla-wm, not {card(kind).name}")
-    datasets, splits = _open(request, bar)
+    datasets, splits = _open(request, progress)
     first, held_out = datasets[0], splits[0].validation
     longest = max((first.episode(e).length for e in held_out if first.has_actions(e)), default=0)
     why = ""
@@ -180,7 +180,7 @@ def prepare(request: FitRequest, bar: Bar) -> Setup:
     )
 
 
-def _open(request: FitRequest, bar: Bar) -> tuple[tuple[LeRobotDataset, ...], tuple[Split, ...]]:
+def _open(request: FitRequest, progress: ProgressFactory) -> tuple[tuple[LeRobotDataset, ...], tuple[Split, ...]]:
     asked = request.recordings
     sources = as_sources(asked["data"], camera=asked["camera"])
     datasets = tuple(LeRobotDataset(source.path, camera=source.camera) for source in sources)
@@ -189,7 +189,7 @@ def _open(request: FitRequest, bar: Bar) -> tuple[tuple[LeRobotDataset, ...], tu
         choice=None if asked["episodes"] is None else EpisodeChoice.parse(asked["episodes"]),
         skip_defective=asked["skip_defective"],
         skip_missing=asked["skip_missing"],
-        bar=bar,
+        progress=progress,
     )
     return datasets, tuple(split_episodes(d, episodes=some) for d, some in zip(datasets, chosen, strict=True))
 

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from rich import print as show
 
 from foreact.core.files import write_json
-from foreact.core.progress import Bar, bar, overall_bar
+from foreact.core.progress import ProgressFactory, overall_bar, progress_bar
 from foreact.core.registry import card
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.inspect import inspect_dataset
@@ -47,7 +47,7 @@ def run_fit(request: FitRequest) -> None:
     Raises:
         ForeactError: bad input, other settings than an earlier start had, a disk that is too small; what was done stays.
     """
-    setup = prepare(request, bar)
+    setup = prepare(request, progress_bar)
     plan = Plan.load(request.out, setup.settings) or _plan(setup)
     left = what_is_left(setup, plan)
     if setup.why_no_world_model:
@@ -66,7 +66,7 @@ def run_fit(request: FitRequest) -> None:
 
 
 def _plan(setup: Setup) -> Plan:
-    with bar("measure this machine", "stages") as on_progress:
+    with progress_bar("measure this machine", "stages") as on_progress:
         stages = measure(setup, on_progress)
     if setup.request.minutes is not None:
         return within(stages, setup.request.minutes)
@@ -81,21 +81,21 @@ def _run_stages(setup: Setup, left: Sequence[Left]) -> None:
             encoding = next(encodings) if part.stage.name.startswith("encode") else None
             if not part.pieces:
                 continue
-            with overall.stage(part) as stage_bar:
+            with overall.stage(part) as stage_progress:
                 if part.stage.kind:
-                    run_training(setup.training(part.stage.kind, setup.request.out, part.stage.steps), stage_bar)
+                    run_training(setup.training(part.stage.kind, setup.request.out, part.stage.steps), stage_progress)
                 elif encoding is not None:
                     (encoder, size), frames = encoding
-                    _encode(setup, encoder, size, frames=frames, stage_bar=stage_bar)
+                    _encode(setup, encoder, size, frames=frames, stage_progress=stage_progress)
                 else:
-                    {"inspect": _inspect, "evaluate": _evaluate}[part.stage.name](setup, stage_bar)
+                    {"inspect": _inspect, "evaluate": _evaluate}[part.stage.name](setup, stage_progress)
 
 
-def _inspect(setup: Setup, stage_bar: Bar) -> None:
+def _inspect(setup: Setup, stage_progress: ProgressFactory) -> None:
     out = setup.request.out
     found = []
     for dataset in setup.datasets:
-        with stage_bar("inspect", "episodes") as on_progress:
+        with stage_progress("inspect", "episodes") as on_progress:
             found.append(inspect_dataset(dataset, on_progress=on_progress))
     contact_sheet(setup.datasets[0], out / "contact_sheet.png")
     write_json(out / INSPECTION, [dataclasses.asdict(inspection) for inspection in found])
@@ -106,7 +106,7 @@ def _inspect(setup: Setup, stage_bar: Bar) -> None:
         print(f"and {len(defects) - _SHOWN} more defects, all in {out / INSPECTION}", file=sys.stderr)
 
 
-def _encode(setup: Setup, encoder: str, size: int, *, frames: bool, stage_bar: Bar) -> None:
+def _encode(setup: Setup, encoder: str, size: int, *, frames: bool, stage_progress: ProgressFactory) -> None:
     asked = setup.recordings
     open_recordings(
         asked["data"],
@@ -117,11 +117,11 @@ def _encode(setup: Setup, encoder: str, size: int, *, frames: bool, stage_bar: B
         frames=frames,
         skip_missing=asked["skip_missing"],
         splits=setup.splits,
-        bar=stage_bar,
+        progress=stage_progress,
     )
 
 
-def _evaluate(setup: Setup, stage_bar: Bar) -> None:
+def _evaluate(setup: Setup, stage_progress: ProgressFactory) -> None:
     out, asked = setup.request.out, setup.request.recordings
     assert setup.protocol is not None
     results = evaluate_runs(
@@ -132,7 +132,7 @@ def _evaluate(setup: Setup, stage_bar: Bar) -> None:
         image_decoder=None,
         camera=setup.datasets[0].camera,
         cache=asked["cache"],
-        bar=stage_bar,
+        progress=stage_progress,
     )
     results = dataclasses.replace(results, dataset={**results.dataset, "name": setup.name})
     results.save(out / RESULTS)

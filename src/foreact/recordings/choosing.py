@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from foreact.core.errors import ForeactError
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.data.defects import broken_episodes
 from foreact.data.lerobot import LeRobotDataset
 from foreact.recordings.sources import EpisodeChoice
@@ -23,7 +23,7 @@ def choose_episodes(
     choice: EpisodeChoice | None = None,
     skip_defective: bool = False,
     skip_missing: bool = False,
-    bar: Bar,
+    progress: ProgressFactory,
 ) -> list[frozenset[int]]:
     """The numbers of the episodes of each dataset that are used; says on stderr which were left out, and why.
 
@@ -34,7 +34,7 @@ def choose_episodes(
         choice: of numbers, for each of them; all if None.
         skip_defective: leave out those in which inspection finds something broken.
         skip_missing: leave out those whose files are missing.
-        bar: shows the inspection's progress.
+        progress: shows the inspection's progress.
 
     Raises:
         ForeactError: a file is missing and that is not to be skipped, or nothing is left of a dataset.
@@ -47,7 +47,7 @@ def choose_episodes(
         left_out[dataset.root.resolve()] |= _missing(dataset, chosen[-1], skip=skip_missing)
     if skip_defective:
         for root, (dataset, some) in {d.root.resolve(): (d, c) for d, c in zip(datasets, chosen, strict=True)}.items():
-            left_out[root] |= _broken(dataset, some - left_out[root].keys(), bar)
+            left_out[root] |= _broken(dataset, some - left_out[root].keys(), progress)
     for root, lost in left_out.items():
         _say(root, lost)
     kept = [some - left_out[dataset.root.resolve()].keys() for dataset, some in zip(datasets, chosen, strict=True)]
@@ -69,8 +69,8 @@ def _missing(dataset: LeRobotDataset, chosen: frozenset[int], *, skip: bool) -> 
     return {e: f"{path} is missing" for e, path in found.items()}
 
 
-def _broken(dataset: LeRobotDataset, numbers: frozenset[int], bar: Bar) -> dict[int, str]:
-    with bar("inspect", "episodes") as on_progress:
+def _broken(dataset: LeRobotDataset, numbers: frozenset[int], progress: ProgressFactory) -> dict[int, str]:
+    with progress("inspect", "episodes") as on_progress:
         return broken_episodes(dataset, [dataset.episode(e) for e in sorted(numbers)], on_progress)
 
 

@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 
 from foreact.core.contracts import Encoder
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.loading import load_encoder
 from foreact.recordings.choosing import choose_episodes
@@ -36,7 +36,7 @@ def open_recordings(
     skip_defective: bool = False,
     skip_missing: bool = False,
     splits: Sequence[Split | None] | None = None,
-    bar: Bar,
+    progress: ProgressFactory,
 ) -> Recordings:
     """Read datasets, split them and make their tokens available.
 
@@ -52,7 +52,7 @@ def open_recordings(
         skip_defective: leave out episodes in which inspection finds something broken, and say which.
         skip_missing: leave out episodes whose files are missing, and say which.
         splits: of each source, instead of the one that is drawn; None draws it.
-        bar: shows the encoding's progress.
+        progress: shows the encoding's progress.
 
     Raises:
         ForeactError: unreadable data, files that are missing, nothing left to train on or to hold out.
@@ -60,7 +60,7 @@ def open_recordings(
     sources = as_sources(data, camera=camera)
     datasets = [LeRobotDataset(source.path, camera=source.camera) for source in sources]
     left_out = {"skip_defective": skip_defective, "skip_missing": skip_missing}
-    chosen = choose_episodes(datasets, choice=episodes, **left_out, bar=bar)
+    chosen = choose_episodes(datasets, choice=episodes, **left_out, progress=progress)
     given = splits or [None] * len(datasets)
     parts = [
         split or split_episodes(dataset, episodes=some)
@@ -72,7 +72,7 @@ def open_recordings(
     root = None if live else cache_root(cache)
     made = []
     for source, dataset, split, number in zip(sources, datasets, parts, number_embodiments(datasets), strict=True):
-        tokens = partial(_tokens, encoder=model, root=root, split=split, frames=frames, bar=bar)
+        tokens = partial(_tokens, encoder=model, root=root, split=split, frames=frames, progress=progress)
         about: dict[str, Any] = {"dataset": dataset, "weight": source.weight, "embodiment": number}
         made.append(Recording(**about, split=split, cache=tokens(dataset), open_cache=tokens))
     return Recordings(sources=tuple(made))
@@ -95,11 +95,17 @@ def cache_root(chosen: Path | None) -> Path:
 
 
 def _tokens(
-    dataset: LeRobotDataset, *, encoder: Encoder, root: Path | None, split: Split, frames: bool, bar: Bar
+    dataset: LeRobotDataset,
+    *,
+    encoder: Encoder,
+    root: Path | None,
+    split: Split,
+    frames: bool,
+    progress: ProgressFactory,
 ) -> TokenCache:
     """The tokens of the episodes in a split; encoded when asked without a folder of caches."""
     if root is None:
         return LiveTokens(dataset, encoder)
-    with PartialState().main_process_first(), bar("encode frames", "frames") as on_progress:
+    with PartialState().main_process_first(), progress("encode frames", "frames") as on_progress:
         episodes = sorted((*split.train, *split.validation))
         return TokenCache.open(dataset, encoder, root, episodes=episodes, frames=frames, on_progress=on_progress)

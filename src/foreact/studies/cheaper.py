@@ -13,7 +13,7 @@ from typing import Any
 
 from foreact.core.presets import preset
 from foreact.core.pretrained import load_model
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
@@ -59,13 +59,13 @@ class Cheaper(SamplerComparison):
 
     name = "cheaper"
 
-    def __init__(self, settings: CheaperStudy, bar: Bar) -> None:
-        super().__init__(settings, bar)
+    def __init__(self, settings: CheaperStudy, progress: ProgressFactory) -> None:
+        super().__init__(settings, progress)
         self.protocol = PROTOCOL
         sizes = preset(settings.preset)
         self.recordings = open_recordings(
             settings.data, camera=None, encoder=settings.encoder or sizes.encoder,
-            image_size=settings.image_size or sizes.image_size, cache=settings.cache, bar=bar,
+            image_size=settings.image_size or sizes.image_size, cache=settings.cache, progress=progress,
         )  # fmt: skip
 
     @property
@@ -87,7 +87,7 @@ class Cheaper(SamplerComparison):
         kind, options = _RUNS[unit.name]
         beside = {part: run.parent / options[part] for part in _PARTS if part in options}
         steps = self.settings.merged_steps if "merge" in options else None
-        train_run(self.settings, kind, run, self.bar, seed=seed, steps=steps, **options | beside)
+        train_run(self.settings, kind, run, self.progress, seed=seed, steps=steps, **options | beside)
 
     def score(self, unit: Unit, seed: int, run: Path) -> Results:
         """The run in all its variants."""

@@ -23,7 +23,7 @@ from foreact.core.cards import DataSpec
 from foreact.core.errors import ForeactError
 from foreact.core.presets import tiny
 from foreact.core.pretrained import load_model
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.core.registry import card
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.pixels import PixelEncoder
@@ -71,8 +71,8 @@ class Coins(Study):
 
     name = "coin_world"
 
-    def __init__(self, settings: CoinWorld, bar: Bar) -> None:
-        super().__init__(settings, bar)
+    def __init__(self, settings: CoinWorld, progress: ProgressFactory) -> None:
+        super().__init__(settings, progress)
         if settings.steps < 1:
             raise ForeactError("--steps must be at least 1")
         self.models = chosen_kinds(settings.models, "world_model", more=(_TRAP,))
@@ -91,7 +91,7 @@ class Coins(Study):
 
     def train(self, unit: Unit, seed: int, run: Path) -> None:
         """As all are trained: the same batches and steps."""
-        train_model(unit.name, seed, self.settings.steps, run, self.bar)
+        train_model(unit.name, seed, self.settings.steps, run, self.progress)
 
     def score(self, unit: Unit, seed: int, run: Path) -> Results:
         """Its futures of the held-out pairs; of a regression also with resampled residuals."""
@@ -116,7 +116,7 @@ class Coins(Study):
         return Results(split_hash="", **self.about, seeds=(), rows=rows(values), verdicts=tuple(verdicts(values)))
 
 
-def train_model(name: str, seed: int, steps: int, run: Path, bar: Bar) -> None:
+def train_model(name: str, seed: int, steps: int, run: Path, progress: ProgressFactory) -> None:
     """Train a model into `run`, or go on where that was stopped; what it stands on lies beside.
 
     Raises:
@@ -144,7 +144,7 @@ def train_model(name: str, seed: int, steps: int, run: Path, bar: Bar) -> None:
         about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
         frozen=FrozenPart.of(model, {part: part for part in parts}),
     )
-    with bar(f"{name}, seed {seed}", "steps") as on_progress:
+    with progress(f"{name}, seed {seed}", "steps") as on_progress:
         train(task, recipe, run, on_step=on_progress)
 
 

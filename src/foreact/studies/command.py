@@ -7,7 +7,7 @@ from typing import Any
 
 from rich import print as show
 
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.evaluation.results import Results
 from foreact.studies import coin_scores, latent_claims, sampler_variants, settings, study, world_models
 from foreact.studies.cheaper import Cheaper
@@ -25,14 +25,14 @@ _STUDIES: dict[type, tuple[type[study.Study], Callable[[Results], Any]]] = {
 """What runs a study, and what makes its results a table for the terminal."""
 
 
-def run_study(asked: settings.Study, bar: Bar) -> None:
+def run_study(asked: settings.Study, progress: ProgressFactory) -> None:
     """Run the study, print its table and verdicts, or that its time was over.
 
     Raises:
         ForeactError: bad input; see the studies.
     """
     kind, tabulate = _STUDIES[type(asked)]
-    results = study.run(kind(asked, bar))
+    results = study.run(kind(asked, progress))
     if results is None:
         print(f"{asked.out}: the slice is over and more is to be done; run the same command again")
         return

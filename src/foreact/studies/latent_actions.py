@@ -15,7 +15,7 @@ import numpy as np
 
 from foreact.core.presets import Preset, preset
 from foreact.core.pretrained import load_model
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.core.registry import card
 from foreact.evaluation.latent_pairs import TRUE, Learner, fitted_latents, latents, other_episode
 from foreact.evaluation.latent_picture import draw_transfer
@@ -40,10 +40,10 @@ class LatentActions(Study):
 
     name = "latent_actions"
 
-    def __init__(self, settings: LatentStudy, bar: Bar) -> None:
-        super().__init__(settings, bar)
+    def __init__(self, settings: LatentStudy, progress: ProgressFactory) -> None:
+        super().__init__(settings, progress)
         self.learners = learners_of(settings)
-        self.measured = LatentSettings.open(settings, bar)
+        self.measured = LatentSettings.open(settings, progress)
 
     @property
     def units(self) -> Sequence[Unit]:
@@ -60,7 +60,7 @@ class LatentActions(Study):
         kind, options = self.learners[unit.name]
         encoder, image_size = frames_of(self.settings)
         train_run(
-            self.settings, kind, run, self.bar, seed=seed, law=preset(self.settings.preset).latent_pairs,
+            self.settings, kind, run, self.progress, seed=seed, law=preset(self.settings.preset).latent_pairs,
             encoder=encoder, image_size=image_size, **options,
         )  # fmt: skip
 
@@ -99,7 +99,7 @@ def measure(study: LatentActions, name: str, seed: int, run: Path) -> Results:
     table, model, measured = EpisodeTable(model=name), load_model(run), study.measured
     learner = Learner.load(model, model.config.tokens, measured.recordings.cache.encoder)
     parts = 4 + len(measured.elsewhere)
-    with study.bar(f"measure {name}, seed {seed}", "parts") as on_progress:
+    with study.progress(f"measure {name}, seed {seed}", "parts") as on_progress:
         training, fixed, mixed = measured.training, measured.fixed, measured.mixed
         fitted = fitted_latents(learner, training)
         mean_z = fitted.mean(dim=0)

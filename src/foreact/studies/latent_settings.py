@@ -12,7 +12,7 @@ import numpy as np
 
 from foreact.core.errors import ForeactError
 from foreact.core.presets import preset
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.evaluation.latent_pairs import PairTokens
 from foreact.evaluation.latent_probes import Components
 from foreact.evaluation.latent_transfer import AgentReader
@@ -92,7 +92,7 @@ class LatentSettings:
     about: dict[str, Any]
 
     @classmethod
-    def open(cls, study: LatentStudy, bar: Bar) -> LatentSettings:
+    def open(cls, study: LatentStudy, progress: ProgressFactory) -> LatentSettings:
         """Read the datasets and draw the pairs.
 
         Raises:
@@ -103,7 +103,7 @@ class LatentSettings:
 
         def read(folder: Path) -> Recordings:
             return open_recordings(
-                folder, camera=None, encoder=encoder, image_size=size, cache=study.cache, frames=True, bar=bar
+                folder, camera=None, encoder=encoder, image_size=size, cache=study.cache, frames=True, progress=progress
             )
 
         draw = protocol.draw

@@ -130,7 +130,7 @@ class SamplerComparison(Study):
         fast = FastWorldModel(model.to(PartialState().device))
         models = {variant: variant.of(fast) for variant in variants}
         windows = windows_that_move(self.recordings, self.protocol)
-        with self.bar(f"score {next(iter(models)).run}, seed {seed}", "windows") as on_progress:
+        with self.progress(f"score {next(iter(models)).run}, seed {seed}", "windows") as on_progress:
             return self.scored(score(models, self.recordings, windows, self.protocol, on_progress), seed)
 
 

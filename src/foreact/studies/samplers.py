@@ -12,7 +12,7 @@ from typing import Any
 
 from foreact.core.errors import ForeactError
 from foreact.core.pretrained import load_model
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollouts import Protocol
@@ -46,8 +46,8 @@ class Samplers(SamplerComparison):
     name = "samplers"
     protocol = PROTOCOL
 
-    def __init__(self, settings: SamplerStudy, bar: Bar) -> None:
-        super().__init__(settings, bar)
+    def __init__(self, settings: SamplerStudy, progress: ProgressFactory) -> None:
+        super().__init__(settings, progress)
         if not settings.runs:
             raise ForeactError("samplers needs a trained rla-wm: --runs RUN ...")
         self.models: dict[str, Any] = {path.name: load_model(path) for path in settings.runs}
@@ -58,7 +58,7 @@ class Samplers(SamplerComparison):
             raise ForeactError("two of the runs have the same folder name; rename one")
         tokens = next(iter(self.models.values())).config.tokens
         self.recordings = open_recordings(
-            settings.data, camera=None, encoder=tokens.encoder, image_size=tokens.image_size, cache=settings.cache, bar=bar
+            settings.data, camera=None, encoder=tokens.encoder, image_size=tokens.image_size, cache=settings.cache, progress=progress
         )  # fmt: skip
         for name, model in self.models.items():
             model.config.tokens.require(self.recordings.cache.spec, model=name, source=str(settings.data))

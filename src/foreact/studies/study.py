@@ -18,7 +18,7 @@ from accelerate import PartialState
 
 from foreact.core.errors import DivergedError, ForeactError
 from foreact.core.machine import machine, versions
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import EpisodeValues
 from foreact.studies.settings import command
@@ -46,7 +46,7 @@ class Study(ABC):
 
     Args:
         settings: what was asked for (see `studies.settings`).
-        bar: shows progress.
+        progress: shows progress.
 
     Raises:
         ForeactError: bad input.
@@ -54,8 +54,8 @@ class Study(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, settings: Any, bar: Bar) -> None:
-        self.settings, self.bar, self.out = settings, bar, settings.out
+    def __init__(self, settings: Any, progress: ProgressFactory) -> None:
+        self.settings, self.progress, self.out = settings, progress, settings.out
         self.seeds: int = getattr(settings, "seeds", 1)
         if self.seeds < 1:
             raise ForeactError("--seeds must be at least 1")

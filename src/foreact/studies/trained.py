@@ -8,7 +8,7 @@ from typing import Any
 
 from foreact.core.errors import ForeactError
 from foreact.core.presets import preset
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.core.recipe import PairSampling
 from foreact.core.registry import card, trainable
 from foreact.studies.settings import TrainingStudy
@@ -41,7 +41,7 @@ def train_run(
     study: TrainingStudy,
     kind: str,
     run: Path,
-    bar: Bar,
+    progress: ProgressFactory,
     *,
     seed: int,
     steps: int | None = None,
@@ -54,7 +54,7 @@ def train_run(
         study: whose settings all models share.
         kind: of model; the image decoder, which nobody is compared by, keeps the preset's steps.
         run: its folder.
-        bar: shows the progress.
+        progress: shows the progress.
         seed: of initial weights, batches and noise.
         steps: of the optimiser; the study's if None.
         law: of pairs; the model's own if None.
@@ -81,4 +81,4 @@ def train_run(
         law=law,
         overrides={**asked, "seed": seed},
     )
-    run_training(request, bar)
+    run_training(request, progress)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from foreact.core.cost import Stage, total_flops
 from foreact.core.presets import preset
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.core.registry import card
 from foreact.evaluation.aggregate import PERSISTENCE
 from foreact.evaluation.figures import is_reference, label
@@ -45,11 +45,11 @@ class WorldModels(Study):
 
     name = "world_models"
 
-    def __init__(self, settings: Arena, bar: Bar) -> None:
-        super().__init__(settings, bar)
+    def __init__(self, settings: Arena, progress: ProgressFactory) -> None:
+        super().__init__(settings, progress)
         self.kinds = chosen_kinds(settings.models, "world_model")
         self.decoder = self.out / "image-decoder"
-        train_run(settings, "image_decoder", self.decoder, bar, seed=0)
+        train_run(settings, "image_decoder", self.decoder, progress, seed=0)
 
     @property
     def units(self) -> Sequence[Unit]:
@@ -65,13 +65,13 @@ class WorldModels(Study):
 
     def train(self, unit: Unit, seed: int, run: Path) -> None:
         """As the study's settings say."""
-        train_run(self.settings, unit.name, run, self.bar, seed=seed)
+        train_run(self.settings, unit.name, run, self.progress, seed=seed)
 
     def score(self, unit: Unit, seed: int, run: Path) -> Results:
         """As `foreact evaluate` does."""
         return evaluate_runs(
             [run], self.settings.data, protocol=PROTOCOL, rla=None, image_decoder=self.decoder, camera=None,
-            cache=self.settings.cache, keep_episodes=True, bar=self.bar,
+            cache=self.settings.cache, keep_episodes=True, progress=self.progress,
         )  # fmt: skip
 
     def summarise(self, seeds: Sequence[Results]) -> Results:

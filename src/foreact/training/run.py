@@ -17,7 +17,7 @@ from foreact.core.errors import ForeactError
 from foreact.core.precision import use_bf16
 from foreact.core.presets import preset
 from foreact.core.pretrained import PretrainedModel, find_beside, load_model
-from foreact.core.progress import Bar
+from foreact.core.progress import ProgressFactory
 from foreact.core.recipe import PairSampling, TrainConfig
 from foreact.core.registry import card
 from foreact.recordings.opening import open_recordings
@@ -63,12 +63,12 @@ class TrainRequest:
     no_cache: bool = False
 
 
-def run_training(request: TrainRequest, bar: Bar) -> dict[str, float]:
+def run_training(request: TrainRequest, progress: ProgressFactory) -> dict[str, float]:
     """Prepare and train the requested model.
 
     Args:
         request: what to train.
-        bar: (title, unit) -> a context that gives a progress callback.
+        progress: (title, unit) -> a context that gives a progress callback.
 
     Returns:
         The last logged values.
@@ -90,11 +90,11 @@ def run_training(request: TrainRequest, bar: Bar) -> dict[str, float]:
         episodes=None if request.episodes is None else EpisodeChoice.parse(request.episodes),
         skip_defective=request.skip_defective,
         skip_missing=request.skip_missing,
-        bar=bar,
+        progress=progress,
     )
     task = make_task(plan, recordings, plan.recipe, request.out)
     fast = use_bf16(plan.recipe.precision, PartialState().device.type)
-    with bar(f"train {kind.name}{'' if fast else ' in float32'}", "steps") as on_progress:
+    with progress(f"train {kind.name}{'' if fast else ' in float32'}", "steps") as on_progress:
         return train(task, plan.recipe, request.out, on_step=on_progress)
 
 
