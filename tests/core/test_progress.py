@@ -109,4 +109,4 @@ def test_work_that_goes_on_is_not_counted_as_done_now(log, capsys):
 
 @pytest.mark.parametrize(("seconds", "said"), [(4.4, "0:04"), (245, "4:05"), (3723, "1:02:03"), (-1, "0:00")])
 def test_clock(seconds, said):
-    assert progress.clock(seconds) == said
+    assert telling.clock(seconds) == said
