@@ -9,7 +9,6 @@ imitates a CPU without bf16 instructions: oneDNN, MKL and PyTorch are told to us
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import subprocess
@@ -73,10 +72,9 @@ def foresee(folder: Path, *, minutes: float) -> list[dict[str, Any]]:
 
 
 def told(stage: Stage) -> dict[str, Any]:
-    """A stage's name, units of work and seconds."""
-    pieces = [dataclasses.asdict(piece) for piece in stage.pieces]
-    work = max(pieces, key=lambda piece: piece["count"])
-    return {"stage": stage.name, "count": work["count"], "unit": work["unit"], "seconds": stage.seconds}
+    """A stage's name, seconds, and units of its last piece of work."""
+    work = stage.pieces[-1]
+    return {"stage": stage.name, "count": work.count, "unit": work.unit, "seconds": stage.seconds}
 
 
 def main() -> None:
