@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import tyro
 
@@ -47,12 +47,18 @@ def _leave_closed_pipe() -> bool:
 
     Only a further line tells: the broken pipe may also be one to another process of a training.
     """
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            print(file=stream, flush=True)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            return True
+    found = _drop_if_closed(sys.stdout, "\n") or _drop_if_closed(sys.stderr, "\n")
+    if found:  # what the other one holds would fail once more when Python ends
+        _drop_if_closed(sys.stderr, "")
+    return found
+
+
+def _drop_if_closed(stream: TextIO, text: str) -> bool:
+    try:
+        print(text, end="", file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
     return False
 
 
