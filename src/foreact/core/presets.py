@@ -6,7 +6,7 @@ What all models of a system share stands here; what only one kind of model has s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from foreact.core.errors import ForeactError
@@ -102,22 +102,14 @@ def small() -> Preset:
     train = TrainConfig(
         steps=6000, batch_size=64, optimizer="muon", learning_rate=3e-3, warmup=100, schedule="cosine", ema=0.995
     )
-    return Preset(
+    return replace(
+        tiny(),
         name="small",
-        encoder="tiny",
-        image_size=128,
         dim=256,
         heads=8,
         latent_depth=3,
         condition_depth=3,
         latent_tokens=16,
-        latent_channels=16,
-        residual_output=True,
-        position_scale=4.0,
-        spread_actions=True,
-        standardise=True,
-        pairs=PairSampling(law="beta"),
-        latent_pairs=PairSampling(law="beta"),
         train=train,
         train_latent=train,
     )
