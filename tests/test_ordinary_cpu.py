@@ -37,6 +37,11 @@ class Products(TorchDispatchMode):
                 self.whole += 1
         return found
 
+    def assert_in_float32(self):
+        """There are products, and none of them in half precision."""
+        assert self.whole > 0
+        assert not self.halved
+
 
 @pytest.fixture(autouse=True)
 def no_bf16(monkeypatch):
@@ -55,8 +60,6 @@ def products(monkeypatch):
     monkeypatch.setattr(machine.matmul_rate.__wrapped__, "__kwdefaults__", {"size": 64, "repeats": 1})
     with Products() as counted:
         yield counted
-    assert counted.whole > 0
-    assert not counted.halved
 
 
 def test_the_count_sees_products_in_half_precision():
@@ -74,6 +77,7 @@ def test_training(place, tmp_path, products, model):
     options = [*common[:2], "--encoder", str(root / "encoder"), "--cache", str(tmp_path / "cache"), "--batch-size", "4"]
     options += ["--rla", str(root / "runs/rla")] if model == "rla-wm" else []
     main(["train", model, *options, "--out", str(tmp_path / model), "--steps", "1"])
+    products.assert_in_float32()
 
 
 def test_imagination(place, products):
@@ -82,6 +86,7 @@ def test_imagination(place, products):
     start, actions = torch.zeros(2, tokens.count, tokens.channels), torch.zeros(2, config.horizon, config.action_dim)
     noise = model.draw_noise(2, torch.Generator())
     FastWorldModel(model).predict(start, actions, torch.full((2,), 3), noise)
+    products.assert_in_float32()
 
 
 @pytest.mark.parametrize("stored", [torch.float32, *HALVES])
@@ -91,13 +96,16 @@ def test_encoders_whatever_their_weights_are_stored_in(tmp_path, products, store
     transformers.Dinov2Model(config).to(stored).save_pretrained(tmp_path)
     for encoder in (load_encoder("tiny", image_size=32), load_encoder(str(tmp_path), image_size=42)):
         encode_frames(encoder, torch.zeros(2, 40, 40, 3, dtype=torch.uint8).numpy())
+    products.assert_in_float32()
 
 
 def test_evaluation_with_its_probe_and_timing(place, tmp_path, products):
     root, common = place
     runs = [str(root / "runs" / name) for name in ("rla-wm", "dino-wm")]
     main(["evaluate", *runs, *common[:4], "--out", str(tmp_path / "results.json"), "--starts", "1", "--samples", "2"])
+    products.assert_in_float32()
 
 
 def test_the_rate_of_the_machine(products):
     assert machine.matmul_rate(torch.device("cpu")) > 0
+    products.assert_in_float32()

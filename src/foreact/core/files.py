@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from foreact.core.errors import ForeactError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds either its old or its whole new content, also after a kill."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Another path to write to, which becomes `path` at the end; whatever happens, `path` holds its old or its whole new content.
+
+    Raises:
+        ForeactError: the disk is full or not writable.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -25,6 +29,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds either its old or its whole new content, also after a kill; raises as `whole`."""
+    with whole(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, data: Any, *, indent: int | None = 2) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import whole, write_atomically
 from foreact.data.statistics import Statistics, describe_rows, pool
 
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -72,21 +70,13 @@ def write_parquet(path: Path, tables: Iterable[pa.Table]) -> None:
     Raises:
         ForeactError: the disk is full or not writable.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     tables = iter(tables)
     first = next(tables)
-    try:
+    with whole(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(temporary, first.schema) as writer:
             for table in (first, *tables):
                 writer.write_table(table, row_group_size=max(len(table), 1))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ForeactError(f"cannot write {path}: {error.strerror or error}; nothing written before is lost") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def gather(root: Path, staged: Sequence[Path], settings: Settings) -> None:
