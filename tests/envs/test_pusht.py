@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
-from foreact.envs import block, pusher, pusht
-from foreact.envs.pusht import collect_pusht, make_pusht, record_episode
-from foreact.envs.pusht_look import UNSEEN
+from foreact.envs import block, pusher
+from foreact.envs.pusht import recording as pusht
+from foreact.envs.pusht.look import UNSEEN
+from foreact.envs.pusht.recording import collect_pusht, make_pusht, record_episode
 
 pytest.importorskip("gym_pusht")
 
@@ -198,7 +199,7 @@ def test_geometry_agrees_with_the_simulator(env, x, y, angle, u, v):
 
 
 def test_missing_extra_names_the_command(monkeypatch):
-    monkeypatch.delitem(sys.modules, "foreact.envs.pusht_env")
+    monkeypatch.delitem(sys.modules, "foreact.envs.pusht.simulation")
     monkeypatch.setitem(sys.modules, "gym_pusht.envs.pusht", None)
     with pytest.raises(ForeactError, match=r"pip install 'foreact\[pusht\]'"):
         make_pusht(64)
@@ -208,7 +209,7 @@ def test_missing_extra_names_the_command(monkeypatch):
 def test_opencv_without_its_system_library_names_the_command(monkeypatch, tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "foreact.envs.pusht_env")
+    monkeypatch.delitem(sys.modules, "foreact.envs.pusht.simulation")
     for name in [name for name in sys.modules if name.split(".")[0] in ("cv2", "gym_pusht")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ForeactError, match=r"libGL.*opencv-python-headless"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foreact.envs.pusht import make_pusht
-from foreact.envs.pusht_look import WINDOW, Colour, PushTLook
+from foreact.envs.pusht.look import WINDOW, Colour, PushTLook
+from foreact.envs.pusht.recording import make_pusht
 
 
 def draw_pusht(

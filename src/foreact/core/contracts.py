@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,4 +81,21 @@ class ImageDecoder(Protocol):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> float images (B, height, width, 3) in [0, 1]."""
+        ...
+
+
+Observation = Mapping[str, Any]
+"""What a policy sees, by LeRobot's feature names: `observation.images.<camera>` uint8 (B, height, width, 3), `observation.state`
+(B, P), `task` (B words). Arrays without B, and one word, are one observation."""
+
+
+class Policy(Protocol):
+    """Observation -> action chunk. Nothing but arrays and words crosses this line."""
+
+    def reset(self, seeds: Sequence[int] | None = None) -> None:
+        """Begin episodes, as many as there are seeds; each row's randomness follows from its seed. Without seeds, one episode."""
+        ...
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """The next H actions in the units of the recordings: (B, H, A), or (H, A) for one observation."""
         ...

@@ -40,7 +40,7 @@ def run_collect(request: CollectRequest, on_progress: OnRecorded) -> None:
             option = "--" + name.replace("_", "-")
             raise ForeactError(f"{option} means nothing for {request.simulator}: leave it out, or collect {owner}")
     if request.simulator == "pusht":
-        from foreact.envs.pusht import LONGEST, collect_pusht
+        from foreact.envs.pusht.recording import LONGEST, collect_pusht
 
         collect_pusht(
             request.out,

@@ -12,11 +12,11 @@ import numpy as np
 from foreact.core.errors import ForeactError
 from foreact.envs.block import Array, centre_of
 from foreact.envs.pusher import ORBIT, ScriptedPusher
-from foreact.envs.pusht_look import DEFAULT, LOOKS, PushTLook
+from foreact.envs.pusht.look import DEFAULT, LOOKS, PushTLook
 from foreact.envs.recording import OnRecorded, Recorded, Studio
 
 if TYPE_CHECKING:
-    from foreact.envs.pusht_env import PushT
+    from foreact.envs.pusht.simulation import PushT
 
 LookName = Literal["default", "unseen"]
 
@@ -78,8 +78,10 @@ def collect_pusht(
     studio.record(Path(out), episodes, record, workers=workers, on_progress=on_progress)
 
 
-def make_pusht(image_size: int, look: PushTLook = DEFAULT) -> PushT:
+def make_pusht(image_size: int, look: PushTLook = DEFAULT, *, draws: bool = True) -> PushT:
     """A `gym_pusht` environment whose observations are frames of `image_size` x `image_size` pixels.
+
+    Without `draws` they are None, and a frame is drawn by `picture` when it is asked for.
 
     Raises:
         ForeactError: gym-pusht is not installed, or its OpenCV wants a system library that is missing.
@@ -87,7 +89,7 @@ def make_pusht(image_size: int, look: PushTLook = DEFAULT) -> PushT:
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
-        from foreact.envs.pusht_env import PushT
+        from foreact.envs.pusht.simulation import PushT
     except ModuleNotFoundError as error:
         raise ForeactError(f"Push-T needs {error.name}: pip install 'foreact[pusht]'") from error
     except ImportError as error:
@@ -95,7 +97,7 @@ def make_pusht(image_size: int, look: PushTLook = DEFAULT) -> PushT:
             f"OpenCV does not load ({error}); the build that needs no system library mends it: "
             "pip uninstall -y opencv-python && pip install --force-reinstall --no-deps opencv-python-headless"
         ) from error
-    return PushT(image_size, look)
+    return PushT(image_size, look, draws=draws)
 
 
 def record_episode(env: PushT, rng: np.random.Generator, max_steps: int) -> Recorded:

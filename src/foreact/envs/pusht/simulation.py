@@ -12,7 +12,7 @@ from gym_pusht.envs.pymunk_override import DrawOptions
 from pymunk.pygame_util import to_pygame
 
 from foreact.envs.block import BLOCK_BOXES
-from foreact.envs.pusht_look import DEFAULT, WINDOW, PushTLook
+from foreact.envs.pusht.look import DEFAULT, WINDOW, PushTLook
 
 
 class PushT(PushTEnv):
@@ -21,9 +21,17 @@ class PushT(PushTEnv):
     gym-pusht samples its window without a filter, so that edges flicker as they move; here each pixel is a mean.
     """
 
-    def __init__(self, size: int, look: PushTLook = DEFAULT) -> None:
+    def __init__(self, size: int, look: PushTLook = DEFAULT, *, draws: bool = True) -> None:
         super().__init__(obs_type="pixels", observation_width=size, observation_height=size)
-        self.look = look
+        self.look, self.draws = look, draws
+
+    def get_obs(self) -> Any:
+        """The frame; None where frames are asked for with `picture`."""
+        return self.picture() if self.draws else None
+
+    def picture(self) -> Any:
+        """What the camera sees now, uint8 (size, size, 3)."""
+        return self._render()
 
     def _setup(self) -> None:
         super()._setup()

@@ -1,0 +1,1 @@
+"""Push-T: gym-pusht with a scripted pusher."""
