@@ -71,7 +71,7 @@ def gymnasium_id(env_id: str) -> str:
 
 
 def register() -> None:
-    """Tell Gymnasium of all environments; it calls this itself, by the entry point `gymnasium.envs`."""
+    """Tell Gymnasium of all environments."""
     for card in env_cards().values():
         for env_id in card.ids:
             if gymnasium_id(env_id) not in gymnasium.registry:
