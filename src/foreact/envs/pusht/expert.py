@@ -16,6 +16,8 @@ from foreact.envs.pusht.sliding import Sliding
 ARENA = (15.0, 497.0)  # where the agent's centre may be sent
 GAP = 12.0  # from where a push begins to where it touches
 LONGEST, STEP = 150.0, 2.5  # the longest push and the steps in which it is simulated
+LEAST = 4.0  # by which a push that does not bring the block home moves its corners
+DETOUR = 150.0  # on the way around the block, roughly
 BRANCHES = 12  # pushes after which another one is tried, too
 LEANS = np.radians([-30.0, -15.0, 0.0, 15.0, 30.0])  # of a push against the side's normal
 CLEAR = 3.0  # the agent stays this far from the block on its way
@@ -31,13 +33,12 @@ class PushTExpert:
     """One episode's expert.
 
     Args:
-        rng: the only source of chance.
         model: the block.
         goal: (3,) its pose when done.
     """
 
-    def __init__(self, rng: np.random.Generator, model: Sliding, goal: Array) -> None:
-        self._rng, self._model, self._goal = rng, model, goal
+    def __init__(self, model: Sliding, goal: Array) -> None:
+        self._model, self._goal = model, goal
         spots, normals = sides(model.boxes)
         touches = spots + model.radius * normals
         chosen, lean = (index.ravel() for index in np.indices((len(spots), len(LEANS))))
@@ -51,6 +52,7 @@ class PushTExpert:
         outward = np.sign(corners - corners.mean(axis=0)) * (model.radius + TURNING)
         self._turns = (corners + outward)[distance_to_block(corners + outward, still, model.boxes) > model.radius]
         self._way: deque[tuple[Array, float]] = deque()
+        self._promised = False  # that the next push is the one for whose sake the last one was made
 
     def act(self, agent: Array, block: Array, *, done: bool) -> Array:
         """The target (2,) for the next step, given the agent's position (2,) and the block's pose (3,)."""
@@ -82,8 +84,10 @@ class PushTExpert:
         left = self._left(poses[longest, columns][promising])
         after = self._soonest(poses[longest, columns][promising], ends[longest, columns][promising])
         total = best - left + np.minimum(left, after)
-        chosen = promising[int(total.argmin())]
-        self.info = total.min(), left[total.argmin()]
+        first = 0 if self._promised else int(total.argmin())
+        self._promised = not self._promised and bool(after[first] < left[first])
+        chosen = promising[first]
+        self.info = total[first], left[first]
         for point in before(chosen):
             self._way.append((point, WALK))
         self._way.append((ends[longest[chosen], chosen], PUSH))
@@ -96,7 +100,11 @@ class PushTExpert:
     def _soonest(self, blocks: Array, agents: Array) -> Array:
         """Steps (M,) until blocks (M, 3) come home by one push more, roughly."""
         starts, directions = self._pushes(blocks)
-        walk = 1.3 * np.linalg.norm(starts - agents[:, None], axis=-1) / WALK
+        share = np.linspace(0.3, 1.0, 8)[:, None, None, None]
+        between = agents[:, None] + share * (starts - agents[:, None])
+        gaps = distance_to_block(between, blocks[:, None], self._model.boxes)
+        blocked = (gaps < self._model.radius).any(axis=0)
+        walk = (np.linalg.norm(starts - agents[:, None], axis=-1) + DETOUR * blocked) / WALK
         flat = np.repeat(blocks, starts.shape[1], axis=0)
         cost = self._costs(flat, starts.reshape(-1, 2), directions.reshape(-1, 2), 2 * STEP)[0].min(axis=0)
         return (cost.reshape(walk.shape) + walk).min(axis=1)
@@ -109,7 +117,7 @@ class PushTExpert:
         ends = starts + run[..., None] * directions
         bad = ((starts < ARENA[0]) | (starts > ARENA[1])).any(axis=-1)
         bad = bad | ((ends < ARENA[0]) | (ends > ARENA[1])).any(axis=-1)
-        bad |= self._apart(poses, blocks) < 0.5
+        bad |= (self._apart(poses, blocks) < LEAST) & (self._apart(poses, self._goal) > HOME)
         return PAUSE + run / PUSH + self._left(poses) + 1e6 * bad, poses, ends
 
     def _left(self, poses: Array) -> Array:
@@ -145,7 +153,7 @@ class PushTExpert:
         """Lengths (N, M) of straight ways; infinite where the block or a wall is in the way."""
         share = np.linspace(0.0, 1.0, 24)[:, None, None, None]
         points = first[:, None] + share * (then - first[:, None])
-        gaps = distance_to_block(points.reshape(-1, 2), block, self._model.boxes).reshape(points.shape[:-1])
+        gaps = distance_to_block(points, block, self._model.boxes)
         allowed = np.minimum(self._model.radius + CLEAR, gaps[0] + 1e-6)  # whoever touches the block may leave it
         free = (gaps > allowed - 1e-3).all(axis=0) & ((then >= ARENA[0]) & (then <= ARENA[1])).all(axis=-1)
         return np.where(free, np.linalg.norm(then - first[:, None], axis=-1), np.inf)
