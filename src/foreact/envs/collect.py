@@ -87,8 +87,11 @@ def run_collect(request: CollectRequest, on_progress: OnRecorded, make: MakePoli
 def _cast(request: CollectRequest) -> Cast:
     """The policy with its share, and beside it what is noisy and what has no aim."""
     first = request.policy or "expert"
-    shares = {first: 1.0 - request.noise - request.play, "noisy": request.noise, PLAY: request.play}
-    if min(shares.values()) < 0 or (request.successes and shares[first] <= 0):
+    beside = {"noisy": request.noise, PLAY: request.play}
+    if beside.pop(first, 0.0):
+        raise ForeactError(f"--policy {first} is all noise or play: leave --noise and --play out")
+    shares = {first: 1.0 - sum(beside.values()), **beside}
+    if min(shares.values()) < 0 or shares[first] == 0:
         raise ForeactError(f"--noise {request.noise:g} and --play {request.play:g} leave nothing to {first}")
     return Cast(
         env_id=request.env,

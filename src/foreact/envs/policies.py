@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foreact.core.contracts import Observation, Policy
 from foreact.core.errors import ForeactError
 from foreact.envs.env import RobotEnv
 from foreact.envs.world import EnvCard, Floats, WorldSpec
 
-MakePolicy = Callable[[str, RobotEnv, EnvCard], Policy]
+if TYPE_CHECKING:
+    from foreact.core.contracts import Observation, Policy
+
+MakePolicy = Callable[[str, RobotEnv, EnvCard], "Policy"]
 """Name, environment and its card -> a policy; `make_policy`, or what also knows trained ones."""
 
 

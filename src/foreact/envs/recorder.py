@@ -86,12 +86,16 @@ class Log:
     def add(self, **attempt: Any) -> None:
         """Note an attempt."""
         self.attempts.append(attempt)
+        self._save()
+
+    def _save(self) -> None:
         write_json(self._path, {**self._recipe, "success": self.success, "attempts": self.attempts}, indent=None)
 
     def resume(self, written: int) -> None:
         """Forget an attempt that was noted and not written."""
         while self.count("kept") > written:
             self.attempts.pop()
+            self._save()
 
     def count(self, what: str, policy: str | None = None) -> int:
         """How many attempts, of one policy or all, have this set."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foreact.core.contracts import Policy
 from foreact.envs.env import STATE, TASK, RobotEnv
+
+if TYPE_CHECKING:
+    from foreact.core.contracts import Policy
 
 ACTION, SUCCESS = "action", "next.success"
 LINGER = 10  # frames after success

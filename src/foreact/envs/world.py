@@ -10,11 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foreact.core.contracts import Policy
+if TYPE_CHECKING:
+    from foreact.core.contracts import Policy
+from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
 Floats = NDArray[np.float64]

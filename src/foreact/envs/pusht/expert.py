@@ -16,7 +16,7 @@ from foreact.envs.pusht.sliding import Sliding
 ARENA = (15.0, 497.0)  # where the agent's centre may be sent
 GAP = 12.0  # from where a push begins to where it touches
 LONGEST, STEP = 150.0, 2.5  # the longest push and the steps in which it is simulated
-LEAST = 4.0  # by which a push that does not bring the block home moves its corners
+LEAST, GAIN = 4.0, 0.5  # a push moves the block's corners so far, or brings them nearer by so much
 DETOUR = 150.0  # on the way around the block, roughly
 BRANCHES = 12  # pushes after which another one is tried, too
 LEANS = np.radians([-30.0, -15.0, 0.0, 15.0, 30.0])  # of a push against the side's normal
@@ -26,7 +26,7 @@ WALK, PUSH = 28.0, 14.0  # pixels a step
 PAUSE = 4.0  # steps that each push costs beside its way: the agent lags behind its target
 PROGRESS = 2.0  # pixels a step by which the block comes home, for what is left after a push
 ANOTHER = 12.0  # steps that a further push costs at least
-HOME = 1.2  # pixels that the block's corners may be off
+HOME = 1.8  # pixels that the block's corners may be off
 
 
 class PushTExpert:
@@ -117,7 +117,8 @@ class PushTExpert:
         ends = starts + run[..., None] * directions
         bad = ((starts < ARENA[0]) | (starts > ARENA[1])).any(axis=-1)
         bad = bad | ((ends < ARENA[0]) | (ends > ARENA[1])).any(axis=-1)
-        bad |= (self._apart(poses, blocks) < LEAST) & (self._apart(poses, self._goal) > HOME)
+        gained = self._apart(blocks, self._goal) - self._apart(poses, self._goal)
+        bad |= (self._apart(poses, blocks) < LEAST) & (gained < GAIN)
         return PAUSE + run / PUSH + self._left(poses) + 1e6 * bad, poses, ends
 
     def _left(self, poses: Array) -> Array:

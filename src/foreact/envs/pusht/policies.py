@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foreact.core.contracts import Observation
 from foreact.envs.pusher import Manner, ScriptedPusher
 from foreact.envs.pusht.expert import PushTExpert
 from foreact.envs.world import Floats, World
+
+if TYPE_CHECKING:
+    from foreact.core.contracts import Observation
 
 BLOCK = "observation.environment_state"
 
