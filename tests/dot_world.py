@@ -64,6 +64,13 @@ class Goes:
         return np.tile(self._goes * way / 4, (4, 1))
 
 
+class Flees(Goes):
+    """Goes away from the middle."""
+
+    def __init__(self, world: Dot) -> None:
+        super().__init__(world, sign=-1.0)
+
+
 class Breaks(Goes):
     """Gives what is no number."""
 
@@ -84,7 +91,7 @@ CARD = EnvCard(
     policies={
         "expert": Goes,
         "lucky": lambda world: Goes(world, luck=0.6),
-        "play": lambda world: Goes(world, sign=-1.0),
+        "play": Flees,
     },
     hidden={PLACE: ("x", "y")},
 )

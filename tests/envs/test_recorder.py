@@ -161,7 +161,9 @@ def test_collect_is_one_command(words, kept, tmp_path, capsys):
         (["--failures"], "beside --successes"),
         (["--look", "unseen"], "look means nothing for dot/middle; its options: fps"),
         (["--task", "PullCube"], "--task belongs to the scripted recording of maniskill"),
-        (["--successes", "1", "--policy", "play"], "none of 50 attempts succeeded"),
+        (["--successes", "1", "--policy", "dot_world:Flees"], "none of 50 attempts succeeded"),
+        (["--successes", "1", "--policy", "play"], "play has no aim"),
+        (["--policy", "play", "--play", "0.5"], "--policy play is all noise or play"),
     ],
 )
 def test_what_cannot_be_is_one_line(words, said, tmp_path, capsys):

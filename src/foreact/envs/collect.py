@@ -90,6 +90,8 @@ def _cast(request: CollectRequest) -> Cast:
     beside = {"noisy": request.noise, PLAY: request.play}
     if beside.pop(first, 0.0):
         raise ForeactError(f"--policy {first} is all noise or play: leave --noise and --play out")
+    if first == PLAY and request.successes:
+        raise ForeactError("play has no aim and never succeeds: record it with --episodes")
     shares = {first: 1.0 - sum(beside.values()), **beside}
     if min(shares.values()) < 0 or shares[first] == 0:
         raise ForeactError(f"--noise {request.noise:g} and --play {request.play:g} leave nothing to {first}")

@@ -169,10 +169,12 @@ def record_takes(
                     writer.add_episode(take.frames, take.columns, take.task)
                 if on_progress is not None:
                     on_progress(log.count(counted), wanted)
-                _hope(log, out)
+                if successes:
+                    _hope(log, out)
     return log
 
 
 def _hope(log: Log, out: Path) -> None:
-    if len(log.attempts) >= HOPELESS and not log.count("success") and not all(a["kept"] for a in log.attempts):
-        raise ForeactError(f"{out}: none of {len(log.attempts)} attempts succeeded: take another policy, or --episodes")
+    tried = sum(a["policy"] != PLAY for a in log.attempts)
+    if tried >= HOPELESS and not log.count("success"):
+        raise ForeactError(f"{out}: none of {tried} attempts succeeded: take another policy, or --episodes")
