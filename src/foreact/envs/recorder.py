@@ -26,6 +26,7 @@ from foreact.envs.registry import find_env, make_env
 from foreact.envs.takes import Take, columns_of, record_take
 
 PLAY, PLAYING = "play", "play with what is there"
+PLAY_STEPS = 100  # frames of an episode without an aim: new starts show more than more of the same
 HOPELESS = 50  # attempts without a success after which a recording of successes ends
 
 
@@ -65,9 +66,17 @@ def make_take(cast: Cast, make: MakePolicy, number: int) -> tuple[str, Take]:
     rng, env = np.random.default_rng((cast.seed, number)), cast.env()
     seed, policy_seed = (int(n) for n in rng.integers(2**31, size=2))
     name = str(rng.choice(list(cast.policies), p=list(cast.policies.values())))
-    task = PLAYING if name == PLAY else str(rng.choice(env.world.spec.phrasings))
-    policy = make(name, env, find_env(cast.env_id)[0])
-    return name, record_take(env, policy, seed=seed, policy_seed=policy_seed, task=task, execute=cast.execute)
+    plays = name == PLAY
+    take = record_take(
+        env,
+        make(name, env, find_env(cast.env_id)[0]),
+        seed=seed,
+        policy_seed=policy_seed,
+        task=PLAYING if plays else str(rng.choice(env.world.spec.phrasings)),
+        execute=cast.execute,
+        steps=min(PLAY_STEPS, env.max_steps) if plays else None,
+    )
+    return name, take
 
 
 class Log:
@@ -168,7 +177,7 @@ def _studio(cast: Cast, make: MakePolicy, *, keep: str) -> Studio:
         make(name, env, card)
     spec = env.world.spec
     return Studio(
-        recipe=asdict(cast) | {"keep": keep, "versions": card.versions()},
+        recipe=asdict(cast) | {"max_steps": env.max_steps, "keep": keep, "versions": card.versions()},
         cameras=spec.cameras,
         fps=round(spec.fps),
         columns=columns_of(env, card.hidden),
