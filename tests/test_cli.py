@@ -277,7 +277,7 @@ def test_a_broken_package_of_models_is_named_and_the_others_stay(capsys, monkeyp
         (["train", "rla", "--out", "x"], "foreact train rla needs --data (see foreact train rla --help)"),
         (["train", "rla", "--rla", "x"], "--rla is not an option of rla (see foreact train rla --help)"),
         (["train", "rla", "--data", "x", "--out", "y", "--steps", "None"], "Error parsing --steps"),
-        (["collect", "--out", "x"], "foreact collect needs {pusht,maniskill}"),
+        (["collect", "--out", "x"], "foreact collect needs ENV"),
         (["inspect"], "foreact inspect needs DATASET"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from foreact.core.errors import ForeactError
-from foreact.envs.block import centre_of, distance_to_block
+from foreact.envs.block import centre_of, distance_to_block, rotate
 from foreact.envs.registry import find_env, make_env
 from foreact.envs.takes import LINGER, record_take
 
@@ -21,16 +21,16 @@ def env():
 
 
 @settings(max_examples=12, deadline=None)
-@given(turn=st.floats(-3, 3), heading=st.floats(-3, 3), offset=st.floats(-50, 50), place=st.floats(60, 300))
+@given(turn=st.floats(-3, 3), heading=st.floats(-3, 3), offset=st.floats(-50, 50), place=st.floats(230, 280))
 @pytest.mark.parametrize("look", ["default", "unseen"])
 def test_the_model_pushes_as_the_simulator_does(env, look, turn, heading, offset, place):
-    """Also against a wall: within two pixels after a push of a block's size."""
+    """Within two pixels and two degrees on the open floor, after a push of a block's size."""
     world = make_env("pusht", image_size=16, look=look).world
     way = np.array([np.cos(heading), np.sin(heading)])
     centre = centre_of(np.array([place, 256.0, turn]))
     start = centre - 110 * way + offset * np.array([-way[1], way[0]])
     assume(np.all((start > 20) & (start < 490)))
-    world._info = world._env.reset(options={"reset_to_state": [*start, place, 256.0, turn]})[1]
+    world._info = world._env.reset(options={"reset_to_state": [*start, place, 256.0, turn]})[1]  # no seed gives this
     block = world.hidden()["observation.environment_state"]
     assume(distance_to_block(start, block, world.look.boxes) > 20)
     for step in range(14):
@@ -39,8 +39,17 @@ def test_the_model_pushes_as_the_simulator_does(env, look, turn, heading, offset
     run = np.linalg.norm(world.state() - start) / steps
     after = world.model.pushed(block[None], start[None], run * way[None], steps)[-1, 0]
     real = world.hidden()["observation.environment_state"]
-    assert np.abs(centre_of(after) - centre_of(real)).max() < 4.0
-    assert abs(after[2] - real[2]) < 0.08
+    assert np.abs(centre_of(after) - centre_of(real)).max() < 2.0
+    assert abs(after[2] - real[2]) < 0.035
+
+
+def test_walls_keep_the_modelled_block_inside(env):
+    env.reset(seed=0)
+    model, block = env.world.model, np.array([100.0, 256.0, 1.0])
+    poses = model.pushed(block[None], np.array([[220.0, 256.0]]), np.array([[-2.5, 0.0]]), 60)[:, 0]
+    corners = np.stack([pose[:2] + rotate(model.corners, pose[2]) for pose in poses])
+    assert corners.min() > model.walls[0] - 2.5
+    assert np.abs(poses[-1] - block).max() > 10
 
 
 def test_the_expert_is_done_soon_and_then_leaves_the_block_alone():
