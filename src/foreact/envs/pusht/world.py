@@ -93,7 +93,7 @@ class PushTWorld(World):
 
     @property
     def model(self) -> Sliding:
-        """The block as planning sees it."""
+        """The block as planning sees it, once an episode has begun."""
         block = self._env.block
         return Sliding(
             boxes=self.look.boxes,
