@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from foreact.envs.world import EnvCard, Outcome, World, WorldSpec
@@ -69,6 +71,15 @@ class Flees(Goes):
 
     def __init__(self, world: Dot) -> None:
         super().__init__(world, sign=-8.0)
+
+
+class Crashes(Goes):
+    """Ends its process, if asked to."""
+
+    def act(self, observation):
+        if "CRASH" in os.environ:
+            os._exit(1)
+        return super().act(observation)
 
 
 class Breaks(Goes):
