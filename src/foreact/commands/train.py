@@ -24,6 +24,7 @@ _ROLES = {
     "world_model": "world models",
     "image_decoder": "image decoder",
     "encoder": "encoder",
+    "policy": "policies",
 }
 _RECIPE = (
     "steps",

@@ -37,6 +37,10 @@ MODELS: dict[str, dict[str, str]] = {
     "image_decoder": {
         "image_decoder": "foreact.decoders.unet:CARD",
     },
+    "policy": {
+        "bc": "foreact.policies.bc_training:CARD",
+        "wam": "foreact.policies.wam:CARD",
+    },
 }
 """Role -> kind -> where its card is, of the kinds that `foreact train` knows."""
 LOADED: dict[str, dict[str, str]] = {

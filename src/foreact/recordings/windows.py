@@ -65,6 +65,7 @@ class WindowBatch:
             leads to no recorded frame, as the last one of every episode.
         task: words, B of them; empty where they were not asked for.
         embodiment: who is seen, (B,).
+        labelled: whose actions and states are looked at, (B,); None where all are.
         shard: which part of the step's batch this is, and of how many.
     """
 
@@ -72,12 +73,14 @@ class WindowBatch:
     inside: Mapping[str, Tensor]
     task: tuple[str, ...]
     embodiment: Tensor
+    labelled: Tensor | None = None
     shard: tuple[int, int] = (0, 1)
 
     def to(self, device: torch.device) -> WindowBatch:
         """The batch on another device."""
         columns, inside = ({k: v.to(device) for k, v in part.items()} for part in (self.columns, self.inside))
-        return replace(self, columns=columns, inside=inside, embodiment=self.embodiment.to(device))
+        labelled = None if self.labelled is None else self.labelled.to(device)
+        return replace(self, columns=columns, inside=inside, embodiment=self.embodiment.to(device), labelled=labelled)
 
 
 def read_windows(
