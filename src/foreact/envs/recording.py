@@ -104,7 +104,7 @@ def _in_order(record: Callable[[int], Recorded], numbers: Sequence[int], workers
     if workers == 1 or len(numbers) < 2:
         yield from map(record, numbers)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), leave_interrupts_to_the_parent)
     waiting: deque[Future[Recorded]] = deque()
     try:
         for number in numbers:
@@ -117,5 +117,6 @@ def _in_order(record: Callable[[int], Recorded], numbers: Sequence[int], workers
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def leave_interrupts_to_the_parent() -> None:
+    """In a process of a pool: Ctrl-C is answered by the process that waits for it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
