@@ -102,11 +102,13 @@ class Part:
     Attributes:
         kind: of that model.
         variants: kinds that will do as well, where their folder is named.
+        role: any kind of which will do as well, where its folder is named.
         source: its folder; the one beside the new run if None.
     """
 
     kind: str
     variants: tuple[str, ...] = ()
+    role: Role | None = None
     source: ModelPath | None = None
 
 

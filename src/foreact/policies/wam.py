@@ -102,14 +102,13 @@ class WAMTraining(PolicyTraining):
     """
 
     config: ClassVar[type[BCConfig]] = WAMConfig
-    learners: ClassVar[tuple[str, ...]] = ("univla", "adaworld", "lawm", "dino_cls")
 
     latent: ModelPath | None = None
     latent_weight: float = 0.05
 
     def parts(self) -> Mapping[str, Part]:
         """The learner, and the image decoder where pictures are drawn from tokens."""
-        return {**super().parts(), "latent": Part(kind="rla", variants=self.learners, source=self.latent)}
+        return {**super().parts(), "latent": Part(kind="rla", role="latent_action", source=self.latent)}
 
     def plan(self, preset: Preset, parts: Mapping[str, PretrainedModel]) -> TrainingPlan:
         """See `ModelTraining.plan`."""

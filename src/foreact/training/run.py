@@ -171,7 +171,8 @@ def load_part(part: Part, option: str, out: Path) -> PretrainedModel:
     """
     source = part.source or the_one_beside(out, part.kind, flag=f"--{option}")
     model = load_model(source)
-    if model.config.kind not in (part.kind, *part.variants):
+    found = model.config.kind
+    if found not in (part.kind, *part.variants) and (part.role is None or card(found).role != part.role):
         raise ForeactError(f"{source} holds a {model.config.kind}, not a {part.kind}")
     return model
 
