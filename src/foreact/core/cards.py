@@ -87,12 +87,14 @@ class Demonstrations:
         actions_from: the one dataset whose actions are looked at, beside those that are learnt from without; all if None.
         horizon: frames between the pairs that z is inferred from.
         latent: gives z of all episodes, those without actions as well; without it these are left out.
+        shuffled: take z of another episode, which says nothing about this one: a control.
     """
 
     labelled: float = 1.0
     actions_from: str | None = None
     horizon: int = 0
     latent: PretrainedModel | None = None
+    shuffled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ MODELS: dict[str, dict[str, str]] = {
 """Role -> kind -> where its card is, of the kinds that `foreact train` knows."""
 LOADED: dict[str, dict[str, str]] = {
     "encoder": {"tiny_encoder": "foreact.encoders.tiny:CARD"},
+    "latent_action": {"future_tokens": "foreact.latent_actions.future_tokens:CARD"},
     "world_model": {
         "rla_wm_released": "foreact.world_models.rla_wm_released:CARD",
         "pretrained_video": "foreact.world_models.pretrained_video:CARD",

@@ -99,12 +99,14 @@ class WAMTraining(PolicyTraining):
     Attributes:
         latent: run of the latent-action learner that z comes from; the one rla beside the run by default.
         latent_weight: of each of the two losses of z.
+        shuffled: learn z of another episode, which says nothing about this one: a control.
     """
 
     config: ClassVar[type[BCConfig]] = WAMConfig
 
     latent: ModelPath | None = None
     latent_weight: float = 0.05
+    shuffled: bool = False
 
     def parts(self) -> Mapping[str, Part]:
         """The learner, and the image decoder where pictures are drawn from tokens."""
@@ -114,7 +116,7 @@ class WAMTraining(PolicyTraining):
         """See `ModelTraining.plan`."""
         plan, learner = super().plan(preset, parts), parts["latent"]
         asked = plan.demonstrations or Demonstrations()
-        return replace(plan, demonstrations=replace(asked, latent=learner, horizon=self.chunk))
+        return replace(plan, demonstrations=replace(asked, latent=learner, horizon=self.chunk, shuffled=self.shuffled))
 
     def sizes(self, preset: Preset, data: DataSpec, parts: Mapping[str, PretrainedModel]) -> dict[str, Any]:
         """See `PolicyTraining.sizes`."""

@@ -23,6 +23,7 @@ from foreact.recordings.recording import Recording
 from foreact.recordings.recordings import Recordings
 
 _BATCH = 128
+_SHUFFLE_SEED = 0x5817FF
 
 
 class Latents:
@@ -56,12 +57,35 @@ class Latents:
                 z[row], inside[row] = known[t], True
         return torch.from_numpy(z), torch.from_numpy(inside)
 
+    def shuffled(self) -> Latents:
+        """The same with each episode's z of another one of its source, at the same share of its length: a control."""
+        rng = np.random.default_rng(_SHUFFLE_SEED)
+        return Latents(
+            [_exchanged(part, rng) for part in self._parts],
+            self._training,
+            horizon=self.horizon,
+            name=f"{self.name}-shuffled",
+        )
+
     @property
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (Q, Z) over the training episodes."""
         rows = [part[e] for part, own in zip(self._parts, self._training, strict=True) for e in own]
         joined = torch.from_numpy(np.concatenate(rows).astype(np.float64))
         return joined.mean(dim=0).float(), joined.std(dim=0).float()
+
+
+def _exchanged(part: Mapping[int, np.ndarray], rng: np.random.Generator) -> dict[int, np.ndarray]:
+    """Each episode's z (T, Q, Z) taken from the next one of a random round."""
+    long = [e for e in part if len(part[e])]
+    order = rng.permutation(long).tolist()
+    giver = dict(zip(order, order[1:] + order[:1], strict=True))
+
+    def taken(episode: int) -> np.ndarray:
+        given, length = part[giver[episode]], len(part[episode])
+        return given[np.arange(length) * len(given) // length]
+
+    return {e: taken(e) if e in giver else z for e, z in part.items()}
 
 
 def infer_latents(

@@ -136,7 +136,8 @@ def _latents(
     kept = None if live else cache_root(request.cache)
     with PartialState().main_process_first():
         asked.latent.to(PartialState().device)
-        return infer_latents(asked.latent, seen, horizon=asked.horizon, cache=kept, progress=progress)
+        found = infer_latents(asked.latent, seen, horizon=asked.horizon, cache=kept, progress=progress)
+    return found.shuffled() if asked.shuffled else found
 
 
 def plan_training(request: TrainRequest) -> TrainingPlan:
