@@ -85,6 +85,12 @@ class PolicyTraining(ModelTraining):
             return {}
         return {"through_decoder": Part(kind="image_decoder", source=self.through_decoder)}
 
+    def frames(self, preset: Preset) -> tuple[str, int]:
+        """Pictures need no encoder."""
+        if self._reads_tokens:
+            return super().frames(preset)
+        return self.pixels(preset)[0], self._image_size(preset)
+
     def recipe(self, preset: Preset) -> TrainConfig:
         """By AdamW with a cosine; the paper's 40 epochs of 1,000 episodes are 37,500 steps."""
         return preset.of(_RECIPES, _PAPER)
@@ -108,7 +114,8 @@ class PolicyTraining(ModelTraining):
             return model
 
         decoder = parts.get("through_decoder")
-        encoder, image_size = self._frames(preset, decoder)
+        seen: Any = decoder.config.tokens if decoder is not None else None  # type: ignore[attr-defined]
+        encoder, image_size = (seen.encoder, seen.image_size) if seen else self.frames(preset)
         return TrainingPlan(
             build=build,
             encoder=encoder,
@@ -131,14 +138,6 @@ class PolicyTraining(ModelTraining):
     @property
     def _reads_tokens(self) -> bool:
         return self.tokens or self.through_decoder is not None
-
-    def _frames(self, preset: Preset, decoder: Any) -> tuple[str, int]:
-        """What encodes frames, and their size; pictures need no encoder."""
-        if decoder is not None:
-            return decoder.config.tokens.encoder, decoder.config.tokens.image_size
-        if self.tokens:
-            return self.frames(preset)
-        return self.pixels(preset)[0], self._image_size(preset)
 
     def _image_size(self, preset: Preset) -> int:
         return self.image_size or preset.of(_IMAGE_SIZES, 128)
