@@ -264,11 +264,10 @@ def test_bad_info(copy: Path, content: str, message: str) -> None:
         LeRobotDataset(copy)
 
 
-def test_fps_must_be_whole(copy: Path) -> None:
-    edit_info(copy, fps=10.0)
-    assert LeRobotDataset(copy).fps == 10
-    edit_info(copy, fps=12.5)
-    with pytest.raises(ForeactError, match=r"fps must be a whole number, not 12\.5"):
+@pytest.mark.parametrize("fps", [0, -10, None, "ten", True, float("nan"), float("inf")])
+def test_fps_must_be_a_positive_number(copy: Path, fps: Any) -> None:
+    edit_info(copy, fps=fps)
+    with pytest.raises(ForeactError, match=r"info\.json: fps must be a positive number, not"):
         LeRobotDataset(copy)
 
 
