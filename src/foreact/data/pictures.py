@@ -95,7 +95,9 @@ class StoredPictures(Video):
             if _is_depth(picture):
                 raise ForeactError(f"{self}: row {row} holds depth, not a picture in colour: choose another camera")
             return np.asarray(picture.convert("RGB"))
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        except Image.DecompressionBombError as error:
+            raise ForeactError(f"{self}: the picture of row {row} is no camera's: {error}") from error
+        except (UnidentifiedImageError, OSError, ValueError) as error:
             raise ForeactError(f"{self}: the picture of row {row} is damaged ({str(error).splitlines()[0]})") from error
 
 

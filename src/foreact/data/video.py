@@ -89,10 +89,10 @@ class Video:
         beyond = (frame - last) / self.fps if frame > last and self.fps else 0.0
         return float(shown[last] - shown[0]) * seconds + beyond
 
-    def first_gap(self, fps: float) -> int | None:
-        """Number of the first frame after which one or more are missing, by its time and a rate; None where none is."""
-        apart = np.diff(self._index.shown) * self._index.seconds * fps
-        return next(iter(np.flatnonzero(apart > 1.5).tolist()), None)
+    def first_gap(self, fps: float, start: int = 0, end: int | None = None) -> int | None:
+        """Number of the first frame (of start .. end - 1) after which, by the times at a rate, frames are missing; None if none."""
+        apart = np.diff(self._index.shown[start:end]) * self._index.seconds * fps
+        return next((start + int(place) for place in np.flatnonzero(apart > 1.5)), None)
 
     def read(
         self, *, start: int = 0, count: int | None = None, size: int | tuple[int, int] | None = None

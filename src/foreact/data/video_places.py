@@ -138,7 +138,8 @@ def _explain_overlap(
 ) -> None:
     """Say of which episodes the frames cannot be told where one begins before the one before it has ended."""
     seconds = video.time_of(first[span.index]) - video.time_of(first[before.index])
-    if abs(seconds * fps - before.length) < 0.5:  # in time, nothing overlaps
+    gap = video.first_gap(fps, first[before.index], first[span.index] + 1)
+    if gap is not None and abs(seconds * fps - before.length) < 0.5:  # in time, nothing overlaps
         wrong[before.index] = (
             f"{video} has {before.length - shared} frames in the time of the {before.length} of episode {before.index}: "
             "some are missing; get the file anew, or leave the episode out"
