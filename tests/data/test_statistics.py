@@ -19,3 +19,15 @@ def test_statistics_of_pictures_are_those_of_their_pixels(frames_THWC: np.ndarra
     for name, values in described.items():
         assert values.shape == (3, 1, 1)
         np.testing.assert_allclose(values.ravel(), expected[name], atol=1e-7, err_msg=name)
+
+
+def test_quantiles_of_several_episodes_are_those_of_all_their_pixels() -> None:
+    """A dark and a bright episode: the mean of their medians is a grey that no pixel has."""
+    rng = np.random.default_rng(0)
+    dark, bright = (rng.integers(low, low + 30, (12, 6, 8, 3)).astype(np.uint8) for low in (0, 220))
+    pooled = describe_levels(count_levels(dark) + 3 * count_levels(bright), 48)
+    expected = describe_rows(np.concatenate([dark, bright, bright, bright]).reshape(-1, 3) / 255)
+    for name, values in pooled.items():
+        if name != "count":
+            np.testing.assert_allclose(values.ravel(), expected[name], atol=1e-7, err_msg=name)
+    assert pooled["count"] == [48]

@@ -30,9 +30,9 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if "checksum" in reason.lower():
             raise ForeactError(
-                f"{path} is damaged: what is stored does not fit its checksum ({reason}); {_REMEDY}"
+                f"{path} is damaged: what is stored does not fit its checksum ({reason}): {_REMEDY}"
             ) from error
-        raise ForeactError(f"{path} is truncated or not a parquet file ({reason}); {_REMEDY}") from error
+        raise ForeactError(f"{path} is truncated or not a parquet file ({reason}): {_REMEDY}") from error
 
 
 def read_table(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> pa.Table:

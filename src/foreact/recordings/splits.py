@@ -117,7 +117,7 @@ def split_episodes(
     """Hold out a share of the episodes: that share of every task, where tasks have enough episodes for it.
 
     Where they have not, as with a sentence of its own for each episode, the rounding task by task would hold out far less or
-    more than asked for in all. Then every so-many-th one of the episodes is held out, lined up task by task in a random order.
+    more in all, by a third of the share. Then every so-many-th one of the episodes is held out, lined up task by task in a random order.
 
     Args:
         dataset: at least two usable episodes (of two frames or more).
@@ -140,7 +140,7 @@ def split_episodes(
     tasks = {episode.index: episode.task for episode in usable}
     held_out = _by_task(tasks, validation, rng)
     target = max(1, round(validation * len(usable)))
-    if not target / 2 <= len(held_out) <= target * 3 / 2:
+    if not held_out or abs(len(held_out) - target) > max(1, target / 3):
         held_out = _lined_up(tasks, target, rng)
     train = tuple(number for number in tasks if number not in held_out)
     return Split(dataset=dataset.fingerprint(), train=train, validation=tuple(sorted(held_out)))
