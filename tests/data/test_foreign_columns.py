@@ -128,6 +128,25 @@ def test_texts_of_tasks_in_another_order_and_under_another_name(name: str, copy:
     assert LeRobotDataset(copy).tasks == {0: "push", 1: "pull"}
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["x", "y"], ("x", "y")),
+        ([["x", "y"]], ("x", "y")),
+        ({"motors": ["x", "y"]}, ("x", "y")),
+        ({"arm": [["x", "y"]]}, ("x", "y")),
+        (["x"], ("0", "1")),
+        ([], ("0", "1")),
+        ([[]], ("0", "1")),
+        ({}, ("0", "1")),
+        (None, ("0", "1")),
+    ],
+)
+def test_names_of_dimensions(names: Any, shown: tuple[str, ...], copy: Path) -> None:
+    edit_feature(copy, "action", {"names": names})
+    assert LeRobotDataset(copy).names_of("action") == shown
+
+
 def test_rates_of_broadcasting(copy: Path) -> None:
     edit_info(copy, fps=29.97)
     for rate in (29.97, 30_000 / 1001):

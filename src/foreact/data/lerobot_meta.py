@@ -124,11 +124,11 @@ def width_of(feature: Mapping[str, Any]) -> int:
 
 
 def names_of(feature: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of a feature's dimensions; their numbers where none are given."""
+    """Names of a feature's dimensions, also where they lie in a list or under a key of their own; else their numbers."""
     names: Any = feature.get("names")
-    while isinstance(names, dict) and names:
-        names = next(iter(names.values()))
     dims = width_of(feature)
+    while names and (isinstance(names, dict) or (isinstance(names, list) and isinstance(names[0], list))):
+        names = next(iter(names.values() if isinstance(names, dict) else names))
     return tuple(map(str, names)) if isinstance(names, list) and len(names) == dims else tuple(map(str, range(dims)))
 
 
