@@ -53,3 +53,13 @@ def read_table(path: Path, columns: Sequence[str], *, optional: Sequence[str] = 
                 raise ForeactError(f"{path}: column {column!r} is missing (it has {names})")
         found = file.read(columns=[*columns, *(name for name in optional if name in names)])
     return found.replace_schema_metadata(None)
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a parquet file.
+
+    Raises:
+        ForeactError: the file is missing or damaged.
+    """
+    with open_parquet(path) as file:
+        return int(file.metadata.num_rows)

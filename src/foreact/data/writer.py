@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
 from foreact.data.layout import VIDEO_PATH, Settings, episode_table, file_path, gather, write_parquet
+from foreact.data.parquet import count_rows
 from foreact.data.statistics import count_levels
 from foreact.data.video import write_video
 
@@ -61,7 +61,7 @@ class LeRobotWriter:
         )
         self._staging = self.root / "unfinished"
         self._open()
-        self._lengths = [pq.read_metadata(path).num_rows for path in self._staged()]
+        self._lengths = [count_rows(path) for path in self._staged()]
 
     @property
     def episodes_written(self) -> int:
