@@ -15,6 +15,7 @@ from foreact.core.errors import ForeactError
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.defects import DefectFinder, data_columns, finite_actions
 from foreact.data.lerobot import ACTION, LeRobotDataset
+from foreact.data.lerobot_meta import holds_numbers
 
 SUCCESS = "next.success"  # LeRobot's name
 __all__ = ["DimensionRange", "Inspection", "contact_sheet", "inspect_dataset", "render_inspection"]
@@ -42,6 +43,7 @@ class Inspection:
         tasks: text -> episodes.
         cameras: full name -> height and width.
         columns: feature -> dimensions, without counters such as the timestamp.
+        unread: features that are neither -> what they are, such as depth or annotations in words.
         successes: episodes in which the task was done at some time; None if the column `next.success` is not there.
         actionless: episodes without actions; None if that cannot be read.
         actions: ranges over all finite action rows, per dimension; empty if there are none.
@@ -49,12 +51,13 @@ class Inspection:
     """
 
     root: str
-    fps: int
+    fps: float
     robot_type: str | None
     lengths: tuple[int, ...]
     tasks: dict[str, int]
     cameras: dict[str, tuple[int, int]]
     columns: dict[str, int]
+    unread: dict[str, str]
     successes: int | None
     actionless: int | None
     actions: tuple[DimensionRange, ...]
@@ -87,6 +90,7 @@ def inspect_dataset(dataset: LeRobotDataset, on_progress: Callable[[int, int], N
         tasks=dict(Counter(episode.task for episode in dataset.episodes)),
         cameras={camera: dataset.shape_of(camera) for camera in dataset.cameras},
         columns={key: len(dataset.names_of(key)) for key in data_columns(dataset)},
+        unread=_unread(dataset),
         successes=_successes(dataset),
         actionless=actionless,
         actions=actions,
@@ -110,13 +114,15 @@ def _summary(inspection: Inspection) -> Table:
     table = Table(title=escape(inspection.root), title_justify="left", show_header=False, box=None)
     seconds = lengths.sum() / inspection.fps
     table.add_row("episodes", f"{len(lengths)} ({_actionless(inspection)})")
-    table.add_row("frames", f"{lengths.sum():,} at {inspection.fps} per second: {seconds / 60:.1f} minutes")
+    table.add_row("frames", f"{lengths.sum():,} at {inspection.fps:g} per second: {seconds / 60:.1f} minutes")
     table.add_row("episode length", f"{lengths.min()} to {lengths.max()} frames, median {np.median(lengths):g}")
     table.add_row("robot", escape(inspection.robot_type or "not said"))
     for camera, (height, width) in inspection.cameras.items():
         table.add_row("camera", f"{escape(camera)}, {height} x {width} pixels")
     for key, dims in inspection.columns.items():
         table.add_row("column", f"{escape(key)}, {dims} dimension{'' if dims == 1 else 's'}")
+    for key, what in inspection.unread.items():
+        table.add_row("not read", f"{escape(key)}, {escape(what)}")
     for task, episodes in sorted(inspection.tasks.items(), key=lambda item: -item[1])[:20]:
         table.add_row("task", f"{escape(task) or '(no text)'}: {episodes} episodes")
     if inspection.successes is not None:
@@ -124,6 +130,12 @@ def _summary(inspection: Inspection) -> Table:
     if len(inspection.tasks) > 20:
         table.add_row("task", f"and {len(inspection.tasks) - 20} more")
     return table
+
+
+def _unread(dataset: LeRobotDataset) -> dict[str, str]:
+    kinds = {key: str(about.get("dtype")) for key, about in dataset.features.items() if not holds_numbers(about)}
+    known = {key: kind for key, kind in kinds.items() if key not in dataset.cameras}
+    return {key: "depth" if key in dataset.depth_maps else kind for key, kind in known.items()}
 
 
 def _actionless(inspection: Inspection) -> str:

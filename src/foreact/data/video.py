@@ -14,6 +14,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from foreact.core.errors import ForeactError
+from foreact.data.rates import exact_rate
 
 # Waking threads for one small picture takes longer than scaling it. Older PyAV has no such option.
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
@@ -77,7 +78,21 @@ class Video:
     def frame_at(self, timestamp: float) -> int:
         """Number of the frame shown nearest to `timestamp`, in seconds from the first frame."""
         shown, seconds = self._index.shown, self._index.seconds
-        return int(np.abs((shown - shown[0]) * seconds - timestamp).argmin())
+        after = int(np.searchsorted((shown - shown[0]) * seconds, timestamp))
+        near = range(max(after - 1, 0), min(after + 1, len(shown)))
+        return min(near, key=lambda number: abs(self.time_of(number) - timestamp))
+
+    def time_of(self, frame: int) -> float:
+        """Seconds from the first frame at which a frame is shown; beyond the last one, as the mean rate has it."""
+        shown, seconds = self._index.shown, self._index.seconds
+        last = min(frame, len(shown) - 1)
+        beyond = (frame - last) / self.fps if frame > last and self.fps else 0.0
+        return float(shown[last] - shown[0]) * seconds + beyond
+
+    def first_gap(self, fps: float, start: int = 0, end: int | None = None) -> int | None:
+        """Number of the first frame (of start .. end - 1) after which, by the times at a rate, frames are missing; None if none."""
+        apart = np.diff(self._index.shown[start:end]) * self._index.seconds * fps
+        return next((start + int(place) for place in np.flatnonzero(apart > 1.5)), None)
 
     def read(
         self, *, start: int = 0, count: int | None = None, size: int | tuple[int, int] | None = None
@@ -165,7 +180,7 @@ def count_frames(path: str | Path) -> int:
 
 
 def write_video(
-    path: str | Path, frames_THWC: np.ndarray, fps: int, *, codec: str = "libx264", crf: int = 20, gop: int = 2
+    path: str | Path, frames_THWC: np.ndarray, fps: float, *, codec: str = "libx264", crf: int = 20, gop: int = 2
 ) -> None:
     """Write frames to an mp4 file that is quick to read at random places; the file appears whole or not at all.
 
@@ -196,7 +211,7 @@ def write_video(
     options = {"crf": str(crf), "g": str(gop), "preset": "veryfast", "threads": "1", "rc-lookahead": "0"}
     try:
         with av.open(str(temporary), "w", format="mp4") as container:
-            stream: Any = container.add_stream(codec, rate=fps, options=options)
+            stream: Any = container.add_stream(codec, rate=exact_rate(fps), options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             reformat = VideoReformatter()
             for picture in frames_THWC:

@@ -172,18 +172,12 @@ def require_same(recordings: Recordings, name: str) -> None:
         if name.startswith(IMAGES):
             source.cache_of(name.removesuffix(TOKENS))
         elif name != STATE:
-            mine, others = _shape(source, name), _shape(first, name)
+            mine, others = source.shape_of(name), first.shape_of(name)
             if mine != others:
                 raise ForeactError(
                     f"{name} has the shape {mine} in {source.dataset.root} and {others} in {first.dataset.root}: "
                     "they cannot be in one batch; train on them apart"
                 )
-
-
-def _shape(source: Recording, name: str) -> tuple[int, ...]:
-    if name not in source.dataset.features:
-        raise ForeactError(f"{source.dataset.root} has no column {name!r}; it has {list(source.dataset.features)}")
-    return tuple(source.dataset.features[name]["shape"])
 
 
 def _rows(source: Recording, *, with_actions: bool) -> np.ndarray:
