@@ -30,6 +30,12 @@ class ImportOptions:
     actor: str | None = None
     actions: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.fps is not None and not (isinstance(self.fps, int) and self.fps >= 1):
+            raise ForeactError(f"fps must be a whole number of at least 1, not {self.fps}")
+        if self.height is not None and not (isinstance(self.height, int) and self.height >= 2 and self.height % 2 == 0):
+            raise ForeactError(f"height must be an even number of at least 2, not {self.height}")
+
     def refuse(self, *names: str, format: str) -> None:
         """Raise `ForeactError` if an option of another format was given."""
         for name in names:
@@ -65,6 +71,7 @@ class EpisodeSource:
         cameras: name -> height and width, of the imported pictures.
         columns: feature -> names of its dimensions.
         robot_type: name of the robot, if known.
+        notes: what was not taken as it stands, for the user to know.
     """
 
     count: int
@@ -73,6 +80,7 @@ class EpisodeSource:
     cameras: Mapping[str, tuple[int, int]]
     columns: Mapping[str, Sequence[str]]
     robot_type: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def leading_rows(reached: np.ndarray) -> np.ndarray:
