@@ -13,7 +13,6 @@ from PIL import Image, UnidentifiedImageError
 
 from foreact.core.errors import ForeactError
 from foreact.data.video import Video, scale_frames
-from foreact.data.video_index import VideoIndex
 
 
 class StoredPictures(Video):
@@ -37,11 +36,21 @@ class StoredPictures(Video):
             ) from error
         return np.cumsum([about.row_group(group).num_rows for group in range(about.num_row_groups)])
 
-    @cached_property
-    def _index(self) -> VideoIndex:
-        """Rows, of which nothing is known about the times."""
-        rows = np.arange(int(self._ends[-1]))
-        return VideoIndex(shown=rows, keys=rows, seconds=0.0, seekable=True, counted=True, damage="")
+    @property
+    def frame_count(self) -> int:
+        """Rows of the file."""
+        return int(self._ends[-1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the first picture."""
+        height, width = self.read(count=1).shape[1:3]
+        return height, width
+
+    @property
+    def fps(self) -> float:
+        """Unknown, 0: pictures in a table have no rate of their own."""
+        return 0.0
 
     def frame_at(self, timestamp: float) -> int:
         """The row itself: episodes begin at rows here, not at times."""

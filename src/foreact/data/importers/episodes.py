@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,6 +44,20 @@ class ImportOptions:
                 raise ForeactError(
                     f"the option {name!r} means nothing for recordings of format {format!r}: leave it out"
                 )
+
+    def rate(self, recorded: object, *, where: str) -> tuple[int, tuple[str, ...]]:
+        """Frames per second of the dataset, and a note for the user where that is not what the recording says.
+
+        Raises:
+            ForeactError: the recording says no number, and neither does the user.
+        """
+        if not (isinstance(recorded, int | float) and math.isfinite(recorded) and recorded >= 0.5):
+            if self.fps is None:
+                raise ForeactError(f"{where} says {recorded} frames per second: give fps")
+            return self.fps, ()
+        fps = self.fps or round(recorded)
+        note = f"{where} says {recorded:.2f} frames per second: taken as {fps}, with all its frames"
+        return fps, (note,) if abs(fps / recorded - 1) > 0.01 else ()
 
     def scaled(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the imported pictures, for recorded ones of `shape`."""
@@ -122,4 +137,5 @@ def join(parts: Sequence[EpisodeSource]) -> EpisodeSource:
         part, index = places[number]
         return part.read(index)
 
-    return replace(first, count=len(places), read=read, robot_type=robot_type)
+    notes = tuple(note for part in parts for note in part.notes)
+    return replace(first, count=len(places), read=read, robot_type=robot_type, notes=notes)

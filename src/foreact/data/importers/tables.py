@@ -144,7 +144,7 @@ def _parse(cells: Sequence[str], lines: Sequence[int], where: str) -> np.ndarray
 
 def _read_parquet(path: Path) -> Columns:
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise ForeactError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     if not table.num_rows:

@@ -72,7 +72,7 @@ def choose_frames(video: Video, fps: int, *, table: Path | None) -> tuple[np.nda
     numbers = np.searchsorted((times[1:] + times[:-1]) / 2, wanted, side="right")
     return (
         numbers,
-        f"{name} has {_spacing(video)}: resampled to {fps} per second, {len(numbers)} of {len(every)} frames",
+        f"{name} has {_spacing(video)}: resampled to {fps} per second, {len(numbers)} frames from {len(every)}",
     )
 
 
