@@ -45,10 +45,10 @@ class DefectFinder:
             self._collect(self._picture_defects(episode, camera), episode)
         self._collect(self._row_duplicates(episode), episode)
 
-    def check_files(self) -> None:
-        """Check the video files, each of which may hold several episodes."""
+    def check_files(self, only: Episode | None = None) -> None:
+        """Check the video files, each of which may hold several episodes; or only those that hold the episode `only`."""
         for camera in self.dataset.cameras:
-            for episodes, defect in file_defects(self.dataset, camera):
+            for episodes, defect in file_defects(self.dataset, camera, only):
                 self._note(defect, *episodes)
 
     def check_whole(self) -> None:
@@ -172,8 +172,12 @@ def finite_actions(dataset: LeRobotDataset) -> np.ndarray:
     return actions[np.isfinite(actions).all(axis=1)]
 
 
-def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[list[Episode], str]]:
-    """Video files whose size, rate or number of frames is not what the dataset says, and the episodes that they hold."""
+def file_defects(
+    dataset: LeRobotDataset, camera: str, only: Episode | None = None
+) -> Iterator[tuple[list[Episode], str]]:
+    """Video files whose size, rate or number of frames is not what the dataset says, and the episodes that they hold: all files,
+    or only those that hold the episode `only`.
+    """
     files: dict[Video, list[Episode]] = {}
     for episode in dataset.episodes:
         try:
@@ -181,11 +185,17 @@ def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[list[Ep
         except ForeactError:
             continue  # The episode has said so.
         files.setdefault(video, []).append(episode)
-        if end is not None and (lasts := round((end - begin) * dataset.fps)) != episode.length:
+        if (
+            only in (None, episode)
+            and end is not None
+            and (lasts := round((end - begin) * dataset.fps)) != episode.length
+        ):
             words = f"{camera} lasts {lasts} frames by its metadata, but there are {episode.length} rows"
             yield [episode], f"episode {episode.index}: {words}"
     height, width = dataset.shape_of(camera)
     for video, episodes in files.items():
+        if only is not None and only not in episodes:
+            continue
         try:
             shape, fps, count = video.shape, video.fps, video.frame_count
         except ForeactError:
