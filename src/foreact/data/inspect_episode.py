@@ -136,14 +136,13 @@ def defect_lines(defects: tuple[str, ...]) -> list[str]:
 
 
 def _dimension_table(inspection: EpisodeInspection, column: str) -> Table:
-    heads = (escape(column), "min", "mean", "max", "std", "largest step", "of range", "after row")
-    table = Table(*heads)
+    table = Table("", "min", "mean", "max", "std", "largest step", title=escape(column), title_justify="left")
     for head in table.columns[1:]:
         head.justify, head.no_wrap = "right", True
     for dim in (dim for dim in inspection.dimensions if dim.column == column):
-        numbers = [f"{value:.3g}" for value in (dim.low, dim.mean, dim.high, dim.std, dim.jump)]
-        jump = (f"{dim.jump / (dim.high - dim.low):.0%}", str(dim.jump_row)) if dim.jump else ("", "")
-        table.add_row(escape(dim.name), *numbers, *jump)
+        numbers = [f"{value:.3g}" for value in (dim.low, dim.mean, dim.high, dim.std)]
+        share = f"{dim.jump / (dim.high - dim.low):.0%} of the range, row {dim.jump_row}" if dim.jump else "none"
+        table.add_row(escape(dim.name), *numbers, share)
     return table
 
 
