@@ -91,7 +91,7 @@ def test_rendering_fits_a_terminal_of_80_columns(copy: Path) -> None:
         "pull",
         "13 at 10 per second: 1.3 s, with actions",
         "target_y",
-        "of the range, row 6",
+        "%, row 6",
         "side",
     ):
         assert part in shown

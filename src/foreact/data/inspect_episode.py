@@ -136,12 +136,15 @@ def defect_lines(defects: tuple[str, ...]) -> list[str]:
 
 
 def _dimension_table(inspection: EpisodeInspection, column: str) -> Table:
-    table = Table("", "min", "mean", "max", "std", "largest step", title=escape(column), title_justify="left")
+    table = Table(
+        "", "min", "mean", "max", "std", "largest step\nof the range", title=escape(column), title_justify="left"
+    )
+    table.columns[0].overflow = "fold"
     for head in table.columns[1:]:
         head.justify, head.no_wrap = "right", True
     for dim in (dim for dim in inspection.dimensions if dim.column == column):
         numbers = [f"{value:.3g}" for value in (dim.low, dim.mean, dim.high, dim.std)]
-        share = f"{dim.jump / (dim.high - dim.low):.0%} of the range, row {dim.jump_row}" if dim.jump else "none"
+        share = f"{dim.jump / (dim.high - dim.low):.0%}, row {dim.jump_row}" if dim.jump else "none"
         table.add_row(escape(dim.name), *numbers, share)
     return table
 

@@ -76,11 +76,11 @@ def _read(container: av.container.InputContainer, path: Path) -> VideoIndex:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.size and packet.stream.index == stream.index:
             broken += packet.is_corrupt
-            packets.append(packet)
-    timed = not container.format.flags & _NO_TIMESTAMPS and all(packet.pts is not None for packet in packets)
-    times = np.array([packet.pts for packet in packets] if timed else range(len(packets)), dtype=np.int64)
-    shown = np.sort(times[[not packet.is_discard for packet in packets]])
-    keys = np.sort(times[[bool(packet.is_keyframe) for packet in packets]])
+            packets.append((packet.pts, packet.is_keyframe, packet.is_discard))
+    timed = not container.format.flags & _NO_TIMESTAMPS and all(pts is not None for pts, _, _ in packets)
+    times = np.array([pts for pts, _, _ in packets] if timed else range(len(packets)), dtype=np.int64)
+    shown = np.sort(times[[not is_discard for _, _, is_discard in packets]])
+    keys = np.sort(times[[is_key for _, is_key, _ in packets]])
     if not len(shown) or not len(keys):
         raise ForeactError(f"video {path} holds no frames: it is empty or cut short")
     seconds = float(stream.time_base or 1) if timed else 0.0
