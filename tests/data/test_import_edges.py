@@ -268,6 +268,19 @@ def test_a_file_that_is_cut_short_is_called_so(tmp_path: Path) -> None:
         run(folder)
 
 
+def test_a_single_video_and_videos_of_one_name(clip: Path) -> None:
+    for format in ("auto", "folder"):
+        with pytest.raises(ForeactError, match=r"clip\.mp4 is a file: give the folder that holds the videos"):
+            run(clip / "clip.mp4", format=format)
+    (clip / "clip.csv").write_text("x,y\n" + rows(X, Y))
+    (clip / "._clip.mp4").write_bytes(b"what a file system leaves")
+    (clip / "._clip.csv").write_bytes(b"\xff\xfe")
+    assert run(clip)[0].actions(0).tolist() == WANTED
+    (clip / "clip.mkv").write_bytes((clip / "clip.mp4").read_bytes())
+    with pytest.raises(ForeactError, match=r"clip\.csv has several videos of the same name"):
+        run(clip)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,3 +143,12 @@ def test_the_sheet_of_an_episode_has_a_row_for_each_camera(
     told([str(copy), "--episode", "2", "--camera", "side"], capsys)
     one = np.asarray(Image.open("contact_sheet.png"))
     assert np.array_equal(one[4:], sheet[144 + 18 + 4 + 4 :])
+
+
+def test_a_reader_of_the_json_that_left_is_no_error(copy: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "foreact", "inspect", str(copy), "--json", "--episode", "0"]
+    ended = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foreact.core.errors import ForeactError
 from foreact.data.importers.episodes import EpisodeSource, ImportOptions
-from foreact.data.importers.folder import is_folder, open_folder
+from foreact.data.importers.folder import VIDEOS, is_folder, open_folder
 from foreact.data.importers.iws import is_iws, open_iws
 from foreact.data.importers.maniskill import is_maniskill, open_maniskill
 from foreact.data.writer import LeRobotWriter
@@ -86,6 +86,8 @@ def import_recordings(
 def _detect(source: Path) -> str:
     if (source / "meta" / "info.json").is_file():
         raise ForeactError(f"{source} is a LeRobot dataset already: use it as it is")
+    if source.is_file() and source.suffix.lower() in VIDEOS:
+        return "folder"
     found = [name for name, (is_format, _) in _FORMATS.items() if is_format(source)]
     if len(found) > 1:
         raise ForeactError(f"{source} holds recordings of several formats ({', '.join(found)}): choose one with format")

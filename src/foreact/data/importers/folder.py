@@ -25,7 +25,7 @@ _MOST_BYTES = 8e9
 
 def is_folder(source: Path) -> bool:
     """Whether `source` is a folder of videos."""
-    return source.is_dir() and any(path.suffix.lower() in VIDEOS for path in source.iterdir())
+    return source.is_dir() and bool(_listed(source, VIDEOS))
 
 
 def open_folder(source: Path, options: ImportOptions) -> EpisodeSource:
@@ -35,7 +35,9 @@ def open_folder(source: Path, options: ImportOptions) -> EpisodeSource:
         ForeactError: videos of different sizes or rates, tables that do not fit their video or each other.
     """
     options.refuse("actor", "actions", format="folder")
-    paths = sorted((path for path in source.iterdir() if path.suffix.lower() in VIDEOS), key=_natural)
+    if source.is_file():
+        raise ForeactError(f"{source} is a file: give the folder that holds the videos")
+    paths = sorted(_listed(source, VIDEOS), key=_natural)
     if not paths:
         raise ForeactError(f"{source} holds no videos ({', '.join(VIDEOS)})")
     tables = _find_tables(source, paths)
@@ -64,6 +66,11 @@ def open_folder(source: Path, options: ImportOptions) -> EpisodeSource:
     )
 
 
+def _listed(source: Path, kinds: tuple[str, ...]) -> list[Path]:
+    """Files of some kinds; hidden ones are what systems leave beside the real ones, as `._clip.mp4`."""
+    return [path for path in source.iterdir() if path.suffix.lower() in kinds and not path.name.startswith(".")]
+
+
 def _require_memory(video: Video, needed: int) -> None:
     if needed > _MOST_BYTES:
         raise ForeactError(
@@ -74,9 +81,11 @@ def _require_memory(video: Video, needed: int) -> None:
 
 def _find_tables(source: Path, videos: list[Path]) -> dict[str, Path]:
     """Video's stem -> its table."""
-    stems = {path.stem for path in videos}
+    stems = [path.stem for path in videos]
     tables: dict[str, Path] = {}
-    for path in sorted(path for path in source.iterdir() if path.suffix.lower() in TABLES):
+    for path in sorted(_listed(source, TABLES)):
+        if stems.count(path.stem) > 1:
+            raise ForeactError(f"{path} has several videos of the same name beside it: give each a name of its own")
         if path.stem not in stems:
             raise ForeactError(f"{path} has no video of the same name beside it")
         if path.stem in tables:
