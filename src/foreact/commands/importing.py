@@ -15,12 +15,16 @@ from foreact.core.progress import progress_bar
 class Import:
     """Turn recordings of another format into a LeRobot dataset.
 
+    Says which columns it left out (clocks and counters are no actions) and which videos it resampled; refuses what it would have
+    to guess.
+
     Attributes:
-        source: a folder of mp4 (with csv or parquet actions of the same name, or without: actionless), ManiSkill's
+        source: a folder of videos (with csv or parquet actions of the same name, or without: actionless), ManiSkill's
             h5 + json recordings, or IWS hdf5 episodes.
         out: folder of the LeRobot dataset.
         format: told from the files by default.
-        fps: frames per second; the videos' by default.
+        fps: frames per second; the recordings' own by default. Videos of another or of a changing rate are resampled to it, unless
+            a table has rows for their frames.
         camera: name of the camera, or which of the recorded ones.
         task: what the robot does, for recordings that do not say.
         height: scale the pictures to this even height.

@@ -48,3 +48,11 @@ def write_json(path: Path, data: Any, *, indent: int | None = 2) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(data, indent=indent, allow_nan=False) + "\n").encode())
+
+
+def byte_size(count: float) -> str:
+    """A number of bytes as people say it: 12 bytes, 3.4 kB, 1.2 MB, 5.6 GB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count:.0f} bytes"

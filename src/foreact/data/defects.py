@@ -50,10 +50,10 @@ class DefectFinder:
             self._collect(self._picture_defects(episode, camera), episode)
         self._collect(self._row_duplicates(episode), episode)
 
-    def check_files(self) -> None:
-        """Check the video files, each of which may hold several episodes."""
+    def check_files(self, only: Episode | None = None) -> None:
+        """Check the video files, each of which may hold several episodes; or only those that hold the episode `only`."""
         for camera in self.dataset.cameras:
-            for episodes, defect in file_defects(self.dataset, camera):
+            for episodes, defect in file_defects(self.dataset, camera, only):
                 self._note(defect, *episodes)
 
     def check_whole(self) -> None:

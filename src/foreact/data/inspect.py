@@ -14,6 +14,7 @@ from rich.table import Table
 from foreact.core.errors import ForeactError
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.defects import DefectFinder, data_columns, finite_actions
+from foreact.data.inspect_episode import defect_lines
 from foreact.data.lerobot import ACTION, LeRobotDataset
 from foreact.data.lerobot_meta import holds_numbers
 
@@ -48,6 +49,7 @@ class Inspection:
         actionless: episodes without actions; None if that cannot be read.
         actions: ranges over all finite action rows, per dimension; empty if there are none.
         defects: everything that is wrong, each with episode and place.
+        defective: numbers of the episodes in which something is wrong.
     """
 
     root: str
@@ -62,6 +64,7 @@ class Inspection:
     actionless: int | None
     actions: tuple[DimensionRange, ...]
     defects: tuple[str, ...]
+    defective: tuple[int, ...]
 
 
 def inspect_dataset(dataset: LeRobotDataset, on_progress: Callable[[int, int], None] | None = None) -> Inspection:
@@ -95,6 +98,7 @@ def inspect_dataset(dataset: LeRobotDataset, on_progress: Callable[[int, int], N
         actionless=actionless,
         actions=actions,
         defects=tuple(finder.found),
+        defective=tuple(sorted(finder.broken)),
     )
 
 
@@ -103,10 +107,7 @@ def render_inspection(inspection: Inspection) -> RenderableType:
     parts: list[RenderableType] = [_summary(inspection)]
     if inspection.actions:
         parts.append(_action_table(inspection))
-    count = len(inspection.defects)
-    parts.append(f"[bold]{count} defect{'' if count == 1 else 's'}[/]" if count else "[green]no defects found[/]")
-    parts += [f"  [red]-[/] {escape(defect)}" for defect in inspection.defects]
-    return Group(*parts)
+    return Group(*parts, *defect_lines(inspection.defects))
 
 
 def _summary(inspection: Inspection) -> Table:

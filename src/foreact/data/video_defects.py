@@ -10,13 +10,19 @@ from foreact.data.pictures import StoredPictures
 from foreact.data.video import Video
 
 
-def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[list[Episode], str]]:
-    """Files whose size, rate or number of frames is not what the dataset says, and the episodes that they hold."""
+def file_defects(
+    dataset: LeRobotDataset, camera: str, only: Episode | None = None
+) -> Iterator[tuple[list[Episode], str]]:
+    """Files whose size, rate or number of frames is not what the dataset says, and the episodes that they hold: all files, or
+    the one that holds the episode `only`.
+    """
     files: dict[Video, list[Episode]] = {}
     for episode in dataset.episodes:
         files.setdefault(dataset.video_of(episode.index, camera), []).append(episode)
     height, width = dataset.shape_of(camera)
     for video, episodes in files.items():
+        if only is not None and only not in episodes:
+            continue
         try:
             shape, fps, count = video.shape, video.fps, video.frame_count
         except ForeactError:

@@ -21,7 +21,7 @@ import torch
 
 from foreact.core.contracts import Encoder
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import byte_size, write_atomically
 from foreact.core.precision import bf16_pays
 from foreact.data.lerobot import LeRobotDataset
 
@@ -186,7 +186,7 @@ class TokenCache:
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise ForeactError(
-                f"the token cache needs {needed / 1e9:.1f} GB in {self.folder}, the disk has {free / 1e9:.1f} GB free: "
+                f"the token cache needs {byte_size(needed)} in {self.folder}, the disk has {byte_size(free)} free: "
                 "choose another place with --cache or encode while training with --no-cache"
             )
 

@@ -73,13 +73,15 @@ def _open_file(path: Path, options: ImportOptions) -> EpisodeSource:
             return RawEpisode(frames=frames, columns=_columns(group, actor, where=where), task=task)
 
     robot = kwargs.get("robot_uids")
+    fps, notes = options.rate((kwargs.get("sim_config") or {}).get("control_freq", _FPS), where=str(path))
     return EpisodeSource(
         count=len(names),
         read=read,
-        fps=options.fps or int((kwargs.get("sim_config") or {}).get("control_freq", _FPS)),
+        fps=fps,
         cameras={name: options.scaled(shape) for name, shape in cameras.items()},
         columns={key: _names(key, values.shape[1]) for key, values in columns.items()},
         robot_type=robot if isinstance(robot, str) else None,
+        notes=notes,
     )
 
 
