@@ -24,12 +24,12 @@ class Expert:
         noise: standard deviation of a slowly changing disturbance of its actions.
     """
 
-    def __init__(self, world: World, *, noise: float = 0.0) -> None:
+    def __init__(self, world: Any, *, noise: float = 0.0) -> None:
         from metaworld.policies import ENV_POLICY_MAP
 
-        self._world: Any = world
+        self._world = world
         self._noise = noise
-        self._script = ENV_POLICY_MAP[f"{self._world.task}-v3"]()
+        self._script = ENV_POLICY_MAP[f"{world.task}-v3"]()
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         """For the episode that has just begun."""
@@ -60,6 +60,8 @@ class Play:
         self._rng = np.random.default_rng(seeds[0] if seeds else None)
         self._way: list[Floats] = []
         self._velocity = np.zeros(3)
+        self._pace = self._effort = 0.0
+        self._patience = PATIENCE
 
     def act(self, observation: Observation) -> Floats:
         """The next action, (1, 4)."""
@@ -77,11 +79,12 @@ class Play:
     def _plan(self) -> None:
         """Where to go next: to some place, or to one beside the object and through it."""
         rng = self._rng
-        self._pace, self._effort, self._patience = rng.uniform(0.4, 1.2), rng.uniform(-1.0, 1.0), PATIENCE
+        self._pace, self._effort = rng.uniform(0.4, 1.2), rng.uniform(-1.0, 1.0)
         if rng.random() < 0.3:
             self._way = [rng.uniform(*ROOM)]
             return
         (thing,) = self._world.hidden().values()
-        aim, direction = thing + rng.normal(0.0, 0.02, 3), rng.normal(size=3)
+        aim = thing + rng.normal((0.0, 0.0, -0.03), (0.02, 0.02, 0.05))  # fingers reach below the hand
+        direction = rng.normal(0.0, (1.0, 1.0, 0.5))
         reach = rng.uniform(0.08, 0.15) * direction / np.linalg.norm(direction)
         self._way = [np.clip(place, *ROOM) for place in (aim - reach, aim + reach)]

@@ -148,6 +148,6 @@ CARD = EnvCard(
     make=MetaWorld,
     packages=("metaworld", "mujoco"),
     install=INSTALL,
-    policies={"expert": Expert, "noisy": partial(Expert, noise=0.7), "play": Play},
+    policies={"expert": Expert, "noisy": partial(Expert, noise=0.5), "play": Play},
     hidden={OBJECT: ("x", "y", "z")},
 )
