@@ -136,8 +136,8 @@ def make_simulator(task: str) -> Any:
 
 def _cannot_draw(error: Exception) -> ForeactError:
     return ForeactError(
-        f"MuJoCo cannot draw with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} ({error}); on Debian and Ubuntu: "
-        "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri"
+        f"MuJoCo cannot draw with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} ({error}): take MUJOCO_GL=egl, which needs "
+        "no display but, on Debian and Ubuntu, apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri"
     )
 
 
