@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GROUP = "foreact.envs"
 ENVS = {
+    "metaworld": "foreact.envs.metaworld.world:CARD",
     "pusht": "foreact.envs.pusht.world:CARD",
 }
 """First word of an id -> where its card is."""
