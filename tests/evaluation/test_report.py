@@ -12,9 +12,10 @@ from rich.console import Console
 
 from foreact.core.errors import ForeactError
 from foreact.evaluation.figures import colour, drift_curve, film_strip, label, write_picture
-from foreact.evaluation.report import quantity, render_report, summary_table, verdict, winner, write_report
+from foreact.evaluation.report import quantity, render_report, summary_table, write_report
 from foreact.evaluation.results import Results, Timing
 from foreact.evaluation.rows import PairedDifference, Row
+from foreact.evaluation.summary import details, verdict, winner
 
 MODELS = ("rla_wm", "dino_wm", "persistence", "oracle")
 MEANS = {"rla_wm": 0.3, "dino_wm": 0.4, "persistence": 0.5, "oracle": 0.1}
@@ -153,13 +154,13 @@ def test_winners_are_bold_only_beyond_doubt(results):
 
 
 def test_the_verdict_tells_better_from_not_told_apart(results):
-    moving = verdict(results)
+    moving = details(results)
     assert moving[0] == "RLA-WM's token error is 40% below persistence's (skill −0.10 to 0.90)."
     assert moving[-1] == "RLA-WM against DINO-WM: token L1 better by 0.2000 [0.1000 to 0.4000]."
     only_all = dataclasses.replace(
         results, rows=tuple(rows("all")), paired=tuple(p for p in results.paired if p["subset"] == "all")
     )
-    assert "token L1 not told apart (−0.2000 [−0.4000 to 0.1000])" in verdict(only_all)[-1]
+    assert "token L1 not told apart (−0.2000 [−0.4000 to 0.1000])" in details(only_all)[-1]
 
 
 def test_samplers_are_held_against_regression_with_resampled_residuals(results):
@@ -173,14 +174,14 @@ def test_samplers_are_held_against_regression_with_resampled_residuals(results):
         paired=(*results.paired, pair),
     )
     told = "RLA-WM against DINO-WM + resampled residuals: energy score (tokens) worse by 0.2000 [0.1000 to 0.4000]."
-    assert verdict(dressed) == [*verdict(results), told]
+    assert details(dressed) == [*details(results), told]
     assert "DINO-WM + resampled residuals" in render_report(dressed)
 
 
 def test_a_worse_model_is_called_worse(results):
     turned = [dataclasses.replace(p, mean=-p.mean, low=-p.high, high=-p.low) for p in pairs("moving", sure=True)]
     assert (
-        "token L1 worse by 0.2000 [0.1000 to 0.4000]" in verdict(dataclasses.replace(results, paired=tuple(turned)))[-1]
+        "token L1 worse by 0.2000 [0.1000 to 0.4000]" in details(dataclasses.replace(results, paired=tuple(turned)))[-1]
     )
 
 
