@@ -89,7 +89,7 @@ def label(name: str) -> str:
 
 
 _ABOUT = {
-    "persistence": "A copy of the first frame: whoever is not better has learnt nothing about motion.",
+    "persistence": "A copy of the first frame: a model that is not better has learnt nothing about motion.",
     "oracle": "RLA's decoder with the true z, read off the filmed future: the best that a world model on this z could do.",
     "true_tokens": "The filmed frames' own tokens, drawn and read: the error of the image decoder and of the pose reader alone.",
 }

@@ -62,8 +62,8 @@ METRICS = {
     ),
     "token_l1_skill": Metric(
         label="skill (token L1 against persistence)", better="higher",
-        about="1 minus token L1 over that of persistence: 0 is as good as a copy of the first frame, 1 is perfect, below 0 is worse "
-        "than the copy.",
+        about="The part of persistence's token L1 that a model takes away: 0 is as good as a copy of the first frame, 1 is perfect, "
+        "below 0 is worse than the copy.",
     ),
     "token_cosine": Metric(
         label="token cosine", better="higher", digits=4,
@@ -125,7 +125,7 @@ METRICS = {
     ),
 }  # fmt: skip
 _UNITS = {
-    "_px": ("(px)", "pixels of the picture that the notes below name"),
+    "_px": ("(px)", "pixels (of which picture is said with the notes)"),
     "_deg": ("(degrees)", "degrees"),
     "_mm": ("(mm)", "millimetres"),
     "": ("", "the recordings' own units"),

@@ -14,9 +14,9 @@ from foreact.evaluation.tables import number
 
 _BESIDE = ("oracle", "true_tokens")  # bounds, not competitors
 _AGAINST_COPY = {
-    "better": ("is nearer", "are nearer"),
+    "better": ("is nearer to the truth than", "are nearer to the truth than"),
     "undecided": ("cannot be told from", "cannot be told from"),
-    "worse": ("is farther", "are farther"),
+    "worse": ("is farther from the truth than", "are farther from the truth than"),
 }
 
 
@@ -36,8 +36,7 @@ def verdict(results: Results) -> str:
     for side, words in _AGAINST_COPY.items():
         those = [label(model) for model in found if found[model] == side]
         if those:
-            copy = "a copy of the first frame" if side == "undecided" else "to the truth than a copy of the first frame"
-            parts.append(f"{_listed(those)} {words[len(those) > 1]} {copy}")
+            parts.append(f"{_listed(those)} {words[len(those) > 1]} a copy of the first frame")
     best = winner(results, "token_l1", chunk, subset)
     if len(found) > 1:
         told = f"{label(best)} is the nearest" if best in found else "which of the models is the nearest is undecided"
