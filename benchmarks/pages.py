@@ -1,4 +1,4 @@
-"""The measured pages of docs/, docs/figures and the measured parts of README.md, made from benchmarks/results and from nothing else.
+"""The measured pages of docs/, docs/figures and the measured parts of README.md and docs/concepts.md, made from benchmarks/results and from nothing else.
 
 python benchmarks/pages.py            # write them
 python benchmarks/pages.py --check    # only say whether they are what the result files give (exit status 1 if not)
@@ -11,10 +11,10 @@ import json
 import sys
 
 from evidence_page import evidence
+from filled_parts import filled
 from lab_notes_page import lab_notes
 from page_parts import RESULTS, ROOT, AnyResult, drawn
 from performance_page import performance
-from readme_parts import filled
 from results_page import results_page
 
 from foreact.evaluation.results import Results
@@ -28,7 +28,7 @@ def written(files: dict[str, AnyResult]) -> dict[str, str]:
     return {
         **{f"docs/{name}.md": text for name, text in pages.items()},
         **{f"docs/figures/{name}": text for name, text in drawings(files).items()},
-        "README.md": filled((ROOT / "README.md").read_text(), files),
+        **{name: filled((ROOT / name).read_text(), files) for name in ("README.md", "docs/concepts.md")},
     }
 
 

@@ -20,7 +20,7 @@ SHOWN = {
     ),
     "maniskill_small": (
         "A Panda arm, preset `small`",
-        "Four ManiSkill tasks in which a Panda arm moves an object, an hour and a half on one CPU core.",
+        "Four ManiSkill tasks in which a Panda arm moves an object; trained on one CPU core.",
         "foreact train rla           --data DATASET --preset small --batch-size 32 --steps 2000 --out runs/panda/rla\n"
         "foreact train rla-wm        --data DATASET --preset small --batch-size 32 --steps 2000 --out runs/panda/rla-wm\n"
         "foreact train dino-wm       --data DATASET --preset small --batch-size 32 --steps 2000 --out runs/panda/dino-wm\n"

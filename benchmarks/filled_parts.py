@@ -1,4 +1,4 @@
-"""The measured parts of README.md, which stand between comments that name them; see pages.py."""
+"""The parts of README.md and docs/concepts.md that are made, not typed; they stand between comments that name them. See pages.py."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 from typing import Any
 
 from evidence_page import CLAIMS
-from page_parts import AnyResult, counted
+from page_parts import AnyResult, counted, table
 from performance_summary import hardware
 
+from foreact.evaluation.figures import about, label
+from foreact.evaluation.metrics import METRICS, Metric, describe
+from foreact.evaluation.residuals import SUFFIX
 from foreact.evaluation.results import Results
 from foreact.evaluation.verdicts import Verdict
 
@@ -17,15 +20,39 @@ PARTS = re.compile(
     r"(?P<begin><!-- measured: (?P<name>\w+) -->\n).*?(?P<end><!-- end of what was measured -->)", re.DOTALL
 )
 
+_OF_STUDIES = ("success_rate", "energy_score", "energy_score_local", "driven_error", "random_sharpness", "random_hit")
 
-def filled(readme: str, files: dict[str, AnyResult]) -> str:
-    """README.md with its measured parts as the result files give them."""
-    parts = {"found": found, "hardware": hardware}
+
+def filled(page: str, files: dict[str, AnyResult]) -> str:
+    """A page with its measured parts as the result files and the tables of metrics give them."""
+    parts = {"found": found, "hardware": hardware, "rows": rows, "metrics": metrics}
 
     def replace(match: re.Match[str]) -> str:
         return match["begin"] + "\n".join(parts[match["name"]](files)).rstrip() + "\n" + match["end"]
 
-    return PARTS.sub(replace, readme)
+    return PARTS.sub(replace, page)
+
+
+def rows(files: dict[str, AnyResult]) -> list[str]:
+    """The rows of a report that are no trained world model."""
+    names = ("persistence", "oracle", "true_tokens", f"dino_wm{SUFFIX}")
+    return table(["row", "what it is"], ([label(name), about(name)] for name in names))
+
+
+def metrics(files: dict[str, AnyResult]) -> list[str]:
+    """Every number of a report."""
+    shown = {name: metric for name, metric in METRICS.items() if name not in _OF_STUDIES}
+    poses = {name: describe(name) for name in ("block_error_px", "block_error_deg", "block_error_px_best_of_k")}
+
+    def cells(metric: Metric) -> list[str]:
+        return [
+            metric.label,
+            metric.about,
+            metric.unit or "none",
+            metric.direction.removesuffix(" is better").removesuffix(" is best"),
+        ]
+
+    return table(["number", "what it says", "unit", "better"], map(cells, (shown | poses).values()))
 
 
 def found(files: dict[str, AnyResult]) -> list[str]:
@@ -45,8 +72,8 @@ def _beats_copy(results: dict[str, Any]) -> str:
         return shares if sure else f"{shares} (undecided)"
 
     return (
-        f"RLA-WM and DINO-WM take away {skills('pusht_tiny')} of the token error that a copy of the first frame makes, 30 actions ahead, after minutes of training "
-        f"on Push-T; after an hour and a half on a Panda arm it is {skills('maniskill_small')}."
+        f"RLA-WM and DINO-WM take away {skills('pusht_tiny')} of the token error that a copy of the first frame makes, 30 actions ahead, after short trainings "
+        f"on Push-T (preset `tiny`); on a Panda arm (preset `small`) it is {skills('maniskill_small')}."
     )
 
 
