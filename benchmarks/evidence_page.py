@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from page_parts import ROOT, AnyResult, counted, figure, folded, judged, made_by, means, table, typed
 
 from foreact.evaluation.figures import label
+from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import distinct
 from foreact.studies.latent_claims import markdown
@@ -102,7 +103,10 @@ def _study(name: str, result: Results) -> list[str]:
         lines += [*markdown(result).splitlines()[2:], ""]
     else:
         rows = [row for row in result.rows if (row["chunk"] or 0) == result.last_chunk]
-        lines += means(rows, distinct(rows, "metric"))
+        metrics = distinct(rows, "metric")
+        lines += means(rows, metrics)
+        if result.study == "coin_world":
+            lines += [*(f"- {describe(m).label}: {describe(m).about}" for m in metrics), ""]
     lines += figure(name, result)
     if result.timings:
         lines += table(["one chunk", "calls", "GFLOP", "ms, median (10 to 90 %)"], _chunk_costs(result))

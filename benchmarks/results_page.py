@@ -61,7 +61,7 @@ def results_page(files: dict[str, AnyResult]) -> str:
     if "pusht_small" in results:
         lines += _gap(results["pusht_small"])
     lines += _z(results)
-    lines += ["## Studies", "", "Several models or learners, three training seeds each; [Evidence](evidence.md) has their tables.", ""]  # fmt: skip
+    lines += ["## Studies", "", "Several models, learners or samplers side by side; tables are in [Evidence](evidence.md) and, of `cheaper` and `samplers`, in [Performance](performance.md).", ""]  # fmt: skip
     studies = {name: result for name, result in results.items() if result.verdicts}
     lines += table(["study", "training seeds", "verdicts"], ([f"`{name}`", str(len(r.seeds)), counted([v.verdict for v in r.verdicts])] for name, r in studies.items()))  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
@@ -134,5 +134,7 @@ def _z(results: dict[str, Results]) -> list[str]:
     for claim in results["pusht_tiny_claims"].claims["figures"]:
         shown = claim_table(claim)
         rows = [[str(cell).replace("|", "\\|") for cell in row] for row in shown["rows"]]
-        lines += [f"### {claim['title']}".replace("|z|", "the size of z"), "", *table([h.replace("|", "\\|") for h in shown["header"]], rows)]  # fmt: skip
+        title = claim["title"].replace("|z|", "the size of z").removesuffix(": unseen")
+        headings = [heading.replace("|", "\\|") for heading in shown["header"]]
+        lines += [f"### {title}", "", claim["caption"].replace("|", "\\|"), "", *table(headings, rows)]
     return lines
