@@ -15,7 +15,8 @@ SHOWN = {
     "pusht_tiny": (
         "Push-T, preset `tiny`: the demo",
         "The data and models of `make demo`, with the 450 steps per model of version 0.1; the demo of version 0.2 trains for up to 800 "
-        "([lab notes](lab_notes.md)). An agent pushes a T-shaped block.",
+        "([lab notes](lab_notes.md)). An agent pushes a T-shaped block.\n\n"
+        "![Two held-out Push-T episodes, as the models of the demo of version 0.2 imagine them](film_strip.png)",
         "make demo",
     ),
     "maniskill_small": (

@@ -125,7 +125,7 @@ METRICS = {
     ),
 }  # fmt: skip
 _UNITS = {
-    "_px": ("(px)", "pixels (of which picture is said with the notes)"),
+    "_px": ("(px)", "pixels, of the picture that the notes of the report name"),
     "_deg": ("(degrees)", "degrees"),
     "_mm": ("(mm)", "millimetres"),
     "": ("", "the recordings' own units"),
