@@ -14,9 +14,10 @@ from foreact.core.progress import ProgressFactory, overall_bar, progress_bar
 from foreact.core.registry import card
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.inspect import inspect_dataset
-from foreact.evaluation.report import summary_table, verdict, write_report
+from foreact.evaluation.report import summary_table, write_report
 from foreact.evaluation.results import Results
 from foreact.evaluation.session import evaluate_runs
+from foreact.evaluation.summary import details, verdict
 from foreact.fitting.measure import measure
 from foreact.fitting.overall import Overall
 from foreact.fitting.planning import (
@@ -150,7 +151,7 @@ def _conclude(setup: Setup) -> None:
         return
     results = Results.load(out / RESULTS)
     show(summary_table(results))
-    for sentence in verdict(results):
+    for sentence in filter(None, (verdict(results), *details(results))):
         print(sentence)
     print(f"report: {out / REPORT}")
     print(f"Next: foreact claims {out / 'rla'} --data {data} --results {out / RESULTS} (what z says)")
