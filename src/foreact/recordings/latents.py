@@ -72,7 +72,7 @@ class Latents:
         """Mean and standard deviation (Q, Z) over the training episodes."""
         rows = [part[e] for part, own in zip(self._parts, self._training, strict=True) for e in own]
         joined = torch.from_numpy(np.concatenate(rows).astype(np.float64))
-        return joined.mean(dim=0).float(), joined.std(dim=0).float()
+        return joined.mean(dim=0).float(), joined.std(dim=0, correction=0).float()
 
 
 def _exchanged(part: Mapping[int, np.ndarray], rng: np.random.Generator) -> dict[int, np.ndarray]:
@@ -150,7 +150,7 @@ def _read(path: Path) -> dict[int, np.ndarray]:
 @torch.no_grad()
 def _infer(model: PretrainedModel, source: Recording, episode: int, horizon: int) -> np.ndarray:
     """z (T - h, Q, Z) float16 of one episode."""
-    tokens = torch.from_numpy(np.asarray(source.cache.tokens(episode)))
+    tokens = torch.from_numpy(np.array(source.cache.tokens(episode)))
     infer: Any = model.infer
     now, then = tokens[: max(len(tokens) - horizon, 0)], tokens[horizon:]
     device = next(model.parameters()).device
