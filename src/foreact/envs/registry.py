@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GROUP = "foreact.envs"
 ENVS = {
     "pusht": "foreact.envs.pusht.world:CARD",
+    "maniskill": "foreact.envs.maniskill.world:CARD",
 }
 """First word of an id -> where its card is."""
 
