@@ -23,6 +23,7 @@ SHOVES = (15, 45)  # frames from one unseen push to the next
 STATE, OBJECT, TOOL, ACTION = "observation.state", "observation.object_pose", "observation.tcp_pose", "action"
 SUCCESS, SHOVE = "next.success", "hidden.push"
 
+
 def columns_of(robot: Robot, *, uncertain: bool) -> dict[str, tuple[str, ...]]:
     """Feature -> names of its dimensions. Poses in metres and quaternions, joints in radians, pushes in m/s."""
     columns = {STATE: robot.joints, OBJECT: POSE, TOOL: POSE, ACTION: robot.action_names, SUCCESS: ("success",)}
