@@ -24,6 +24,7 @@ GROUP = "foreact.envs"
 ENVS = {
     "metaworld": "foreact.envs.metaworld.world:CARD",
     "pusht": "foreact.envs.pusht.world:CARD",
+    "maniskill": "foreact.envs.maniskill.world:CARD",
 }
 """First word of an id -> where its card is."""
 
