@@ -18,7 +18,7 @@ def install(
 
     Args:
         folder: of the path.
-        points: entry points, name -> module:attribute.
+        points: entry points of the group, name -> module:attribute.
         modules: name -> source.
         name: of the distribution.
         group: of the entry points.

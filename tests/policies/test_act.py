@@ -19,16 +19,18 @@ from foreact.evaluation.acting.act import ActRequest, act
 from foreact.evaluation.acting.choosing import load_policy
 from foreact.evaluation.acting.episodes import Execution, play
 from foreact.evaluation.results import Results
-from tests.dot import SIDE, demonstrate
 from tests.foreign import install
+from tests.ring_world import SIDE, demonstrate
 
 TINY = ["--batch-size", "16", "--precision", "no", "--image-size", "32"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def dot_world(tmp_path_factory):
+def ring_world(tmp_path_factory):
     """The world comes from another package, by its entry point; processes of their own find it there as well."""
-    folder = install(tmp_path_factory.mktemp("site"), {"dot": "tests.dot:CARD"}, {}, name="dots", group="foreact.envs")
+    folder = install(
+        tmp_path_factory.mktemp("site"), {"ring": "tests.ring_world:CARD"}, {}, name="rings", group="foreact.envs"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         registry.env_cards.cache_clear()
@@ -50,7 +52,7 @@ def run(tmp_path_factory, data):
 
 
 def request(policy, **options):
-    return ActRequest(**({"policy": str(policy), "env": "dot", "episodes": 12, "image_size": SIDE} | options))
+    return ActRequest(**({"policy": str(policy), "env": "ring", "episodes": 12, "image_size": SIDE} | options))
 
 
 def rates(results):
@@ -90,8 +92,8 @@ def test_an_episode_does_not_depend_on_who_plays_beside_it(run):
 
 
 def test_pictures_are_drawn_when_the_policy_looks(run):
-    card, _ = find_env("dot")
-    env = make_env("dot", image_size=SIDE)
+    card, _ = find_env("ring")
+    env = make_env("ring", image_size=SIDE)
     (episode,) = play([env], load_policy(str(run), card, [env]), [3], Execution(execute=4))
     assert env.world.drawn <= 2 + episode.length // 4
 
@@ -110,7 +112,7 @@ def test_old_observations_are_those_of_before(run):
             return np.full((1, 4, 2), 0.1)
 
     def positions(delay):
-        env, policy = make_env("dot", image_size=SIDE, max_steps=16), Noting()
+        env, policy = make_env("ring", image_size=SIDE, max_steps=16), Noting()
         play([env], policy, [1], Execution(delay=delay))
         return np.array(policy.seen)
 
@@ -140,7 +142,7 @@ def test_the_results_file_has_rows_episodes_and_versions(run, tmp_path):
     )
     told = json.loads(out.read_text())
     row = next(row for row in told["rows"] if row["metric"] == "success")
-    assert (row["policy"], row["env"], row["n"]) == (str(run), "dot", 6)
+    assert (row["policy"], row["env"], row["n"]) == (str(run), "ring", 6)
     assert 0 <= row["low"] <= row["mean"] <= row["high"] <= 1
     assert {row["metric"] for row in told["rows"]} == {"success", "return", "length", "nearness"}
     assert next(e for e in told["episodes"] if e["metric"] == "success")["episodes"] == list(range(42, 48))
@@ -188,16 +190,16 @@ def test_a_crash_costs_its_own_episode_alone(workers, option):
 
 
 def test_a_policy_of_the_users_own_acts():
-    assert rates(act(request("tests.dot:still", episodes=8), None, progress_bar))["success"] < 0.5
+    assert rates(act(request("tests.ring_world:still", episodes=8), None, progress_bar))["success"] < 0.5
 
 
 @pytest.mark.parametrize(
     ("policy", "options", "message"),
     [
-        ("nothing", {}, "no policy 'nothing': name a run, module:function"),
-        ("tests.dot:nothing", {}, "tests.dot:nothing gives no policy"),
-        ("tests.dot:Still", {"env": "nowhere"}, "unknown environment 'nowhere'"),
-        ("expert", {"options": {"colour": 1}}, "does not take these options.*colour"),
+        ("nothing", {}, "has no policy 'nothing': choose one of expert, random, a run"),
+        ("tests.ring_world:nothing", {}, "tests.ring_world:nothing.*cannot be imported"),
+        ("tests.ring_world:Still", {"env": "nowhere"}, "unknown environment 'nowhere'"),
+        ("expert", {"options": {"colour": 1}}, "colour means nothing for ring; its options: crash_at, die_at, fps"),
         ("expert", {"episodes": 0}, "at least 1"),
     ],
 )
@@ -215,7 +217,7 @@ def test_actions_that_are_not_finite_end_it():
             return np.full((1, 2, 2), np.nan)
 
     with pytest.raises(ForeactError, match=r"the action at step 0 is not finite"):
-        play([make_env("dot", image_size=SIDE)], Broken(), [0], Execution())
+        play([make_env("ring", image_size=SIDE)], Broken(), [0], Execution())
 
 
 def test_another_rate_or_camera_is_refused_before_weights_load(run, monkeypatch):
@@ -257,7 +259,7 @@ def test_wam_learns_from_silent_episodes_by_any_learner(data, place, tmp_path):
               "--labelled", "0.2", "--steps", "3", *TINY])  # fmt: skip
         about = json.loads((tmp_path / f"wam-{kind}" / "config.json").read_text())
         assert about["config"]["learner"] == kind.replace("-", "_")
-        assert load(tmp_path / f"wam-{kind}").act(make_env("dot", image_size=SIDE).reset(seed=0)[0]).shape == (12, 2)
+        assert load(tmp_path / f"wam-{kind}").act(make_env("ring", image_size=SIDE).reset(seed=0)[0]).shape == (12, 2)
     with pytest.raises(SystemExit):
         main(
             ["train", "wam", *common, "--out", str(tmp_path / "no"), "--latent", str(root / "runs" / "dino-wm"), *TINY]
@@ -268,5 +270,5 @@ def test_snapshots_are_policies(run):
     kept = sorted((run / "snapshots").iterdir())
     assert [int(path.name.removeprefix("step-")) for path in kept] == [15 * (k + 1) for k in range(10)]
     last, own = load(kept[-1]), load(run)
-    observation = make_env("dot", image_size=SIDE).reset(seed=0)[0]
+    observation = make_env("ring", image_size=SIDE).reset(seed=0)[0]
     np.testing.assert_array_equal(last.act(observation), own.act(observation))

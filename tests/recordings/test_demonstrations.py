@@ -21,7 +21,7 @@ from foreact.recordings.latents import infer_latents
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recording import IMAGES, TOKENS
 from foreact.recordings.windows import Window
-from tests.dot import demonstrate
+from tests.ring_world import demonstrate
 
 HORIZON = 5
 WINDOW = Window(columns={IMAGES: (0,), STATE: (0,), ACTION: tuple(range(HORIZON))})

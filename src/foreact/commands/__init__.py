@@ -11,6 +11,7 @@ VERBS = {
     "claims": "foreact.commands.claims:Claims",
     "report": "foreact.commands.report:Report",
     "benchmark": "foreact.commands.benchmark:Benchmark",
+    "envs": "foreact.commands.envs:Envs",
     "cost": "foreact.commands.cost:Cost",
 }
 """Verb -> where its command stands. A class method `chosen(arguments)` may say which command the arguments ask for."""

@@ -21,10 +21,10 @@ def centre_of(block: Array) -> Array:
 
 
 def distance_to_block(points: Array, block: Array, boxes: Array = BLOCK_BOXES) -> Array:
-    """Distance (P,) of each point (P, 2) to the block at pose (3,); 0 inside."""
-    local = rotate(points - block[:2], -block[2])[:, None]
+    """Distance (...) of each point (..., 2) to the block at pose (..., 3); 0 inside."""
+    local = rotate(points - block[..., :2], -block[..., 2])[..., None, :]
     outside = np.maximum(np.maximum(boxes[:, 0] - local, local - boxes[:, 1]), 0.0)
-    return np.linalg.norm(outside, axis=-1).min(axis=1)
+    return np.linalg.norm(outside, axis=-1).min(axis=-1)
 
 
 def rotate(points: Array, angle: Array | float) -> Array:

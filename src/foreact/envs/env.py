@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from foreact.core.errors import ForeactError
-from foreact.envs.world import Frame, World
+from foreact.envs.world import Floats, Frame, World
 
 STATE, TASK = "observation.state", "task"
 
@@ -60,6 +60,13 @@ class RobotEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         Raises:
             ForeactError: an action of another shape, or not finite.
         """
+        outcome = self.world.act(self.clipped(action))
+        self._steps += 1
+        info = {"success": outcome.success, **outcome.measures}
+        return outcome.reward, outcome.success, not outcome.success and self._steps >= self.max_steps, info
+
+    def clipped(self, action: np.ndarray) -> Floats:
+        """The action (A,) that is carried out: drawn into the bounds; raises as `advance`."""
         spec = self.world.spec
         action = np.asarray(action, dtype=np.float64)
         if action.shape != spec.low.shape:
@@ -68,10 +75,7 @@ class RobotEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             )
         if not np.isfinite(action).all():
             raise ForeactError(f"the action at step {self._steps} is not finite: {action.tolist()}")
-        outcome = self.world.act(np.clip(action, spec.low, spec.high))
-        self._steps += 1
-        info = {"success": outcome.success, **outcome.measures}
-        return outcome.reward, outcome.success, not outcome.success and self._steps >= self.max_steps, info
+        return np.clip(action, spec.low, spec.high)
 
     def observe(self) -> dict[str, Any]:
         """What the policy sees now."""

@@ -49,7 +49,7 @@ class PushPlanner:
         self._centre, self._rho = _friction(boxes)
         size = float(np.ptp(boxes, axis=(0, 1)).max())
         self._corners = np.array([[x, y] for (a, b), (c, d) in boxes for x in (a, c) for y in (b, d)])
-        spots, normals = _sides(boxes)
+        spots, normals = sides(boxes)
         chosen, lean, length = np.indices((len(spots), len(LEANS), len(LENGTHS))).reshape(3, -1)
         touches, directions = (spots + radius * normals)[chosen], rotate(-normals[chosen], LEANS[lean])
         free = distance_to_block(touches, np.zeros(3), boxes) > 0.99 * radius
@@ -97,7 +97,7 @@ def _friction(boxes: Array) -> tuple[Array, float]:
     return centre, float(np.average(np.linalg.norm(points - centre, axis=-1), weights=areas))
 
 
-def _sides(boxes: Array) -> tuple[Array, Array]:
+def sides(boxes: Array) -> tuple[Array, Array]:
     """Spots (S, 2) on the sides of all boxes, and the normals (S, 2) there, out of the box."""
     share = (np.arange(SPOTS) + 0.5)[:, None] / SPOTS
     spots, normals = [], []

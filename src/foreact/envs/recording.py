@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ Recorded = tuple[np.ndarray, dict[str, np.ndarray], str]
 OnRecorded = Callable[[int, int], None]
 """Called with (episodes recorded, episodes)."""
 
+T = TypeVar("T")
 RECIPE_FILE = "collection.json"
 
 
@@ -33,16 +35,14 @@ class Studio:
 
     Attributes:
         recipe: everything that decides the episodes, as JSON; a folder keeps to one recipe.
-        camera: full name of the camera.
-        image_size: side of the square frames, pixels.
+        cameras: full name -> height and width of the frames.
         fps: frames per second.
         columns: feature -> names of its dimensions.
         robot_type: name of the robot.
     """
 
     recipe: Mapping[str, Any]
-    camera: str
-    image_size: int
+    cameras: Mapping[str, tuple[int, int]]
     fps: int
     columns: Mapping[str, Sequence[str]]
     robot_type: str
@@ -56,7 +56,7 @@ class Studio:
         workers: int = 1,
         on_progress: OnRecorded | None = None,
     ) -> None:
-        """Record what is missing of `episodes` into the LeRobot dataset `out`; a finished recording is left as it is.
+        """Record what is missing of `episodes` of one camera into the LeRobot dataset `out`; a finished recording is left as it is.
 
         Args:
             out: the dataset's folder.
@@ -68,25 +68,27 @@ class Studio:
         Raises:
             ForeactError: `out` holds something else, or more episodes.
         """
-        if self._finished(out, episodes):
+        if self.finished(out, episodes):
             return
-        cameras = {self.camera: (self.image_size, self.image_size)}
-        with LeRobotWriter(
-            out, fps=self.fps, cameras=cameras, columns=self.columns, robot_type=self.robot_type
-        ) as writer:
+        (camera,) = self.cameras
+        with self.writer(out) as writer:
             if writer.episodes_written > episodes:
                 raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
             write_atomically(out / RECIPE_FILE, self._described.encode())
-            for frames, columns, task in _in_order(record, range(writer.episodes_written, episodes), workers):
-                writer.add_episode({self.camera: frames}, columns, task)
+            for frames, columns, task in in_order(record, range(writer.episodes_written, episodes), workers):
+                writer.add_episode({camera: frames}, columns, task)
                 if on_progress is not None:
                     on_progress(writer.episodes_written, episodes)
+
+    def writer(self, out: Path) -> LeRobotWriter:
+        """What writes episodes into `out`, or goes on with an interrupted recording there."""
+        return LeRobotWriter(out, fps=self.fps, cameras=self.cameras, columns=self.columns, robot_type=self.robot_type)
 
     @property
     def _described(self) -> str:
         return json.dumps(self.recipe) + "\n"
 
-    def _finished(self, out: Path, episodes: int) -> bool:
+    def finished(self, out: Path, episodes: int) -> bool:
         """Whether `out` holds this very recording; refuses one that was made in another way."""
         path = out / RECIPE_FILE
         if path.exists() and path.read_text() != self._described:
@@ -99,13 +101,13 @@ class Studio:
         return True
 
 
-def _in_order(record: Callable[[int], Recorded], numbers: Sequence[int], workers: int) -> Iterator[Recorded]:
+def in_order(record: Callable[[int], T], numbers: Iterable[int], workers: int) -> Iterator[T]:
     """All numbered episodes, in their order; at most two per worker wait in memory."""
-    if workers == 1 or len(numbers) < 2:
+    if workers == 1:
         yield from map(record, numbers)
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), leave_interrupts_to_the_parent)
-    waiting: deque[Future[Recorded]] = deque()
+    waiting: deque[Future[T]] = deque()
     try:
         for number in numbers:
             waiting.append(pool.submit(record, number))
@@ -113,6 +115,11 @@ def _in_order(record: Callable[[int], Recorded], numbers: Sequence[int], workers
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise ForeactError(
+            "a process that simulates ended all at once, by a crash of the simulator or for want of memory; what was "
+            "recorded is kept: run the same command again to go on, with --workers 1 to see what happens"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

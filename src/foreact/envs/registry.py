@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 GROUP = "foreact.envs"
 ENVS = {
-    "metaworld": "foreact.envs.metaworld.world:CARD",
     "pusht": "foreact.envs.pusht.world:CARD",
+    "metaworld": "foreact.envs.metaworld.world:CARD",
     "maniskill": "foreact.envs.maniskill.world:CARD",
 }
 """First word of an id -> where its card is."""
@@ -39,15 +39,15 @@ def make_env(env_id: str, *, image_size: int = 128, max_steps: int | None = None
         options: what the simulator also takes.
 
     Raises:
-        ForeactError: an unknown id, or a simulator that is not installed.
+        ForeactError: an unknown id or option, or a simulator that is not installed.
     """
     from foreact.envs.env import RobotEnv
 
     card, task = find_env(env_id)
-    try:
-        world = card.make(task, image_size, **options)
-    except TypeError as error:
-        raise ForeactError(f"{env_id} does not take these options ({error})") from error
+    if strange := options.keys() - set(card.options):
+        known = ", ".join(card.options) or "none"
+        raise ForeactError(f"{min(strange)} means nothing for {env_id}; its options: {known}")
+    world = card.make(task, image_size, **options)
     return RobotEnv(world, max_steps=max_steps or world.spec.max_steps)
 
 
@@ -77,6 +77,8 @@ def find_env(env_id: str) -> tuple[EnvCard, str]:
     """
     name, _, task = env_id.partition("/")
     cards = env_cards()
+    if name not in cards and isinstance(wrong := foreign_cards().get(name), ForeactError):
+        raise wrong
     if name not in cards or env_id not in cards[name].ids:
         near = cards[name].ids if name in cards else tuple(i for card in cards.values() for i in card.ids)
         raise ForeactError(f"unknown environment {env_id!r}: choose one of {', '.join(near)} (see foreact envs)")
@@ -85,9 +87,29 @@ def find_env(env_id: str) -> tuple[EnvCard, str]:
 
 @lru_cache
 def env_cards() -> dict[str, EnvCard]:
-    """All cards by name; one of another package that cannot be imported is left out."""
+    """All cards by name; of other packages those that are whole."""
     own = {name: _load(target) for name, target in ENVS.items()}
-    return own | {point.name: point.load() for point in entry_points(group=GROUP) if point.name not in own}
+    return own | {name: card for name, card in foreign_cards().items() if not isinstance(card, ForeactError)}
+
+
+def foreign_cards() -> dict[str, EnvCard | ForeactError]:
+    """Cards of other packages by name, or what is wrong with them."""
+    from foreact.envs.world import EnvCard
+
+    found: dict[str, EnvCard | ForeactError] = {}
+    for point in entry_points(group=GROUP):
+        where = f"the entry point {point.name} of {point.dist.name if point.dist else 'a package'} ({point.value})"
+        try:
+            card = point.load()
+        except Exception as error:
+            found[point.name] = ForeactError(f"{where} cannot be imported: {type(error).__name__}: {error}")
+            continue
+        if not isinstance(card, EnvCard):
+            card = ForeactError(f"{where} is a {type(card).__name__}, not an EnvCard")
+        elif card.name != point.name or card.name in ENVS:
+            card = ForeactError(f"{where} has a card of the name {card.name!r}: both names must be the same, and new")
+        found[point.name] = card
+    return found
 
 
 def gymnasium_id(env_id: str) -> str:

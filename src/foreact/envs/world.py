@@ -5,15 +5,18 @@ A new environment is a file with a `World` and an `EnvCard` at its end, and one 
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foreact.core.contracts import Policy
+if TYPE_CHECKING:
+    from foreact.core.contracts import Policy
+from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -97,6 +100,7 @@ class EnvCard:
         name: first word of the ids.
         label: for readers.
         tasks: second words of the ids, after a slash; none where the simulator has one task alone.
+        robot, cameras, fps: what its worlds have, by default, for who reads the list.
         make: (task, image size in pixels, options of this simulator) -> a world.
         packages: distributions that it needs; their versions go into results.
         install: command that installs them.
@@ -107,11 +111,19 @@ class EnvCard:
     name: str
     label: str
     tasks: tuple[str, ...] = ()
+    robot: str
+    cameras: tuple[str, ...]
+    fps: float
     make: Callable[..., World]
     packages: tuple[str, ...]
     install: str
     policies: Mapping[str, Callable[[World], Policy]] = field(default_factory=dict)
     hidden: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of what `make` takes beside task and image size."""
+        return tuple(inspect.signature(self.make).parameters)[2:]
 
     @property
     def ids(self) -> tuple[str, ...]:

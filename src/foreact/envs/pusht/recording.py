@@ -68,8 +68,7 @@ def collect_pusht(
     make_pusht(image_size)  # says what is missing, before anything is written
     studio = Studio(
         recipe={"env": "pusht", "seed": seed, "image_size": image_size, "max_steps": max_steps, "look": look},
-        camera=CAMERA,
-        image_size=image_size,
+        cameras={CAMERA: (image_size, image_size)},
         fps=FPS,
         columns=COLUMNS,
         robot_type="pusht",

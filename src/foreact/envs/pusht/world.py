@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from foreact.core.contracts import Observation
-from foreact.envs.pusher import Manner, ScriptedPusher
+from foreact.core.errors import ForeactError
+from foreact.envs.block import BLOCK_CENTRE, centre_of
+from foreact.envs.pusher import AGENT_RADIUS, ORBIT
 from foreact.envs.pusht.look import LOOKS, WINDOW
+from foreact.envs.pusht.policies import BLOCK, Expert, Pusher
 from foreact.envs.pusht.recording import CAMERA, COLUMNS, FPS, TASKS, LookName, make_pusht
+from foreact.envs.pusht.sliding import Sliding
 from foreact.envs.world import EnvCard, Floats, Frame, Outcome, World, WorldSpec
 
-BLOCK = "observation.environment_state"
+Start = Literal["anywhere", "near"]
+MAX_STEPS: dict[str, int] = {"anywhere": 300, "near": 150}
+NEAR, NEAR_TURN = (60.0, 120.0), np.pi / 4  # pixels between the centres of block and goal; radians
+WALLS = (7.0, 504.0)  # where they begin
 
 
 class PushTWorld(World):
@@ -23,10 +28,20 @@ class PushTWorld(World):
     Args:
         image_size: side of the pictures.
         look: "unseen" has other colours and an L for a block.
+        start: "anywhere" is where gym-pusht puts agent and block; "near", for quicker studies, has the block 60 to 120 pixels
+            from its goal and turned by 45 degrees at most.
+
+    Attributes:
+        done: whether the goal is covered.
     """
 
-    def __init__(self, image_size: int, look: LookName = "default") -> None:
-        self._env = make_pusht(image_size, LOOKS[look], draws=False)
+    done = False
+
+    def __init__(self, image_size: int, look: LookName = "default", start: Start = "anywhere") -> None:
+        if look not in LOOKS or start not in MAX_STEPS:
+            raise ForeactError(f"no look {look!r} with start {start!r}: {', '.join(LOOKS)}; {', '.join(MAX_STEPS)}")
+        self.look, self._near_goal = LOOKS[look], start == "near"
+        self._env = make_pusht(image_size, self.look, draws=False)
         self.spec = WorldSpec(
             robot="pusht",
             cameras={CAMERA: (image_size, image_size)},
@@ -35,7 +50,7 @@ class PushTWorld(World):
             low=np.zeros(2),
             high=np.full(2, float(WINDOW)),
             fps=FPS,
-            max_steps=300,
+            max_steps=MAX_STEPS[start],
             phrasings=(
                 TASKS["goal"],
                 "move the T onto the green target",
@@ -44,15 +59,16 @@ class PushTWorld(World):
         )
 
     def start(self, seed: int) -> None:
-        """See `World`; agent and block stand where gym-pusht puts them for this seed."""
-        self._info = self._env.reset(seed=seed)[1]
+        """See `World`."""
+        near = {"reset_to_state": self._near(np.random.default_rng(seed))} if self._near_goal else None
+        self._info = self._env.reset(seed=seed, options=near)[1]
+        self.done = False
 
     def act(self, action: Floats) -> Outcome:
         """See `World`; the reward is the covered share of the goal over 0.95, at most 1."""
-        _, reward, success, _, self._info = self._env.step(action)
-        return Outcome(
-            reward=float(reward), success=bool(success), measures={"coverage": float(self._info["coverage"])}
-        )
+        _, reward, done, _, self._info = self._env.step(action)
+        self.done = bool(done)
+        return Outcome(reward=float(reward), success=self.done, measures={"coverage": float(self._info["coverage"])})
 
     def pictures(self) -> dict[str, Frame]:
         """See `World`."""
@@ -70,43 +86,50 @@ class PushTWorld(World):
         """See `World`."""
         self._env.close()
 
-    def pusher(self, rng: np.random.Generator, manner: Manner) -> ScriptedPusher:
-        """A pusher for the episode that has just begun."""
-        info, boxes = self._info, self._env.look.boxes
-        return ScriptedPusher(rng, info["pos_agent"], info["goal_pose"], boxes=boxes, manners=((manner, 1.0),))
+    @property
+    def goal(self) -> Floats:
+        """Pose of the block when all of the goal is covered, (3,)."""
+        return self._info["goal_pose"]
+
+    @property
+    def model(self) -> Sliding:
+        """The block as planning sees it."""
+        block = self._env.block
+        return Sliding(
+            boxes=self.look.boxes,
+            centre=np.array(block.center_of_gravity),
+            gyration=block.moment / block.mass,
+            radius=AGENT_RADIUS,
+            walls=WALLS,
+        )
+
+    def _near(self, rng: np.random.Generator) -> Floats:
+        """Agent and block as gym-pusht sets them, (5,): the block is put down upright and then turned about its centre."""
+        turn, way = rng.uniform(-NEAR_TURN, NEAR_TURN), rng.uniform(-np.pi, np.pi)
+        goal = np.array([256.0, 256.0, np.pi / 4])
+        centre = centre_of(goal) + rng.uniform(*NEAR) * np.array([np.cos(way), np.sin(way)])
+        agent = centre
+        while np.linalg.norm(agent - centre) < ORBIT:
+            agent = rng.uniform(50, 450, 2)
+        return np.concatenate([agent, centre - BLOCK_CENTRE, [goal[2] + turn]])
 
 
-class Pusher:
-    """The scripted pusher as a policy: it sees where agent and block are, and gives one action at a time.
-
-    Args:
-        world: of which it reads the poses.
-        manner: of `pusher.ScriptedPusher`.
-    """
-
-    def __init__(self, world: World, manner: Manner) -> None:
-        self._world: Any = world
-        self._manner = manner
-
-    def reset(self, seeds: Sequence[int] | None = None) -> None:
-        """For the episode that has just begun."""
-        rng = np.random.default_rng(seeds[0] if seeds else None)
-        self._pusher: ScriptedPusher = self._world.pusher(rng, self._manner)
-
-    def act(self, observation: Observation) -> Floats:
-        """The next target, (1, 2)."""
-        block = self._world.hidden()[BLOCK]
-        return self._pusher.act(self._world.state(), block)[None]
+def _make(task: str, image_size: int, look: LookName = "default", start: Start = "anywhere") -> PushTWorld:
+    return PushTWorld(image_size, look, start)
 
 
 CARD = EnvCard(
     name="pusht",
     label="Push-T (gym-pusht)",
-    make=lambda task, image_size, **options: PushTWorld(image_size, **options),
+    robot="pusht",
+    cameras=(CAMERA,),
+    fps=FPS,
+    make=_make,
     packages=("gym-pusht", "pymunk"),
     install="pip install 'foreact[pusht]'",
     policies={
-        "expert": partial(Pusher, manner="solve"),
+        "expert": Expert,
+        "noisy": partial(Expert, noise=8.0),
         "push": partial(Pusher, manner="push"),
         "play": partial(Pusher, manner="play"),
     },

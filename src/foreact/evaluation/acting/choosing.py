@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from foreact.core.errors import ForeactError
 from foreact.core.pretrained import WEIGHTS_FILE, read_config, read_kind
 from foreact.dreams.imagination import load
 from foreact.envs.env import RobotEnv
+from foreact.envs.policies import make_policy
 from foreact.envs.world import EnvCard
 
 
@@ -34,19 +33,17 @@ def load_policy(
     Raises:
         ForeactError: no such policy, or one that was made for another robot.
     """
-    if name in card.policies:
-        return _PerEnvironment([card.policies[name](env.world) for env in envs])
-    if name == "random":
-        return RandomPolicy(envs[0])
-    if is_run(name):
-        require_fit(name, envs[0], resample=resample)
-        policy: Any = load(name, device=device)
-        fps = envs[0].world.spec.fps
-        return policy if policy.config.fps == fps else Resampled(policy, policy.config.fps, fps)
-    if ":" in name:
-        return _own(name)
-    known = ", ".join((*card.policies, "random"))
-    raise ForeactError(f"no policy {name!r}: name a run, module:function of your own, or one of {known}")
+    if not is_run(name):
+        return _PerEnvironment([make_policy(name, env, card) for env in envs])
+    require_fit(name, envs[0], resample=resample)
+    policy: Any = load(name, device=device)
+    fps = envs[0].world.spec.fps
+    return policy if policy.config.fps == fps else Resampled(policy, policy.config.fps, fps)
+
+
+def make_any_policy(name: str, env: RobotEnv, card: EnvCard) -> Policy:
+    """The policy of a name in one environment, runs included; see `load_policy`."""
+    return load_policy(name, card, [env]) if is_run(name) else make_policy(name, env, card)
 
 
 def is_run(name: str) -> bool:
@@ -101,25 +98,6 @@ def identity(name: str) -> str:
     return f"{name} {hashlib.sha256((Path(name) / WEIGHTS_FILE).read_bytes()).hexdigest()[:12]}"
 
 
-class RandomPolicy:
-    """Any action, equally likely; each row by its own seed.
-
-    Args:
-        env: whose bounds actions have.
-    """
-
-    def __init__(self, env: RobotEnv) -> None:
-        self._low, self._high = env.world.spec.low, env.world.spec.high
-
-    def reset(self, seeds: Sequence[int] | None = None) -> None:
-        """See `Policy`."""
-        self._generators = [np.random.default_rng(seed) for seed in seeds or [0]]
-
-    def act(self, observation: Observation) -> np.ndarray:
-        """One action for each row, (B, 1, A)."""
-        return np.stack([rng.uniform(self._low, self._high)[None] for rng in self._generators])
-
-
 class Resampled:
     """A policy of another control rate: its actions are held, or skipped, in time. Right for targets, wrong for changes.
 
@@ -158,20 +136,3 @@ class _PerEnvironment:
     def act(self, observation: Observation) -> np.ndarray:
         rows = [{name: values[row] for name, values in observation.items()} for row in range(len(self._acting))]
         return np.stack([policy.act(row) for policy, row in zip(self._acting, rows, strict=True)])
-
-
-def _own(name: str) -> Policy:
-    """What `module:function` of the user's own gives; modules in the current folder are found as well."""
-    module, _, function = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ForeactError(
-            f"{name} gives no policy ({error}): write module:function, which is called without arguments"
-        ) from error
-    if not hasattr(made, "reset") or not hasattr(made, "act"):
-        raise ForeactError(f"{name} gave a {type(made).__name__}: a policy has reset(seeds) and act(observation)")
-    policy: Policy = made
-    return policy

@@ -14,7 +14,7 @@ CAMERA, STATE = "observation.images.top", "observation.state"
 SIDE, NEAR, STRIDE, MOST = 32, 3.0, 2.0, 40
 
 
-class DotWorld(World):
+class RingWorld(World):
     """Positions are pixels; an action is a step of at most 2 pixels along each axis."""
 
     def __init__(
@@ -61,10 +61,10 @@ class DotWorld(World):
         return {"observation.ring": self.ring}
 
 
-class DotExpert:
+class Expert:
     """Goes straight to the ring."""
 
-    def __init__(self, world: DotWorld) -> None:
+    def __init__(self, world: RingWorld) -> None:
         self._world = world
 
     def reset(self, seeds=None) -> None:
@@ -76,17 +76,22 @@ class DotExpert:
 
 
 CARD = EnvCard(
-    name="dot",
-    label="a dot",
-    make=lambda task, image_size, **options: DotWorld(image_size, **options),
+    name="ring",
+    label="a dot and a ring",
+    robot="dot",
+    cameras=(CAMERA,),
+    fps=10.0,
+    make=lambda task, image_size, crash_at=None, die_at=None, fps=10.0: RingWorld(
+        image_size, crash_at=crash_at, die_at=die_at, fps=fps
+    ),
     packages=("numpy",),
     install="pip install numpy",
-    policies={"expert": DotExpert},
+    policies={"expert": Expert},
     hidden={"observation.ring": ("x", "y")},
 )
 
 
-def still():
+def still(world):
     """A policy of the user's own."""
     return Still()
 
@@ -98,19 +103,19 @@ class Still:
         """Nothing."""
 
     def act(self, observation) -> np.ndarray:
-        return np.zeros((len(observation["task"]), 1, 2))
+        return np.zeros((1, 2))
 
 
 def demonstrate(
     root: Path, episodes: int, *, actionless: tuple[int, ...] = (), seed: int = 1000, side: int = SIDE
 ) -> Path:
     """Record the expert, with one frame after the last action."""
-    world = DotWorld(side)
+    world = RingWorld(side)
     columns = {STATE: ("x", "y"), "action": ("dx", "dy")}
     with LeRobotWriter(root, fps=10, cameras={"top": (side, side)}, columns=columns, robot_type="dot") as writer:
         for number in range(episodes):
             world.start(seed + number)
-            expert = DotExpert(world)
+            expert = Expert(world)
             expert.reset([seed + number])
             frames, states, actions, done, after = [], [], [], False, 0
             while after < 4 and len(actions) < MOST:
