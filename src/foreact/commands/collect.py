@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import Count, OutFolder, Seed
 from foreact.core.progress import progress_bar
 
 
@@ -33,16 +33,16 @@ class Collect:
     """
 
     simulator: Annotated[Positional[Literal["pusht", "maniskill"]], arg(metavar="{pusht,maniskill}")]
-    out: Path
-    episodes: int = 200
-    seed: int = 0
-    image_size: int = 128
+    out: OutFolder
+    episodes: Count = 200
+    seed: Seed = 0
+    image_size: Count = 128
     max_steps: int | None = None
     look: Literal["default", "unseen"] | None = None
     task: Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"] | None = None
     robot: Literal["panda", "xarm6_robotiq", "ur_10e"] | None = None
     uncertain: bool = False
-    workers: int | None = None
+    workers: Count | None = None
 
     def run(self) -> None:
         """Record."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFile
 from foreact.core.progress import progress_bar
 
 
@@ -23,12 +24,11 @@ class Inspect:
 
     dataset: Annotated[Positional[Path], arg(metavar="DATASET")]
     camera: str | None = None
-    contact_sheet: Path = Path("contact_sheet.png")
+    contact_sheet: OutFile = Path("contact_sheet.png")
 
     def run(self) -> None:
         """Look through it."""
-        from rich import print as show
-
+        from foreact.core.terminal import show
         from foreact.data.inspect import contact_sheet, inspect_dataset, render_inspection
         from foreact.data.lerobot import LeRobotDataset
 

@@ -48,3 +48,39 @@ def write_json(path: Path, data: Any, *, indent: int | None = 2) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(data, indent=indent, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, *, missing: str = "it is missing") -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: the file.
+        missing: what to say where there is none.
+
+    Raises:
+        ForeactError: it is not there, or no JSON; NaN, infinities and depths that nobody writes are none.
+    """
+    try:
+        return parse_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ForeactError(f"{path} cannot be read: {missing}") from error
+    except OSError as error:
+        raise ForeactError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ForeactError(f"{path} is not readable JSON: {error}") from error
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The content of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or none that `write_json` would write.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it contains {constant}, which is not a number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from foreact.core.errors import ForeactError
+from foreact.core.terminal import in_markup
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.defects import DefectFinder, data_columns, finite_actions
 from foreact.data.lerobot import ACTION, LeRobotDataset
@@ -101,24 +101,24 @@ def render_inspection(inspection: Inspection) -> RenderableType:
         parts.append(_action_table(inspection))
     count = len(inspection.defects)
     parts.append(f"[bold]{count} defect{'' if count == 1 else 's'}[/]" if count else "[green]no defects found[/]")
-    parts += [f"  [red]-[/] {escape(defect)}" for defect in inspection.defects]
+    parts += [f"  [red]-[/] {in_markup(defect)}" for defect in inspection.defects]
     return Group(*parts)
 
 
 def _summary(inspection: Inspection) -> Table:
     lengths = np.array(inspection.lengths)
-    table = Table(title=escape(inspection.root), title_justify="left", show_header=False, box=None)
+    table = Table(title=in_markup(inspection.root), title_justify="left", show_header=False, box=None)
     seconds = lengths.sum() / inspection.fps
     table.add_row("episodes", f"{len(lengths)} ({_actionless(inspection)})")
     table.add_row("frames", f"{lengths.sum():,} at {inspection.fps} per second: {seconds / 60:.1f} minutes")
     table.add_row("episode length", f"{lengths.min()} to {lengths.max()} frames, median {np.median(lengths):g}")
-    table.add_row("robot", escape(inspection.robot_type or "not said"))
+    table.add_row("robot", in_markup(inspection.robot_type or "not said"))
     for camera, (height, width) in inspection.cameras.items():
-        table.add_row("camera", f"{escape(camera)}, {height} x {width} pixels")
+        table.add_row("camera", f"{in_markup(camera)}, {height} x {width} pixels")
     for key, dims in inspection.columns.items():
-        table.add_row("column", f"{escape(key)}, {dims} dimension{'' if dims == 1 else 's'}")
+        table.add_row("column", f"{in_markup(key)}, {dims} dimension{'' if dims == 1 else 's'}")
     for task, episodes in sorted(inspection.tasks.items(), key=lambda item: -item[1])[:20]:
-        table.add_row("task", f"{escape(task) or '(no text)'}: {episodes} episodes")
+        table.add_row("task", f"{in_markup(task) or '(no text)'}: {episodes} episodes")
     if inspection.successes is not None:
         table.add_row("success", f"{inspection.successes} of {len(lengths)} episodes")
     if len(inspection.tasks) > 20:
@@ -137,7 +137,7 @@ def _action_table(inspection: Inspection) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for dim in inspection.actions:
-        table.add_row(escape(dim.name), *(f"{value:.4g}" for value in (dim.low, dim.mean, dim.high, dim.std)))
+        table.add_row(in_markup(dim.name), *(f"{value:.4g}" for value in (dim.low, dim.mean, dim.high, dim.std)))
     return table
 
 

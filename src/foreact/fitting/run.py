@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from accelerate import PartialState
-from rich import print as show
 
 from foreact.core.files import write_json
 from foreact.core.progress import ProgressFactory, overall_bar, progress_bar
 from foreact.core.registry import card
+from foreact.core.terminal import printable, show
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.inspect import inspect_dataset
 from foreact.evaluation.report import summary_table, verdict, write_report
@@ -101,7 +101,7 @@ def _inspect(setup: Setup, stage_progress: ProgressFactory) -> None:
     write_json(out / INSPECTION, [dataclasses.asdict(inspection) for inspection in found])
     defects = [defect for inspection in found for defect in inspection.defects]
     for defect in defects[:_SHOWN]:
-        print(f"defect: {defect}", file=sys.stderr)
+        print(f"defect: {printable(defect)}", file=sys.stderr)
     if len(defects) > _SHOWN:
         print(f"and {len(defects) - _SHOWN} more defects, all in {out / INSPECTION}", file=sys.stderr)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rich import print as show
-
 from foreact.core.progress import ProgressFactory
+from foreact.core.terminal import show
 from foreact.evaluation.results import Results
 from foreact.studies import coin_scores, latent_claims, sampler_variants, settings, study, world_models
 from foreact.studies.cheaper import Cheaper
