@@ -1,6 +1,6 @@
 """`foreact <verb>`: from robot videos to an imagined future, one command per stage.
 
-What every command has in common: how it ends. Little is imported here, so that Ctrl-C is understood from the start.
+What every command has in common: how it ends. Next to nothing is imported here, so that Ctrl-C is understood from the start.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from types import FrameType
-from typing import TextIO
 
 from foreact.core.errors import ForeactError
+
+TYPE_CHECKING = False  # typing alone would take longer than all else that comes before `main`
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import TextIO
 
 _INTERRUPTED = "foreact: interrupted; run the same command again to go on"
 

@@ -11,10 +11,10 @@ from tyro.constructors import PrimitiveConstructorSpec
 from foreact.core.errors import ForeactError
 
 
-def _whole_number(least: int, most: int = 2**31) -> PrimitiveConstructorSpec[int]:
+def _whole_number(name: str, least: int, most: int = 2**31) -> PrimitiveConstructorSpec[int]:
     def read(words: list[str]) -> int:
         if not words[0].removeprefix("-").isdecimal() or not least <= int(words[0]) < most:
-            raise ValueError(f"{words[0][:40]} is no whole number from {least} to {most - 1}")
+            raise ForeactError(f"{words[0][:40]!r} is not {name}: give a whole number from {least} to {most - 1}")
         return int(words[0])
 
     return PrimitiveConstructorSpec(
@@ -65,7 +65,7 @@ def require_writable(path: Path, *, folder: bool) -> None:
         raise ForeactError(f"cannot write {path}: {place} is not writable")
 
 
-Seed = Annotated[int, _whole_number(0)]
-Count = Annotated[int, _whole_number(1)]
+Seed = Annotated[int, _whole_number("a seed", 0)]
+Count = Annotated[int, _whole_number("a count", 1)]
 OutFolder = Annotated[Path, _writable(folder=True)]
 OutFile = Annotated[Path, _writable(folder=False)]
