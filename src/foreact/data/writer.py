@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
+from foreact.core.lock import LOCK_FILE
 from foreact.data.layout import VIDEO_PATH, Settings, episode_table, file_path, gather, to_json, write_parquet
 from foreact.data.statistics import describe_frames
 from foreact.data.video import write_video
@@ -124,7 +125,9 @@ class LeRobotWriter:
                 raise ForeactError(
                     f"{self.root} holds an interrupted recording with other settings ({path}): remove it first"
                 )
-        elif self.root.exists() and (not self.root.is_dir() or set(self.root.iterdir()) - {self._staging}):
+        elif self.root.exists() and (
+            not self.root.is_dir() or set(self.root.iterdir()) - {self._staging, self.root / LOCK_FILE}
+        ):
             raise ForeactError(f"{self.root} exists and is not an interrupted recording: choose another folder")
         _make_folder(self._staging)
         write_atomically(path, described)

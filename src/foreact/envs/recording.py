@@ -16,6 +16,7 @@ import numpy as np
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
+from foreact.core.lock import locked
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
 
@@ -71,9 +72,12 @@ class Studio:
         if self._finished(out, episodes):
             return
         cameras = {self.camera: (self.image_size, self.image_size)}
-        with LeRobotWriter(
-            out, fps=self.fps, cameras=cameras, columns=self.columns, robot_type=self.robot_type
-        ) as writer:
+        with (
+            locked(out),
+            LeRobotWriter(
+                out, fps=self.fps, cameras=cameras, columns=self.columns, robot_type=self.robot_type
+            ) as writer,
+        ):
             if writer.episodes_written > episodes:
                 raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
             write_atomically(out / RECIPE_FILE, self._described.encode())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from accelerate import PartialState
 
 from foreact.core.files import write_json
+from foreact.core.lock import locked
 from foreact.core.progress import ProgressFactory, overall_bar, progress_bar
 from foreact.core.registry import card
 from foreact.core.terminal import printable, show
@@ -47,6 +48,11 @@ def run_fit(request: FitRequest) -> None:
     Raises:
         ForeactError: bad input, other settings than an earlier start had, a disk that is too small; what was done stays.
     """
+    with locked(request.out):
+        _fit(request)
+
+
+def _fit(request: FitRequest) -> None:
     setup = prepare(request, progress_bar)
     plan = Plan.load(request.out, setup.settings) or _plan(setup)
     left = what_is_left(setup, plan)
