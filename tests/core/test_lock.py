@@ -37,7 +37,10 @@ def held(folder):
 def test_the_second_is_told_who_was_first_and_gets_in_when_that_is_dead(tmp_path):
     run = tmp_path / "run"
     with held(run) as holder:
-        with pytest.raises(ForeactError, match=rf"run is in use by process {holder.pid} on \S+ since \d{{4}}-.*choose"), locked(run):
+        with (
+            pytest.raises(ForeactError, match=rf"run is in use by process {holder.pid} on \S+ since \d{{4}}-.*choose"),
+            locked(run),
+        ):
             pass
         assert (run / LOCK_FILE).exists()
     assert (run / LOCK_FILE).exists()  # it was killed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,10 @@ def whole(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ForeactError(f"cannot write {path}: {error.strerror or error}; nothing that was there is lost") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -50,32 +49,18 @@ def write_json(path: Path, data: Any, *, indent: int | None = 2) -> None:
     write_atomically(path, (json.dumps(data, indent=indent, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path, *, missing: str = "it is missing") -> Any:
+def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
-    Args:
-        path: the file.
-        missing: what to say where there is none.
-
     Raises:
-        ForeactError: it is not there, or no JSON; NaN, infinities and depths that nobody writes are none.
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or none that `write_json` writes: with NaN, infinities, or lists in lists without end.
     """
-    try:
-        return parse_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ForeactError(f"{path} cannot be read: {missing}") from error
-    except OSError as error:
-        raise ForeactError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ForeactError(f"{path} is not readable JSON: {error}") from error
+    return parse_json(path.read_bytes())
 
 
-def parse_json(text: bytes | str) -> Any:
-    """The content of a JSON text.
-
-    Raises:
-        ValueError: it is no JSON, or none that `write_json` would write.
-    """
+def parse_json(text: bytes) -> Any:
+    """The content of a JSON text; raises as `read_json`."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"it contains {constant}, which is not a number")

@@ -42,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         ForeactError: another process is there (the message says which, where and since when), or the folder cannot be made.
     """
-    path = folder / LOCK_FILE
+    path, made = folder / LOCK_FILE, not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = _open(path)
@@ -54,8 +54,9 @@ def locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()
         file.close()
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # where nothing was written
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # where nothing was written
 
 
 def _open(path: Path) -> IO[str]:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import safetensors.torch
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from foreact.core.config import ModelConfig
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import read_json, whole, write_atomically
+from foreact.core.weights import read_shapes, read_tensors, write_tensors
 
 SCHEMA = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
+_SPARE_PARAMETERS = 1000
+"""Tensors that a model may make and throw away while it is built."""
 
 T = TypeVar("T")
 
@@ -49,7 +54,8 @@ class PretrainedModel(nn.Module):
         state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
         if half:
             state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(state, metadata={"format": "pt"}))
+        with whole(folder / WEIGHTS_FILE) as temporary:
+            write_tensors(temporary, state)
         write_atomically(folder / CARD_FILE, (card or self._default_card()).encode())
         write_atomically(folder / CONFIG_FILE, (json.dumps(self._describe(), indent=2) + "\n").encode())
 
@@ -88,8 +94,15 @@ class PretrainedModel(nn.Module):
 def load_model(source: str | Path, *, revision: str | None = None) -> Any:
     """Load whichever model `source` (folder or Hub id) holds. See `PretrainedModel.from_pretrained`."""
     folder = _local_folder(source, revision)
-    model = read_config(folder).build()
-    _load_weights(model, folder / WEIGHTS_FILE)
+    config, weights = read_config(folder), folder / WEIGHTS_FILE
+    _require_shapes(config, folder)
+    tensors = read_tensors(weights)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ForeactError(f"{weights}: {name} has values that are not finite; train or copy the model again")
+    model = config.build()
+    wanted = model.state_dict()
+    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
     return model.eval()
 
 
@@ -138,7 +151,7 @@ def _local_folder(source: str | Path, revision: str | None) -> Path:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
-        described = json.loads(path.read_text())
+        described = read_json(path)
     except FileNotFoundError as error:
         raise ForeactError(f"{folder} holds no model: {CONFIG_FILE} is missing") from error
     except (OSError, ValueError) as error:
@@ -150,23 +163,47 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _load_weights(model: nn.Module, path: Path) -> None:
+def _require_shapes(config: ModelConfig, folder: Path) -> None:
+    """See that a config describes the tensors that are there, before it is given memory or time.
+
+    Raises:
+        ForeactError: it does not, or no model can be built as it says.
+    """
+    path = folder / WEIGHTS_FILE
+    there = read_shapes(path)
     try:
-        state = safetensors.torch.load_file(path)
+        with _at_most(2 * len(there) + _SPARE_PARAMETERS):
+            wanted = {name: tuple(tensor.shape) for name, tensor in meta_build(config).state_dict().items()}
+    except ForeactError:
+        raise
     except Exception as error:
-        raise ForeactError(f"{path} is missing or not a readable safetensors file ({error})") from error
-    wanted = model.state_dict()
-    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+        raise ForeactError(
+            f"{folder / CONFIG_FILE} describes no model that can be built: {type(error).__name__}: {str(error)[:200]}"
+        ) from error
+    missing, extra = sorted(wanted.keys() - there.keys()), sorted(there.keys() - wanted.keys())
     if missing or extra:
         raise ForeactError(
             f"{path} does not fit its config: {len(missing)} missing tensors {missing[:3]}, {len(extra)} extra {extra[:3]}"
         )
-    for key, tensor in state.items():
-        if tensor.shape != wanted[key].shape:
-            raise ForeactError(
-                f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(wanted[key].shape)}"
-            )
-    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()})
+    for name, shape in there.items():
+        if shape != wanted[name]:
+            raise ForeactError(f"{path}: {name} has shape {shape}, the config says {wanted[name]}")
+
+
+@contextmanager
+def _at_most(parameters: int) -> Iterator[None]:
+    """Inside, models with more parameter tensors than that are not built on: a config may ask for a million layers."""
+    left = iter(range(parameters))
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if next(left, None) is None:
+            raise OverflowError("it has far more layers than the weights beside it")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def meta_build(config: ModelConfig) -> PretrainedModel:

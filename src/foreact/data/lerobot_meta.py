@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import parse_json, read_json
 
 READABLE = ("v2.0", "v2.1", "v3.0")
 
@@ -74,7 +74,7 @@ def read_info(root: Path) -> Info:
     if not path.is_file():
         raise ForeactError(f"{root} is not a (finished) LeRobot dataset: meta/info.json is missing")
     try:
-        raw = json.loads(path.read_text())
+        raw = read_json(path)
         version = str(raw["codebase_version"])
         if version not in READABLE:
             raise ForeactError(f"{path}: dataset version {version} is not supported, only {', '.join(READABLE)}")
@@ -213,7 +213,7 @@ def _episodes_v2(root: Path, info: Info) -> list[EpisodeFiles]:
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        return [parse_json(line) for line in path.read_bytes().splitlines() if line.strip()]
     except FileNotFoundError as error:
         raise ForeactError(f"{path} is missing") from error
     except (OSError, ValueError) as error:
