@@ -28,6 +28,8 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 _SPARE_PARAMETERS = 1000
 """Tensors that a model may make and throw away while it is built."""
+_SPARE_BYTES = 64 << 20
+"""Of what is not stored but computed when a model is built, such as codes of positions."""
 
 T = TypeVar("T")
 
@@ -173,7 +175,10 @@ def _require_shapes(config: ModelConfig, folder: Path) -> None:
     there = read_shapes(path)
     try:
         with _at_most(2 * len(there) + _SPARE_PARAMETERS):
-            wanted = {name: tuple(tensor.shape) for name, tensor in meta_build(config).state_dict().items()}
+            model = meta_build(config)
+        wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        if (needed := sum(buffer.nbytes for buffer in model.buffers())) > path.stat().st_size + _SPARE_BYTES:
+            raise OverflowError(f"its tables need {needed / 1e9:.3g} GB")
     except ForeactError:
         raise
     except Exception as error:

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import parse_json, read_json
+from foreact.data.templates import fill
 
+INFO_FILE = "meta/info.json"
 READABLE = ("v2.0", "v2.1", "v3.0")
 
 
@@ -68,7 +70,7 @@ def read_info(root: Path) -> Info:
     Raises:
         ForeactError: no dataset there, an unsupported version, or keys that are missing or ill-typed.
     """
-    path = root / "meta" / "info.json"
+    path = root / INFO_FILE
     if not root.is_dir():
         raise ForeactError(f"{root}: no such dataset folder")
     if not path.is_file():
@@ -167,28 +169,28 @@ def _episodes_v3(root: Path, info: Info) -> list[EpisodeFiles]:
     columns = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
     columns += ["dataset_from_index", "dataset_to_index"]
     columns += [f"videos/{camera}/{field}" for camera in cameras for field in fields]
-    return [_episode_v3(row, info, cameras) for row in read_table(files, columns).to_pylist()]
+    return [_episode_v3(row, info, cameras, str(root / INFO_FILE)) for row in read_table(files, columns).to_pylist()]
 
 
-def _episode_v3(row: dict[str, Any], info: Info, cameras: tuple[str, ...]) -> EpisodeFiles:
+def _episode_v3(row: dict[str, Any], info: Info, cameras: tuple[str, ...], where: str) -> EpisodeFiles:
     def video(key: str) -> tuple[str, float, float]:
         chunk, file, begin, end = (
             row[f"videos/{key}/{field}"] for field in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
         )
-        return str(info.video_path).format(video_key=key, chunk_index=chunk, file_index=file), begin, end
+        return fill(info.video_path, where, video_key=key, chunk_index=chunk, file_index=file), begin, end
 
     return EpisodeFiles(
         index=row["episode_index"],
         length=row["length"],
         task=(row["tasks"] or [""])[0],
-        data=info.data_path.format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]),
+        data=fill(info.data_path, where, chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]),
         rows=(row["dataset_from_index"], row["dataset_to_index"]),
         videos={key: video(key) for key in cameras},
     )
 
 
 def _episodes_v2(root: Path, info: Info) -> list[EpisodeFiles]:
-    episodes, first = [], 0
+    episodes, first, where = [], 0, str(root / INFO_FILE)
     path = root / "meta" / "episodes.jsonl"
     for row in sorted(_read_jsonl(path), key=lambda row: int(row.get("episode_index", -1))):
         try:
@@ -196,13 +198,13 @@ def _episodes_v2(root: Path, info: Info) -> list[EpisodeFiles]:
         except KeyError as error:
             raise ForeactError(f"{path}: the key {error} is missing in {row}") from error
         names = {"episode_chunk": index // info.chunks_size, "episode_index": index}
-        videos = {key: (str(info.video_path).format(video_key=key, **names), 0.0, None) for key in video_keys(info)}
+        videos = {key: (fill(info.video_path, where, video_key=key, **names), 0.0, None) for key in video_keys(info)}
         episodes.append(
             EpisodeFiles(
                 index=index,
                 length=length,
                 task=str(tasks[0]),
-                data=info.data_path.format(**names),
+                data=fill(info.data_path, where, **names),
                 rows=(first, first + length),
                 videos=videos,
             )
