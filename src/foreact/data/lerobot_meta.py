@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import parse_json, read_json
+from foreact.data.plausible import require_episode, require_features
 from foreact.data.templates import fill
 
 INFO_FILE = "meta/info.json"
@@ -83,7 +84,7 @@ def read_info(root: Path) -> Info:
         info = Info(
             version=version,
             fps=int(raw["fps"]),
-            robot_type=raw.get("robot_type"),
+            robot_type=None if raw.get("robot_type") is None else str(raw["robot_type"]),
             features={str(k): dict(v) for k, v in raw["features"].items()},
             data_path=str(raw["data_path"]),
             video_path=raw.get("video_path"),
@@ -92,8 +93,11 @@ def read_info(root: Path) -> Info:
         )
     except KeyError as error:
         raise ForeactError(f"{path}: the key {error} is missing") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ForeactError(f"{path} cannot be read: {error}") from error
+    require_features(info.features, str(path))
+    if info.chunks_size < 1:
+        raise ForeactError(f"{path}: chunks_size must be a positive number, not {info.chunks_size}")
     if info.fps < 1 or info.fps != raw["fps"]:
         raise ForeactError(f"{path}: fps must be a whole number, not {raw['fps']}")
     return info
@@ -118,7 +122,13 @@ def read_episodes(root: Path, info: Info) -> tuple[EpisodeFiles, ...]:
     Raises:
         ForeactError: a file or column of the metadata is missing or unreadable, or a number occurs twice.
     """
-    rows = _episodes_v3(root, info) if info.version == "v3.0" else _episodes_v2(root, info)
+    try:
+        rows = _episodes_v3(root, info) if info.version == "v3.0" else _episodes_v2(root, info)
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ForeactError(f"{root}: the metadata of the episodes is damaged ({_first_line(error)})") from error
+    for row in rows:
+        places = [place for _, begin, end in row.videos.values() for place in (begin, end) if place is not None]
+        require_episode(row.index, row.length, (*row.rows, *places), str(root))
     episodes = tuple(sorted(rows, key=lambda episode: episode.index))
     if not episodes:
         raise ForeactError(f"{root} holds no episodes")

@@ -39,10 +39,21 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class StripRow:
-    """One line of a film strip: a label and one picture (data URI) per shown frame."""
+    """One line of a film strip: a label and one picture (data URI) per shown frame.
+
+    Raises:
+        ForeactError: a picture that is not in the file itself.
+    """
 
     label: str
     images: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for image in self.images:
+            if not image.startswith("data:"):
+                raise ForeactError(
+                    f"the film strip {self.label} has the picture {image[:60]!r}: only data: is shown"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
