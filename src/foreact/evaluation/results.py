@@ -51,9 +51,7 @@ class StripRow:
     def __post_init__(self) -> None:
         for image in self.images:
             if not image.startswith("data:"):
-                raise ForeactError(
-                    f"the film strip {self.label} has the picture {image[:60]!r}: only data: is shown"
-                )
+                raise ForeactError(f"the film strip {self.label} has the picture {image[:60]!r}: only data: is shown")
 
 
 @dataclass(frozen=True, kw_only=True)
