@@ -85,7 +85,7 @@ def places(value, path=()):
             yield (*path, key)
 
 
-@pytest.mark.parametrize("number", [0, -1, 10**6, 10**18])
+@pytest.mark.parametrize("number", [0, -1, 4096, pytest.param(10**6, marks=pytest.mark.slow), 10**18])
 @pytest.mark.parametrize("name", ["dino_wm", pytest.param("fast", marks=pytest.mark.slow), pytest.param("rae", marks=pytest.mark.slow),
                                   pytest.param("released", marks=pytest.mark.slow), pytest.param("video_diffusion", marks=pytest.mark.slow)])  # fmt: skip
 def test_no_config_takes_memory_or_time_that_its_weights_do_not(name, number, models, tmp_path):

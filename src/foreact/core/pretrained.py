@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from foreact.core.building import build_to_fit
 from foreact.core.config import ModelConfig
 from foreact.core.errors import ForeactError
-from foreact.core.files import parse_json, read_json, whole, write_atomically
-from foreact.core.weights import read_shapes, read_tensors, write_tensors
+from foreact.core.files import read_json, whole, write_atomically
+from foreact.core.weights import read_tensors, write_tensors
 
 SCHEMA = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
-_USUAL = 4096
-"""Numbers in a config up to this one make no model that takes more than seconds or a gigabyte before its weights are compared."""
-_SPARE_TENSORS = 1000
-"""Tensors that a model may make and throw away while it is built."""
-_SPARE_BYTES = 64 << 20
-"""Of what is not stored but computed when a model is built, such as codes of positions."""
 
 T = TypeVar("T")
 
@@ -100,7 +91,7 @@ def load_model(source: str | Path, *, revision: str | None = None) -> Any:
     """Load whichever model `source` (folder or Hub id) holds. See `PretrainedModel.from_pretrained`."""
     folder = _local_folder(source, revision)
     config, weights = read_config(folder), folder / WEIGHTS_FILE
-    model = _build(config, folder)
+    model = build_to_fit(config, folder / CONFIG_FILE, weights)
     tensors = read_tensors(weights)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -165,70 +156,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if described["schema"] != SCHEMA:
         raise ForeactError(f"{path} has schema {described['schema']}, this foreact reads schema {SCHEMA}")
     return described
-
-
-def _build(config: ModelConfig, folder: Path) -> PretrainedModel:
-    """The model that a config describes, if that is the one whose tensors are there.
-
-    Unusual sizes are first tried on the meta device, which takes no memory, but seconds to be got ready.
-
-    Raises:
-        ForeactError: it is another one, or no model can be built as the config says.
-    """
-    path = folder / WEIGHTS_FILE
-    there = read_shapes(path)
-    unusual = _largest(config.to_dict()) > _USUAL
-    try:
-        with _no_larger_than(there):
-            model = meta_build(config) if unusual else config.build()
-        if (needed := sum(buffer.nbytes for buffer in model.buffers())) > path.stat().st_size + _SPARE_BYTES:
-            raise OverflowError(f"its tables need {needed / 1e9:.3g} GB")
-    except ForeactError:
-        raise
-    except Exception as error:
-        raise ForeactError(
-            f"{folder / CONFIG_FILE} describes no model that can be built: {type(error).__name__}: {str(error)[:200]}"
-        ) from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    missing, extra = sorted(wanted.keys() - there.keys()), sorted(there.keys() - wanted.keys())
-    if missing or extra:
-        raise ForeactError(
-            f"{path} does not fit its config: {len(missing)} missing tensors {missing[:3]}, {len(extra)} extra {extra[:3]}"
-        )
-    for name, shape in there.items():
-        if shape != wanted[name]:
-            raise ForeactError(f"{path}: {name} has shape {shape}, the config says {wanted[name]}")
-    return config.build() if unusual else model
-
-
-def _largest(value: Any) -> int:
-    """The largest whole number in a config; of pairs, such as the rows and columns of a grid, their product counts."""
-    if isinstance(value, dict):
-        return max(map(_largest, value.values()), default=0)
-    if isinstance(value, list | tuple):
-        parts = [_largest(part) for part in value]
-        return math.prod(parts) if len(parts) == 2 else max(parts, default=0)
-    if isinstance(value, str) and value.startswith("{"):  # a config of another library
-        return _largest(parse_json(value.encode()))
-    return value if isinstance(value, int) else 0
-
-
-@contextmanager
-def _no_larger_than(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[None]:
-    """Inside, models with far more parameters than that are not built on: a config may ask for a million layers."""
-    tensors, numbers = 2 * len(shapes) + _SPARE_TENSORS, 2 * sum(map(math.prod, shapes.values())) + _SPARE_BYTES // 4
-
-    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal tensors, numbers
-        tensors, numbers = tensors - 1, numbers - (0 if parameter is None else parameter.numel())
-        if min(tensors, numbers) < 0:
-            raise OverflowError("it is far larger than the weights beside it")
-
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def meta_build(config: ModelConfig) -> PretrainedModel:
