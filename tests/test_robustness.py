@@ -66,7 +66,7 @@ def test_a_file_is_no_folder_and_a_folder_no_file(verb, tmp_path, capsys):
     "words",
     ["collect pusht --out x --seed", "fit d --out x --seed", "train rla --data d --out x --seed",
      "evaluate r --data d --out x --seed", "claims r --data d --results x --seed", "collect pusht --out x --workers",
-     "collect pusht --out x --episodes", "benchmark coin-world --out x --seeds", "claims r --data d --results x --pairs"],
+     "collect pusht --out x --episodes", "claims r --data d --results x --pairs"],
 )  # fmt: skip
 @pytest.mark.parametrize("number", ["-2", "2147483648", "many"])
 def test_seeds_and_counts_are_numbers_that_can_be(words, number, capsys):

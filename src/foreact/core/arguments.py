@@ -14,7 +14,9 @@ from foreact.core.errors import ForeactError
 def _whole_number(name: str, least: int, most: int = 2**31) -> PrimitiveConstructorSpec[int]:
     def read(words: list[str]) -> int:
         if not words[0].removeprefix("-").isdecimal() or not least <= int(words[0]) < most:
-            raise ForeactError(f"{words[0][:40]!r} is not {name}: give a whole number from {least} to {most - 1}")
+            raise ForeactError(
+                f"{words[0][:40]!r} is not {name}: it must be a whole number, at least {least} and below {most}"
+            )
         return int(words[0])
 
     return PrimitiveConstructorSpec(

@@ -40,7 +40,7 @@ class CoinWorld(Sliced):
     name: ClassVar[str] = "coin-world"
 
     out: OutFolder
-    seeds: Count = 3
+    seeds: int = 3
     steps: int = 1000
     models: tuple[str, ...] | None = None
 
@@ -63,7 +63,7 @@ class TrainingStudy(Sliced):
 
     data: Path
     out: OutFolder
-    seeds: Count = 3
+    seeds: int = 3
     preset: PresetName = "tiny"
     encoder: str | None = None
     image_size: int | None = None
