@@ -13,8 +13,8 @@ from typing import get_args
 
 import pytest
 
-from foreact import cli
 from foreact.cli import main
+from foreact.commands.parsing import parse
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_every_command_of_the_makefile_is_understood():
     assert len(commands) == 6
     for command in commands:
         words = re.sub(r"\$\(DEMO_EPISODES\)|\$\$steps", "9", command.split("#")[0])
-        assert callable(cli._parse(shlex.split(words)[1:])), command
+        assert callable(parse(shlex.split(words)[1:])), command
 
 
 def test_the_python_of_the_readme_runs(place, tiny_dataset, tmp_path, monkeypatch):

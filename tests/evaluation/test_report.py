@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -57,6 +58,30 @@ def test_the_page_is_whole_and_fetches_nothing(results):
     assert page.sources
     assert all(source.startswith(("data:image/", "#")) for source in page.sources)
     assert not re.search(r"url\((?!#)|@import|<script", text)
+
+
+def test_a_browser_is_told_to_fetch_nothing_and_run_nothing(results):
+    """Styles in the page and pictures in the file itself are all that it needs."""
+    text = render_report(results)
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text).group(1)
+    allowed = dict(part.split(maxsplit=1) for part in policy.split("; "))
+    assert allowed["default-src"] == allowed["base-uri"] == allowed["form-action"] == "'none'"
+    assert (allowed["img-src"], allowed["style-src"]) == ("data:", "'unsafe-inline'")
+    assert len(allowed) == 5
+    assert text.index("Content-Security-Policy") < text.index("<title>")
+    assert not re.search(
+        r"<(link|script|iframe|object|embed|form|base|video|audio|source)\b|\son[a-z]+=|@font-face", text
+    )
+
+
+@pytest.mark.parametrize("picture", ["https://example.com/x.png", "file:///etc/passwd", "javascript:alert(1)", "//x/y"])
+def test_pictures_from_elsewhere_are_refused(results, picture, tmp_path):
+    results.save(tmp_path / "results.json")
+    data = json.loads((tmp_path / "results.json").read_text())
+    data["strips"][0]["rows"][0]["images"][0] = picture
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    with pytest.raises(ForeactError, match="only data: is shown"):
+        Results.load(tmp_path / "results.json")
 
 
 def test_the_page_says_what_is_in_the_results(results):

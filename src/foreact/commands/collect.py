@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import Count, OutFolder, Seed
 from foreact.core.progress import progress_bar
 
 
@@ -45,16 +45,16 @@ class Collect:
     """
 
     env: Annotated[Positional[str], arg(metavar="ENV")]
-    out: Path
-    episodes: int | None = None
-    successes: int | None = None
+    out: OutFolder
+    episodes: Count | None = None
+    successes: Count | None = None
     policy: str | None = None
     noise: float = 0.0
     play: float = 0.0
     failures: bool = False
-    execute: int | None = None
-    seed: int = 0
-    image_size: int = 128
+    execute: Count | None = None
+    seed: Seed = 0
+    image_size: Count = 128
     max_steps: int | None = None
     fps: int | None = None
     look: Literal["default", "unseen"] | None = None
@@ -62,7 +62,7 @@ class Collect:
     task: Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"] | None = None
     robot: Literal["panda", "xarm6_robotiq", "ur_10e"] | None = None
     uncertain: bool = False
-    workers: int | None = None
+    workers: Count | None = None
 
     def run(self) -> None:
         """Record."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFolder
 from foreact.core.progress import progress_bar
 
 
@@ -33,7 +34,7 @@ class Import:
     """
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    out: Path
+    out: OutFolder
     format: Literal["auto", "folder", "maniskill", "iws"] = "auto"
     fps: int | None = None
     camera: str | None = None

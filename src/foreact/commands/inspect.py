@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFile
 from foreact.core.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -36,15 +37,14 @@ class Inspect:
     episode: int | None = None
     json: bool = False
     camera: str | None = None
-    contact_sheet: Path | None = None
+    contact_sheet: OutFile | None = None
 
     def run(self) -> None:
         """Look through it."""
         from dataclasses import asdict
         from json import dumps
 
-        from rich import print as show
-
+        from foreact.core.terminal import show
         from foreact.data.inspect import Inspection, inspect_dataset, render_inspection
         from foreact.data.inspect_episode import EpisodeInspection, inspect_episode, render_episode
         from foreact.data.lerobot import LeRobotDataset

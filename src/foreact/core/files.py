@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,10 @@ def whole(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ForeactError(f"cannot write {path}: {error.strerror or error}; nothing that was there is lost") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -56,3 +55,25 @@ def byte_size(count: float) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count:.0f} bytes"
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or none that `write_json` writes: with NaN, infinities, or lists in lists without end.
+    """
+    return parse_json(path.read_bytes())
+
+
+def parse_json(text: bytes) -> Any:
+    """The content of a JSON text; raises as `read_json`."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it contains {constant}, which is not a number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

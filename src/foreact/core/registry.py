@@ -60,7 +60,7 @@ def card(kind: str, *, where: str = "the command line") -> ModelCard:
     Raises:
         ForeactError: an unknown kind, or one whose package cannot be imported or has no whole card; `where` asked for it.
     """
-    kind, own = kind.replace("-", "_"), _own()
+    kind, own = str(kind).replace("-", "_"), _own()
     if kind in own:
         return _load(own[kind])
     if kind in _foreign():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from foreact.core.errors import ForeactError
-from foreact.data.lerobot_meta import Info, video_keys
+from foreact.core.files import parse_json
+from foreact.data.lerobot_meta import INFO_FILE, Info, video_keys
 from foreact.data.parquet import read_table
+from foreact.data.plausible import require_episode
+from foreact.data.templates import fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,9 @@ def read_episodes(root: Path, info: Info) -> tuple[EpisodeFiles, ...]:
     """
     rows = _episodes_v2(root, info) if info.version.startswith("v2") else _episodes_v3(root, info)
     episodes = tuple(sorted(rows, key=lambda episode: episode.index))
+    for episode in episodes:
+        places = [place for _, begin, end in episode.videos.values() for place in (begin, end) if place is not None]
+        require_episode(episode.index, episode.length, (*episode.rows, *places), str(root))
     if not episodes:
         raise ForeactError(f"{root} holds no episodes")
     for episode, following in pairwise(episodes):
@@ -99,27 +104,32 @@ def _episodes_v3(root: Path, info: Info) -> Iterator[EpisodeFiles]:
     columns += [f"videos/{camera}/{field}" for camera in cameras for field in fields]
     for path in files:
         for number, values in enumerate(read_table(path, columns, optional=["tasks"]).to_pylist()):
-            yield _episode_v3(_Row(values, path, number), info, cameras)
+            yield _episode_v3(_Row(values, path, number), info, cameras, str(root / INFO_FILE))
 
 
-def _episode_v3(row: _Row, info: Info, cameras: tuple[str, ...]) -> EpisodeFiles:
+def _episode_v3(row: _Row, info: Info, cameras: tuple[str, ...], where: str) -> EpisodeFiles:
     def video(key: str) -> tuple[str, float, float]:
         place = {field: row.whole(f"videos/{key}/{field}") for field in ("chunk_index", "file_index")}
         begin, end = (row.seconds(f"videos/{key}/{field}") for field in ("from_timestamp", "to_timestamp"))
-        return str(info.video_path).format(video_key=key, **place), begin, end
+        return fill(info.video_path, where, video_key=key, **place), begin, end
 
     return EpisodeFiles(
         index=row.whole("episode_index"),
         length=row.whole("length"),
         task=row.task(),
-        data=info.data_path.format(chunk_index=row.whole("data/chunk_index"), file_index=row.whole("data/file_index")),
+        data=fill(
+            info.data_path,
+            where,
+            chunk_index=row.whole("data/chunk_index"),
+            file_index=row.whole("data/file_index"),
+        ),
         rows=(row.whole("dataset_from_index"), row.whole("dataset_to_index")),
         videos={key: video(key) for key in cameras},
     )
 
 
 def _episodes_v2(root: Path, info: Info) -> Iterator[EpisodeFiles]:
-    path = root / "meta" / "episodes.jsonl"
+    path, where = root / "meta" / "episodes.jsonl", str(root / INFO_FILE)
     first = 0
     for index, length, task in sorted(_read_jsonl(path), key=lambda row: row[0]):
         names = {"episode_chunk": index // info.chunks_size, "episode_index": index}
@@ -127,9 +137,9 @@ def _episodes_v2(root: Path, info: Info) -> Iterator[EpisodeFiles]:
             index=index,
             length=length,
             task=task,
-            data=info.data_path.format(**names),
+            data=fill(info.data_path, where, **names),
             rows=(first, first + length),
-            videos={key: (str(info.video_path).format(video_key=key, **names), 0.0, None) for key in video_keys(info)},
+            videos={key: (fill(info.video_path, where, video_key=key, **names), 0.0, None) for key in video_keys(info)},
         )
         first += length
 
@@ -137,7 +147,7 @@ def _episodes_v2(root: Path, info: Info) -> Iterator[EpisodeFiles]:
 def _read_jsonl(path: Path) -> list[tuple[int, int, str | None]]:
     """Number, length and task of each episode."""
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        lines = [parse_json(line) for line in path.read_bytes().splitlines() if line.strip()]
         rows = [_Row(dict(values), path, number) for number, values in enumerate(lines)]
         return [(row.whole("episode_index"), row.whole("length"), row.task()) for row in rows]
     except FileNotFoundError as error:

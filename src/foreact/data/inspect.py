@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from foreact.core.errors import ForeactError
+from foreact.core.terminal import in_markup
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.defects import DefectFinder, data_columns, finite_actions
 from foreact.data.inspect_episode import defect_lines
@@ -112,20 +112,20 @@ def render_inspection(inspection: Inspection) -> RenderableType:
 
 def _summary(inspection: Inspection) -> Table:
     lengths = np.array(inspection.lengths)
-    table = Table(title=escape(inspection.root), title_justify="left", show_header=False, box=None)
+    table = Table(title=in_markup(inspection.root), title_justify="left", show_header=False, box=None)
     seconds = lengths.sum() / inspection.fps
     table.add_row("episodes", f"{len(lengths)} ({_actionless(inspection)})")
     table.add_row("frames", f"{lengths.sum():,} at {inspection.fps:g} per second: {seconds / 60:.1f} minutes")
     table.add_row("episode length", f"{lengths.min()} to {lengths.max()} frames, median {np.median(lengths):g}")
-    table.add_row("robot", escape(inspection.robot_type or "not said"))
+    table.add_row("robot", in_markup(inspection.robot_type or "not said"))
     for camera, (height, width) in inspection.cameras.items():
-        table.add_row("camera", f"{escape(camera)}, {height} x {width} pixels")
+        table.add_row("camera", f"{in_markup(camera)}, {height} x {width} pixels")
     for key, dims in inspection.columns.items():
-        table.add_row("column", f"{escape(key)}, {dims} dimension{'' if dims == 1 else 's'}")
+        table.add_row("column", f"{in_markup(key)}, {dims} dimension{'' if dims == 1 else 's'}")
     for key, what in inspection.unread.items():
-        table.add_row("not read", f"{escape(key)}, {escape(what)}")
+        table.add_row("not read", f"{in_markup(key)}, {in_markup(what)}")
     for task, episodes in sorted(inspection.tasks.items(), key=lambda item: -item[1])[:20]:
-        table.add_row("task", f"{escape(task) or '(no text)'}: {episodes} episodes")
+        table.add_row("task", f"{in_markup(task) or '(no text)'}: {episodes} episodes")
     if inspection.successes is not None:
         table.add_row("success", f"{inspection.successes} of {len(lengths)} episodes")
     if len(inspection.tasks) > 20:
@@ -150,7 +150,7 @@ def _action_table(inspection: Inspection) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for dim in inspection.actions:
-        table.add_row(escape(dim.name), *(f"{value:.4g}" for value in (dim.low, dim.mean, dim.high, dim.std)))
+        table.add_row(in_markup(dim.name), *(f"{value:.4g}" for value in (dim.low, dim.mean, dim.high, dim.std)))
     return table
 
 

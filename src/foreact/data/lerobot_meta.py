@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import parse_json, read_json
 from foreact.data.parquet import read_table
+from foreact.data.plausible import require_features
 from foreact.data.rates import exact_rate
 
+INFO_FILE = "meta/info.json"
 PICTURES = ("video", "image")
 """Kinds of features that cameras have: in files of their own, or in the parquet files."""
 _DEPTH = ("is_depth_map", "video.is_depth_map")
@@ -50,18 +53,18 @@ def read_info(root: Path) -> Info:
     Raises:
         ForeactError: no dataset there, an unsupported version or storage, or keys that are missing or ill-typed.
     """
-    path = root / "meta" / "info.json"
+    path = root / INFO_FILE
     if not root.is_dir():
         raise ForeactError(f"{root}: no such dataset folder")
     if not path.is_file():
         raise ForeactError(f"{root} is not a (finished) LeRobot dataset: meta/info.json is missing")
     try:
-        raw = json.loads(path.read_text())
+        raw = read_json(path)
         _check_format(path, str(raw["codebase_version"]), raw.get("storage_format"))
         info = Info(
             version=str(raw["codebase_version"]),
             fps=_rate(path, raw["fps"]),
-            robot_type=raw.get("robot_type"),
+            robot_type=None if raw.get("robot_type") is None else str(raw["robot_type"]),
             features={str(k): _feature(path, str(k), v) for k, v in raw["features"].items()},
             data_path=str(raw["data_path"]),
             video_path=raw.get("video_path"),
@@ -70,10 +73,13 @@ def read_info(root: Path) -> Info:
         )
     except KeyError as error:
         raise ForeactError(f"{path}: the key {error} is missing") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ForeactError(f"{path} cannot be read: {error}") from error
     if video_keys(info) and not info.video_path:
         raise ForeactError(f"{path}: the key 'video_path' is missing, which says where the videos are")
+    require_features({k: f for k, f in info.features.items() if _is_read(f)}, str(path))
+    if info.chunks_size < 1:
+        raise ForeactError(f"{path}: chunks_size must be a positive number, not {info.chunks_size}")
     return info
 
 
@@ -105,9 +111,13 @@ def _feature(path: Path, key: str, about: Any) -> dict[str, Any]:
         )
     shape = about.get("shape")
     is_shape = isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)
-    if (holds_numbers(about) or about.get("dtype") in PICTURES) and not is_shape:
+    if _is_read(about) and not is_shape:
         raise ForeactError(f"{path}: the shape of {key!r} is {json.dumps(shape)}, not a list of whole numbers")
     return about
+
+
+def _is_read(feature: Mapping[str, Any]) -> bool:
+    return holds_numbers(feature) or feature.get("dtype") in PICTURES
 
 
 def holds_numbers(feature: Mapping[str, Any]) -> bool:
@@ -176,7 +186,7 @@ def read_tasks(root: Path) -> dict[int, str] | None:
             numbers = found.column("task_index").to_pylist()
             return dict(zip(numbers, map(str, texts.to_pylist()) if texts else [""] * len(numbers), strict=True))
         if lines.is_file():
-            rows = [json.loads(line) for line in lines.read_text().splitlines() if line.strip()]
+            rows = [parse_json(line) for line in lines.read_bytes().splitlines() if line.strip()]
             return {int(row["task_index"]): str(row["task"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ForeactError(f"{lines} cannot be read: {error!r}") from error

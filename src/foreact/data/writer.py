@@ -18,6 +18,7 @@ import numpy as np
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
+from foreact.core.lock import LOCK_FILE
 from foreact.data.layout import VIDEO_PATH, Settings, episode_table, file_path, gather, write_parquet
 from foreact.data.parquet import count_rows
 from foreact.data.statistics import count_levels
@@ -124,7 +125,9 @@ class LeRobotWriter:
                 raise ForeactError(
                     f"{self.root} holds an interrupted recording with other settings ({path}): remove it first"
                 )
-        elif self.root.exists() and (not self.root.is_dir() or set(self.root.iterdir()) - {self._staging}):
+        elif self.root.exists() and (
+            not self.root.is_dir() or set(self.root.iterdir()) - {self._staging, self.root / LOCK_FILE}
+        ):
             raise ForeactError(f"{self.root} exists and is not an interrupted recording: choose another folder")
         _make_folder(self._staging)
         write_atomically(path, described)

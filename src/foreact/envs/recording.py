@@ -17,6 +17,7 @@ import numpy as np
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
+from foreact.core.lock import locked
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
 
@@ -71,7 +72,7 @@ class Studio:
         if self.finished(out, episodes):
             return
         (camera,) = self.cameras
-        with self.writer(out) as writer:
+        with locked(out), self.writer(out) as writer:
             if writer.episodes_written > episodes:
                 raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
             write_atomically(out / RECIPE_FILE, self._described.encode())

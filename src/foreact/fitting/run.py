@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from accelerate import PartialState
-from rich import print as show
 
 from foreact.core.files import write_json
+from foreact.core.lock import locked
 from foreact.core.progress import ProgressFactory, overall_bar, progress_bar
 from foreact.core.registry import card
+from foreact.core.terminal import printable, show
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.inspect import inspect_dataset
 from foreact.evaluation.report import summary_table, write_report
@@ -48,6 +49,11 @@ def run_fit(request: FitRequest) -> None:
     Raises:
         ForeactError: bad input, other settings than an earlier start had, a disk that is too small; what was done stays.
     """
+    with locked(request.out):
+        _fit(request)
+
+
+def _fit(request: FitRequest) -> None:
     setup = prepare(request, progress_bar)
     plan = Plan.load(request.out, setup.settings) or _plan(setup)
     left = what_is_left(setup, plan)
@@ -102,7 +108,7 @@ def _inspect(setup: Setup, stage_progress: ProgressFactory) -> None:
     write_json(out / INSPECTION, [dataclasses.asdict(inspection) for inspection in found])
     defects = [defect for inspection in found for defect in inspection.defects]
     for defect in defects[:_SHOWN]:
-        print(f"defect: {defect}", file=sys.stderr)
+        print(f"defect: {printable(defect)}", file=sys.stderr)
     if len(defects) > _SHOWN:
         print(f"and {len(defects) - _SHOWN} more defects, all in {out / INSPECTION}", file=sys.stderr)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import read_json, write_atomically
 from foreact.data.lerobot import LeRobotDataset
 
 SPLIT_FILE = "split.json"
@@ -89,7 +89,7 @@ class Splits:
             ForeactError: the file is missing or holds no split.
         """
         try:
-            data = json.loads(path.read_text())
+            data = read_json(path)
             parts = data.get("splits", [data])
             made = (
                 Split(dataset=part["dataset"], train=tuple(part["train"]), validation=tuple(part["validation"]))

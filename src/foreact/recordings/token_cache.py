@@ -21,7 +21,7 @@ import torch
 
 from foreact.core.contracts import Encoder
 from foreact.core.errors import ForeactError
-from foreact.core.files import byte_size, write_atomically
+from foreact.core.files import byte_size, read_json, write_atomically
 from foreact.core.precision import bf16_pays
 from foreact.data.lerobot import LeRobotDataset
 
@@ -193,7 +193,7 @@ class TokenCache:
     def _done(self, name: str) -> set[int]:
         """Episodes whose rows are on the disk: all up to a frame, and single ones beyond it."""
         try:
-            about = json.loads((self.folder / f"{name}.json").read_text())
+            about = read_json(self.folder / f"{name}.json")
             first, single = int(about["frames"]), {int(e) for e in about.get("episodes", ())}
             written = (self.folder / f"{name}.bin").stat().st_size // self._row_bytes(name)
         except (OSError, ValueError, KeyError, TypeError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rich import print as show
-
+from foreact.core.lock import locked
 from foreact.core.progress import ProgressFactory
+from foreact.core.terminal import show
 from foreact.evaluation.results import Results
 from foreact.studies import actionless, coin_scores, latent_claims, sampler_variants, settings, study, world_models
 from foreact.studies.cheaper import Cheaper
@@ -33,7 +33,8 @@ def run_study(asked: settings.Study, progress: ProgressFactory) -> None:
         ForeactError: bad input; see the studies.
     """
     kind, tabulate = _STUDIES[type(asked)]
-    results = study.run(kind(asked, progress))
+    with locked(asked.out):
+        results = study.run(kind(asked, progress))
     if results is None:
         print(f"{asked.out}: the slice is over and more is to be done; run the same command again")
         return

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from foreact.core.arguments import Count, OutFolder
+
 PresetName = Literal["tiny", "small", "paper"]
 
 
@@ -37,7 +39,7 @@ class CoinWorld(Sliced):
 
     name: ClassVar[str] = "coin-world"
 
-    out: Path
+    out: OutFolder
     seeds: int = 3
     steps: int = 1000
     models: tuple[str, ...] | None = None
@@ -60,14 +62,14 @@ class TrainingStudy(Sliced):
     """
 
     data: Path
-    out: Path
+    out: OutFolder
     seeds: int = 3
     preset: PresetName = "tiny"
     encoder: str | None = None
     image_size: int | None = None
     steps: int | None = None
     batch_size: int | None = None
-    cache: Path | None = None
+    cache: OutFolder | None = None
 
     @property
     def overrides(self) -> dict[str, int]:
@@ -120,7 +122,7 @@ class LatentStudy(TrainingStudy):
     latents: tuple[str, ...] | None = None
     unseen: Path | None = None
     embodiment: Path | None = None
-    pairs: int = 512
+    pairs: Count = 512
     seconds: float = 1.2
 
 
@@ -139,8 +141,8 @@ class SamplerStudy(Sliced):
 
     runs: tuple[Path, ...]
     data: Path
-    out: Path
-    cache: Path | None = None
+    out: OutFolder
+    cache: OutFolder | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ from foreact.training.task import Task
 _DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 _HELD_OUT_BATCHES = 8
+_NUMPY_SEEDS = 2**32
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 
@@ -154,7 +155,7 @@ class _Run:
         for group in (g for o in self.optimizers for g in o.param_groups):
             group["lr"] = learning_rate(config, self.step)
         self.generator.manual_seed(config.seed * 1_000_003 + self.step)
-        set_seed(config.seed * 1_000_003 + self.step)  # dropout and its like, inside models
+        set_seed((config.seed * 1_000_003 + self.step) % _NUMPY_SEEDS)  # dropout and its like, inside models
         scalars = self.module(_to_device(batch, self.accelerator.device), self.generator)
         self.accelerator.backward(scalars["loss"])
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), config.clip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from accelerate import PartialState
 
 from foreact.core.cards import ModelCard, ModelTraining, Part, TrainingPlan
 from foreact.core.errors import ForeactError
+from foreact.core.lock import locked
 from foreact.core.precision import use_bf16
 from foreact.core.presets import preset
 from foreact.core.pretrained import PretrainedModel, find_beside, load_model
@@ -79,6 +81,11 @@ def run_training(request: TrainRequest, progress: ProgressFactory) -> dict[str, 
     Raises:
         ForeactError: bad input; see the parts.
     """
+    with locked(request.out) if PartialState().is_main_process else contextlib.nullcontext():
+        return _train(request, progress)
+
+
+def _train(request: TrainRequest, progress: ProgressFactory) -> dict[str, float]:
     plan = plan_training(request)
     torch.manual_seed(plan.recipe.seed)
     kind = card(request.kind)

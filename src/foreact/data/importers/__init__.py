@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foreact.core.errors import ForeactError
+from foreact.core.lock import locked
 from foreact.data.importers.episodes import EpisodeSource, ImportOptions
 from foreact.data.importers.folder import VIDEOS, is_folder, open_folder
 from foreact.data.importers.iws import is_iws, open_iws
@@ -68,13 +69,16 @@ def import_recordings(
     recordings = _FORMATS[_detect(source) if format == "auto" else format][1](source, options)
     for note in recordings.notes:
         on_note(note)
-    with LeRobotWriter(
-        out,
-        fps=recordings.fps,
-        cameras=recordings.cameras,
-        columns=recordings.columns,
-        robot_type=recordings.robot_type,
-    ) as writer:
+    with (
+        locked(Path(out)),
+        LeRobotWriter(
+            out,
+            fps=recordings.fps,
+            cameras=recordings.cameras,
+            columns=recordings.columns,
+            robot_type=recordings.robot_type,
+        ) as writer,
+    ):
         for index in range(writer.episodes_written, recordings.count):
             recording = recordings.read(index)
             writer.add_episode(recording.frames, recording.columns, recording.task)

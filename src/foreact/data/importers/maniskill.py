@@ -6,13 +6,13 @@ repeated for the last frame. Episodes are taken in the order of the JSON file (H
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import read_json
 from foreact.data.importers.episodes import EpisodeSource, ImportOptions, RawEpisode, join, pad_last_row
 from foreact.data.importers.hdf5 import open_hdf5, read_array
 from foreact.data.video import scale_frames
@@ -87,7 +87,7 @@ def _open_file(path: Path, options: ImportOptions) -> EpisodeSource:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        described = json.loads(path.read_text())
+        described = read_json(path)
         if not described["episodes"] or "env_info" not in described:
             raise ForeactError(f"{path} lists no episodes or has no env_info: it is not a ManiSkill recording")
         return dict(described)
