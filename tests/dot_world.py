@@ -28,7 +28,7 @@ class Dot(World):
 
     def start(self, seed):
         self._rng = np.random.default_rng(seed)
-        self._at = self._rng.uniform(0, self.size, 2)
+        self._at = self._rng.uniform(0, self.size / 3, 2)
 
     def act(self, action):
         self._at = np.clip(self._at + action + self._rng.normal(0, 0.05, 2), 0, self.size - 1)
@@ -68,7 +68,7 @@ class Flees(Goes):
     """Goes away from the middle."""
 
     def __init__(self, world: Dot) -> None:
-        super().__init__(world, sign=-1.0)
+        super().__init__(world, sign=-8.0)
 
 
 class Breaks(Goes):

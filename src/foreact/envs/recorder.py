@@ -26,6 +26,7 @@ from foreact.envs.registry import find_env, make_env
 from foreact.envs.takes import Take, columns_of, record_take
 
 PLAY, PLAYING = "play", "play with what is there"
+PLAY_STEPS = 100  # frames of an episode without an aim: new starts show more than more of the same
 HOPELESS = 50  # attempts without a success after which a recording of successes ends
 
 
@@ -65,9 +66,17 @@ def make_take(cast: Cast, make: MakePolicy, number: int) -> tuple[str, Take]:
     rng, env = np.random.default_rng((cast.seed, number)), cast.env()
     seed, policy_seed = (int(n) for n in rng.integers(2**31, size=2))
     name = str(rng.choice(list(cast.policies), p=list(cast.policies.values())))
-    task = PLAYING if name == PLAY else str(rng.choice(env.world.spec.phrasings))
-    policy = make(name, env, find_env(cast.env_id)[0])
-    return name, record_take(env, policy, seed=seed, policy_seed=policy_seed, task=task, execute=cast.execute)
+    plays = name == PLAY
+    take = record_take(
+        env,
+        make(name, env, find_env(cast.env_id)[0]),
+        seed=seed,
+        policy_seed=policy_seed,
+        task=PLAYING if plays else str(rng.choice(env.world.spec.phrasings)),
+        execute=cast.execute,
+        steps=min(PLAY_STEPS, env.max_steps) if plays else None,
+    )
+    return name, take
 
 
 class Log:
@@ -135,20 +144,8 @@ def record_takes(
     Raises:
         ForeactError: the simulator is not installed, no attempt succeeds, or `out` holds something else.
     """
-    card = find_env(cast.env_id)[0]
-    env = cast.env()
-    for name in cast.policies:
-        make(name, env, card)  # says what is wrong before anything is written
-    recipe = asdict(cast) | {"keep": "all" if episodes or failures else "successes", "versions": card.versions()}
-    spec = env.world.spec
-    studio = Studio(
-        recipe=recipe,
-        cameras=spec.cameras,
-        fps=round(spec.fps),
-        columns=columns_of(env, card.hidden),
-        robot_type=spec.robot,
-    )
-    log = Log(out, recipe)
+    studio = _studio(cast, make, keep="all" if episodes or failures else "successes")
+    log = Log(out, studio.recipe)
     wanted = episodes or successes or 0
     counted = "kept" if episodes else "success"
     if (out / "meta" / "info.json").exists() and log.attempts:
@@ -162,9 +159,8 @@ def record_takes(
             while log.count(counted) < wanted:
                 name, take = next(takes)
                 kept = bool(episodes or failures or take.success or name == PLAY)
-                log.add(
-                    policy=name, success=take.success and name != PLAY, frames=len(take.columns["action"]), kept=kept
-                )
+                success = take.success and name != PLAY
+                log.add(policy=name, success=success, frames=len(take.columns["action"]), kept=kept)
                 if kept:
                     writer.add_episode(take.frames, take.columns, take.task)
                 if on_progress is not None:
@@ -172,6 +168,21 @@ def record_takes(
                 if successes:
                     _hope(log, out)
     return log
+
+
+def _studio(cast: Cast, make: MakePolicy, *, keep: str) -> Studio:
+    """What the episodes share; says what is wrong with the cast before anything is written."""
+    card, env = find_env(cast.env_id)[0], cast.env()
+    for name in cast.policies:
+        make(name, env, card)
+    spec = env.world.spec
+    return Studio(
+        recipe=asdict(cast) | {"max_steps": env.max_steps, "keep": keep, "versions": card.versions()},
+        cameras=spec.cameras,
+        fps=round(spec.fps),
+        columns=columns_of(env, card.hidden),
+        robot_type=spec.robot,
+    )
 
 
 def _hope(log: Log, out: Path) -> None:

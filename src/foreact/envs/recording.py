@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class Studio:
         return True
 
 
-def in_order(record: Callable[[int], T], numbers: Iterable[int], workers: int) -> Iterator[T]:
+def in_order(record: Callable[[int], T], numbers: Iterable[int], workers: int) -> Generator[T, None, None]:
     """All numbered episodes, in their order; at most two per worker wait in memory."""
     if workers == 1:
         yield from map(record, numbers)

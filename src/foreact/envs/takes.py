@@ -43,8 +43,9 @@ def record_take(
     policy_seed: int = 0,
     task: str | None = None,
     execute: int | None = None,
+    steps: int | None = None,
 ) -> Take:
-    """Let a policy act until a moment after success, or until `max_steps`.
+    """Let a policy act until a moment after success, or until the longest take is over.
 
     Args:
         env: where.
@@ -53,6 +54,7 @@ def record_take(
         policy_seed: of the policy.
         task: what the policy is told and the recording says; the environment's first phrasing if None.
         execute: how many of each chunk's actions are executed before the policy looks again; all if None.
+        steps: the longest take; the environment's limit if None.
 
     Raises:
         ForeactError: an action of another shape, or not finite.
@@ -62,7 +64,7 @@ def record_take(
     task = task or str(seen[TASK])
     rows: list[dict[str, np.ndarray]] = []
     chunk: list[np.ndarray] = []
-    end, success = env.max_steps, False
+    end, success = steps or env.max_steps, False
     while len(rows) < end:
         if not chunk:
             actions = np.asarray(policy.act({**seen, TASK: task}), dtype=np.float64)

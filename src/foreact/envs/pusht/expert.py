@@ -6,6 +6,7 @@ Positions are window pixels (512 x 512), angles radians, times control steps. It
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -71,26 +72,28 @@ class PushTExpert:
         return np.clip(self._cursor, *ARENA)
 
     def _plan(self, agent: Array, block: Array) -> None:
+        """Choose the next push; one that does not bring the block nearer only for the sake of another one that follows."""
         self._cursor = np.array(agent)
         starts, directions = self._pushes(block)
         nodes = np.concatenate([agent[None], block[:2] + rotate(self._turns, block[2])])
         far, before = self._ways(nodes, starts, block)
-        cost, poses, ends = self._costs(np.broadcast_to(block, (len(starts), 3)), starts, directions, STEP)
-        cost = cost + far / WALK
-        longest = cost.argmin(axis=0)
-        columns = np.arange(len(starts))
-        promising = np.argsort(cost[longest, columns])[:BRANCHES]
-        best = cost[longest, columns][promising]
-        left = self._left(poses[longest, columns][promising])
-        after = self._soonest(poses[longest, columns][promising], ends[longest, columns][promising])
-        total = best - left + np.minimum(left, after)
-        first = 0 if self._promised else int(total.argmin())
-        self._promised = not self._promised and bool(after[first] < left[first])
-        chosen = promising[first]
-        self.info = total[first], left[first]
-        for point in before(chosen):
-            self._way.append((point, WALK))
-        self._way.append((ends[longest[chosen], chosen], PUSH))
+        blocks = np.broadcast_to(block, (len(starts), 3))
+        costs, poses, ends = self._costs(blocks, starts, directions, STEP, gaining=self._promised)
+        costs = costs + far / WALK
+        lengths, columns = costs.argmin(axis=0), np.arange(len(starts))
+        cost, pose, end = costs[lengths, columns], poses[lengths, columns], ends[lengths, columns]
+        chosen = int(cost.argmin())
+        if not self._promised:
+            tried = cost.argsort()[:BRANCHES]
+            left, after = self._left(pose[tried]), self._soonest(pose[tried], end[tried])
+            gains = self._apart(pose[tried], self._goal) < self._apart(block, self._goal) - GAIN
+            last = gains & (left <= after)
+            best = int((cost[tried] - left + np.where(last, left, after)).argmin())
+            chosen, self._promised = int(tried[best]), not last[best]
+        else:
+            self._promised = False
+        self._way.extend((point, WALK) for point in before(chosen))
+        self._way.append((end[chosen], PUSH))
 
     def _pushes(self, blocks: Array) -> tuple[Array, Array]:
         """Starts and directions (..., P, 2) of all pushes of blocks (..., 3)."""
@@ -106,11 +109,16 @@ class PushTExpert:
         blocked = (gaps < self._model.radius).any(axis=0)
         walk = (np.linalg.norm(starts - agents[:, None], axis=-1) + DETOUR * blocked) / WALK
         flat = np.repeat(blocks, starts.shape[1], axis=0)
-        cost = self._costs(flat, starts.reshape(-1, 2), directions.reshape(-1, 2), 2 * STEP)[0].min(axis=0)
-        return (cost.reshape(walk.shape) + walk).min(axis=1)
+        costs, *_ = self._costs(flat, starts.reshape(-1, 2), directions.reshape(-1, 2), 2 * STEP, gaining=True)
+        return (costs.min(axis=0).reshape(walk.shape) + walk).min(axis=1)
 
-    def _costs(self, blocks: Array, starts: Array, directions: Array, stride: float) -> tuple[Array, Array, Array]:
-        """Pushes of all lengths: steps that they and what is left take (S, P), where block (S, P, 3) and agent (S, P, 2) end."""
+    def _costs(
+        self, blocks: Array, starts: Array, directions: Array, stride: float, *, gaining: bool
+    ) -> tuple[Array, Array, Array]:
+        """Pushes of all lengths: steps that they and what is left take (S, P), where block (S, P, 3) and agent (S, P, 2) end.
+
+        With `gaining`, pushes count that bring the block nearer to its home; else also those that prepare another one.
+        """
         steps = int(LONGEST / stride)
         run = (np.arange(steps) + 1.0)[:, None] * stride
         poses = self._model.pushed(blocks, starts, stride * directions, steps)
@@ -118,7 +126,7 @@ class PushTExpert:
         bad = ((starts < ARENA[0]) | (starts > ARENA[1])).any(axis=-1)
         bad = bad | ((ends < ARENA[0]) | (ends > ARENA[1])).any(axis=-1)
         gained = self._apart(blocks, self._goal) - self._apart(poses, self._goal)
-        bad |= (self._apart(poses, blocks) < LEAST) & (gained < GAIN)
+        bad |= (gained < GAIN) & (gaining | (self._apart(poses, blocks) < LEAST))
         return PAUSE + run / PUSH + self._left(poses) + 1e6 * bad, poses, ends
 
     def _left(self, poses: Array) -> Array:
@@ -130,7 +138,7 @@ class PushTExpert:
         """How far the corners of blocks are from those of others, on average."""
         return np.linalg.norm(self._corners_at(poses) - self._corners_at(others), axis=-1).mean(axis=-1)
 
-    def _ways(self, nodes: Array, starts: Array, block: Array):
+    def _ways(self, nodes: Array, starts: Array, block: Array) -> tuple[Array, Callable[[int], list[Array]]]:
         """How far the agent, the first of the nodes (N, 2), has to go to the starts (P, 2) around the block, and by which points."""
         hops = self._hops(nodes, nodes, block)
         reached, previous = hops[0].copy(), np.zeros(len(nodes), dtype=int)

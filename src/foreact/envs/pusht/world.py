@@ -17,7 +17,7 @@ from foreact.envs.pusht.sliding import Sliding
 from foreact.envs.world import EnvCard, Floats, Frame, Outcome, World, WorldSpec
 
 Start = Literal["anywhere", "near"]
-MAX_STEPS: dict[str, int] = {"anywhere": 300, "near": 150}
+MAX_STEPS: dict[str, int] = {"anywhere": 190, "near": 130}
 NEAR, NEAR_TURN = (60.0, 120.0), np.pi / 4  # pixels between the centres of block and goal; radians
 WALLS = (7.0, 504.0)  # where they begin
 
