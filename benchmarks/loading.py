@@ -54,7 +54,7 @@ class Setting:
 
     def files(self) -> list[Path]:
         """All files that any way reads while it is measured."""
-        videos = {self.dataset.video_of(episode.index)[0].path for episode in self.dataset.episodes}
+        videos = {self.dataset.video_of(episode.index).path for episode in self.dataset.episodes}
         return [*videos, *self.folder.rglob("*.bin"), *(self.dataset.root / "data").rglob("*.parquet")]
 
     def pairs(self, repeat: int) -> Iterator[Pairs]:
@@ -113,8 +113,8 @@ def one_access_per_sample(setting: Setting) -> Way:
     dataset = setting.dataset
 
     def frames(episode: int, start: int) -> Tensor:
-        video, begin, _ = dataset.video_of(episode)
-        times = [begin + t / dataset.fps for t in (start, start + setting.horizon)]
+        video, first = dataset.place_of(episode)
+        times = [video.time_of(first + t) for t in (start, start + setting.horizon)]
         loaded: list[tuple[float, np.ndarray]] = []
         with av.open(str(video.path)) as container:
             stream = container.streams.video[0]

@@ -1,57 +1,32 @@
-"""docs/performance.md from the benchmarks' results, and what both pages are written with; see pages.py."""
+"""docs/performance.md from the benchmarks' results; see pages.py."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from imagination import SHALLOW, STUDENT
+from page_parts import AnyResult, Result, judged, made_by, table, typed, where
+from performance_summary import summary
 
 from foreact.evaluation.figures import label
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import distinct, select
 
-Result = dict[str, Any]
-AnyResult = Result | Results
-"""What a benchmark wrote, or an evaluation or a study."""
-
 
 def performance(results: dict[str, AnyResult]) -> str:
     """docs/performance.md."""
-    lines = ["# Performance", "", made_by("performance.md"), ""]
+    lines = ["# Performance", "", made_by("performance.md"), "", *summary(results)]
     sections: dict[str, Callable[[str, Any], list[str]]] = {
         "samplers": _samplers, "cheaper": _cheaper, "imagination": _imagination, "demo": _demo, "training": _training, "muon": _muon, "loading": _loading, "scaling": _scaling,
-        "tried": _tried,
     }  # fmt: skip
     for kind, section in sections.items():
         for name, result in results.items():
             if kind == (result.study if isinstance(result, Results) else result["benchmark"]):
                 lines += section(name, result)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table, and an empty line after it."""
-    body = [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *rows)]
-    return [*body, ""]
-
-
-def made_by(page: str) -> str:
-    return f"<!-- {page} is written by `python benchmarks/pages.py` from benchmarks/results/*.json; edit those or the script. -->"
-
-
-def typed(result: Results) -> str:
-    """The command of a study, on what it ran, and with which versions."""
-    return _where(vars(result)) if result.command else "(Its command and machine were not recorded then.)"
-
-
-def _where(result: Result) -> str:
-    machine, versions = result["machine"], result["versions"]
-    load = f", load before {machine['load_before']}" if "load_before" in machine else ""
-    software = ", ".join(f"{k} {v}" for k, v in versions.items())
-    return f"`{result['command']}` on {machine['device']} ({machine['platform']}, {machine['cores']} cores, {machine['threads']} threads used{load}); {software}."
 
 
 def _samplers(name: str, result: Results) -> list[str]:
@@ -74,7 +49,7 @@ def _cheaper(name: str, result: Results) -> list[str]:
         f"`student`: distilled from it for one step. In brackets the 95 % interval, over seeds and episodes, of the paired difference to "
         f"{asked['reference']}. FLOPs are of one chunk, tokens to tokens. {typed(result)}", *diverged, "",
         *_variants(result),
-        *table(["claim", "verdict", "measured"], ([v.claim, f"*{v.verdict}*", v.numbers] for v in result.verdicts)),
+        *judged(result.verdicts),
     ]  # fmt: skip
 
 
@@ -105,7 +80,7 @@ def _imagination(name: str, result: Result) -> list[str]:
 
     return [
         f"## Imagination, preset {result['preset']} ({name})", "",
-        f"One chunk, tokens to tokens. (a) is the released code's variant with 30 steps in float32, (b) DINO-WM in the same precision. {_where(result)}", "",
+        f"One chunk, tokens to tokens. (a) is the released code's variant with 30 steps in float32, (b) DINO-WM in the same precision. {where(result)}", "",
         *table(["variant", "way", "batch", "chunks/s", "p50 ms", "p95 ms", "GFLOP", "peak MiB", "speed to (a)", "speed to (b)"], map(cells, result["rows"])),
         "", _cheapest(result["rows"]), "",
     ]  # fmt: skip
@@ -136,7 +111,7 @@ def _training(name: str, result: Result) -> list[str]:
 
     return [
         f"## Training, preset {result['preset']} ({name})", "",
-        f"Whole optimiser steps (median, 10 to 90 %). A large {result.get('product', 'bf16')} matrix product reaches {result['peak'] / 1e9:,.0f} GFLOP/s here. {_where(result)}", "",
+        f"Whole optimiser steps (median, 10 to 90 %). A large {result.get('product', 'bf16')} matrix product reaches {result['peak'] / 1e9:,.0f} GFLOP/s here. {where(result)}", "",
         *table(["model", "way", "batch", "optimiser", "ms per step", "its share", "samples/s", "GFLOP/s", "share of the product", "peak MiB", "data-wait"], map(cells, result["rows"])),
     ]  # fmt: skip
 
@@ -157,7 +132,7 @@ def _demo(name: str, result: Result) -> list[str]:
         f"## The demo ({name})", "",
         f"`make demo` without the installation took {sum(taken.values()):.1f} minutes here: {taken['collect']:.1f} to record, {taken['fit']:.1f} for `foreact fit`, which was given "
         f"{result['minutes']:g} and chose the steps of its trainings by the rates that it had measured. The table is what it foresaw: on this CPU, and on one without bf16 "
-        f"instructions, imitated by {imitated}. {_where(result)}", "",
+        f"instructions, imitated by {imitated}. {where(result)}", "",
         *table(["stage", "with bf16" if result["here"]["bf16"] else "here", "AVX2 only"], [*map(cells, here), ["all", *sums]]),
     ]  # fmt: skip
 
@@ -182,7 +157,7 @@ def _muon(name: str, result: Result) -> list[str]:
     return [
         f"## Muon ({name})", "",
         f"CPU milliseconds of a `tiny` step of batch 32 on one thread (median of {result['cost_steps']}): of its forward and backward pass, and of the optimisers (their share of the step), "
-        f"on a CPU with bf16 instructions and on one without, imitated by {imitated}. `ours` is what is trained with. {_where(result)}", "",
+        f"on a CPU with bf16 instructions and on one without, imitated by {imitated}. `ours` is what is trained with. {where(result)}", "",
         *table(["products", "tokens", "model", "passes", *ways], map(cost, points)),
         f"Held-out loss after {result['train_steps']} steps on {result['dataset']} relative to {reference} (whose loss is given), paired by {result['seeds']} seeds, with Student's 95 % intervals: "
         "fewer iterations, or each direction for two steps, learn less per step.", "",
@@ -207,7 +182,7 @@ def _loading(name: str, result: Result) -> list[str]:
     return [
         f"## Loading, {data['name']} ({name})", "",
         f"Samples (pairs of frames {setting['horizon']} apart with their actions) per second, shuffled, batches of {setting['batch']}, {setting['image_size']} px from "
-        f"{' x '.join(map(str, data['stored']))} px; mean of three (least to most); the factor is against LeRobot's way of reading, one open, seek and decode per sample. {_where(result)}", "",
+        f"{' x '.join(map(str, data['stored']))} px; mean of three (least to most); the factor is against LeRobot's way of reading, one open, seek and decode per sample. {where(result)}", "",
         *table(["way", "cold", "warm", "factor, warm"], (cells(w, r) for w, r in result["ways"].items())),
     ]  # fmt: skip
 
@@ -236,15 +211,10 @@ def _scaling(name: str, result: Result) -> list[str]:
 
     return [
         f"## Growth ({name})", "",
-        f"One forward and backward pass in {result.get('product', 'bf16')}, one factor varied at a time around {centre}. {_where(result)}", "",
+        f"One forward and backward pass in {result.get('product', 'bf16')}, one factor varied at a time around {centre}. {where(result)}", "",
         *table(["model", "tokens", "width", "batch", "checkpointed", "parameters", "peak MiB", "ms"], map(cells, result["rows"])),
         "What the `paper` preset takes, in GiB per GPU, by arithmetic: weights, gradients, AdamW's moments and the moving average in float32; activations "
         "from the measured bytes per token, block and width. The states fit on any GPU of 12 GB, so nothing is gained by sharding them (FSDP is refused); what decides "
         "is activations, and RLA at batch 128 on one GPU needs `--checkpoint-activations`.", "",
         *table(["model", "checkpointed", "GPUs", "states", "activations", "together"], map(needs, result["paper"])),
     ]  # fmt: skip
-
-
-def _tried(name: str, result: Result) -> list[str]:
-    lines = [f"- {t['what']}: {t['outcome']}" for t in result["tried"]]
-    return [f"## Trials ({name})", "", result["setting"], "", *lines, ""]

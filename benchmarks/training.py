@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.core.batch import Batch, FrameBatch
-from foreact.core.cards import DataSpec, ModelTraining, option_names
+from foreact.core.cards import DataSpec, ModelTraining, RobotSpec, option_names
 from foreact.core.machine import matmul_rate, peak_memory, step_flops, synchronise
 from foreact.core.precision import bf16_pays, use_bf16
 from foreact.core.presets import PRESETS, Preset
@@ -34,16 +34,20 @@ from foreact.core.recipe import TrainConfig
 from foreact.core.registry import card, trainable
 from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import TrainableModel
+from foreact.data.lerobot import ACTION, STATE
 from foreact.encoders.class_token import PREFIX
 from foreact.encoders.meta import meta_encoder
 from foreact.encoders.pixels import PixelEncoder
+from foreact.recordings.recording import IMAGES
+from foreact.recordings.windows import WindowBatch
 from foreact.training.optimizers import build_optimizers
 from foreact.training.run import TrainRequest, default_options, run_training
 
 Loss = Callable[[], dict[str, Tensor]]
 _ACTIONS, _STATES = 8, 9
-MODELS = tuple(
-    card(kind).name for role in ("latent_action", "world_model", "image_decoder") for kind in trainable(role)
+MODELS = (
+    *(card(kind).name for role in ("latent_action", "world_model", "image_decoder") for kind in trainable(role)),
+    "bc",
 )
 
 
@@ -62,7 +66,15 @@ def prepare(
     """A model, how it is trained, and the loss of one random batch of it; on other tokens or of another size where asked for."""
     options = default_options(card(name))
     tokens, generator = tokens or tokens_of(options, preset), torch.Generator()
-    data = DataSpec(tokens=tokens, action_dim=_ACTIONS, state_dim=_STATES)
+    camera = f"{IMAGES}.front"
+    robot = RobotSpec(
+        camera=camera,
+        cameras={camera: (tokens.image_size, tokens.image_size)},
+        action=tuple(map(str, range(_ACTIONS))),
+        state=tuple(map(str, range(_STATES))),
+        fps=10.0,
+    )
+    data = DataSpec(tokens=tokens, action_dim=_ACTIONS, state_dim=_STATES, robot=robot)
     model: Any = options.configure(preset, data).build().to(device)
     config = options.recipe(preset)
     config = dataclasses.replace(config, batch_size=batch_size or config.batch_size)
@@ -70,16 +82,30 @@ def prepare(
     return model, config, lambda: model.loss(batch, generator)
 
 
-def batch_of(model: TrainableModel, tokens: TokenSpec, size: int, device: torch.device) -> Batch | FrameBatch:
-    """Random frames or pairs with all that the model asks of them."""
+def batch_of(
+    model: TrainableModel, tokens: TokenSpec, size: int, device: torch.device
+) -> Batch | FrameBatch | WindowBatch:
+    """Random frames, pairs or windows with all that the model asks of them."""
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(size, *shape, device=device)
 
     shape, columns = (tokens.count, tokens.channels), model.columns
-    if model.learns_from == "frames":
+
+    def pictures(*shape: int) -> Tensor:
         side = tokens.image_size
-        frames = torch.randint(0, 256, (size, side, side, 3), dtype=torch.uint8, device=device)
+        return torch.randint(0, 256, (size, *shape, side, side, 3), dtype=torch.uint8, device=device)
+
+    if model.learns_from == "windows":
+        widths = {ACTION: _ACTIONS, STATE: _STATES}
+        window = {
+            name: draw(len(times), widths[name]) if name in widths else pictures(len(times))
+            for name, times in model.window.items()
+        }
+        inside = {name: torch.ones(rows.shape[:2], dtype=torch.bool, device=device) for name, rows in window.items()}
+        return WindowBatch(columns=window, inside=inside, task=(), embodiment=torch.ones(size))
+    if model.learns_from == "frames":
+        frames = pictures()
         return FrameBatch(frames=frames, tokens=draw(*shape))
     H, stride = columns.actions or 1, columns.clip_stride
     return Batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -139,6 +140,12 @@ def tiny_dataset(make_dataset: Callable[..., Path]) -> Path:
 def two_camera_dataset(make_dataset: Callable[..., Path]) -> Path:
     """Three episodes seen by the cameras "top" and "side", two tasks. Shared: do not change its files."""
     return make_dataset(lengths=(11, 13, 17), cameras=("top", "side"), tasks=("push", "pull"), seed=1)
+
+
+@pytest.fixture
+def copy(two_camera_dataset: Path, tmp_path: Path) -> Path:
+    """A copy of the two-camera dataset that a test may damage."""
+    return Path(shutil.copytree(two_camera_dataset, tmp_path / "copy"))
 
 
 @pytest.fixture(scope="session")

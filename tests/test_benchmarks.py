@@ -193,9 +193,10 @@ def test_the_evidence_page_shows_tables_drawings_timings_and_verdicts_of_studies
 
 
 def test_each_claim_is_answered_by_the_studies_that_it_names():
+    import evidence_page
     import pages
 
-    for entry in json.loads(pages.CLAIMS.read_text()):
+    for entry in json.loads(evidence_page.CLAIMS.read_text()):
         for name, patterns in entry["results"].items():
             path = pages.RESULTS / f"{name}.json"
             told = [v["claim"] for v in json.loads(path.read_text())["verdicts"]] if path.exists() else []
@@ -203,8 +204,8 @@ def test_each_claim_is_answered_by_the_studies_that_it_names():
                 assert any(re.search(pattern, claim) for claim in told), (name, pattern)
     told = Verdict(claim="regression erases it", verdict="undecided", numbers="")
     one = {"coin_world": Results(split_hash="", seeds=(), rows=(), verdicts=(told,))}
-    assert "| *undecided* 1 | coin_world |" in pages.claims(one)[2]
-    assert "| not measured |" in pages.claims({})[2]
+    assert "| *undecided* 1 | coin_world |" in evidence_page.claims(one)[2]
+    assert "| not measured |" in evidence_page.claims({})[2]
 
 
 def test_what_has_one_chunk_alone_is_not_drawn():

@@ -77,6 +77,7 @@ OF_ONE_PAPER = {
     "fitting/request.py": {"rla", "rla_wm"},
     "fitting/run.py": {"rla"},
     "fitting/measure.py": {"rla"},
+    "policies/wam.py": {"rla"},
     "world_models/rla_wm_training.py": {"rla", "rla_wm_released"},
 }
 """What is about particular models: studies of the papers' claims, the system that `foreact fit` trains, and what stands on what."""

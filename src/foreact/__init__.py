@@ -8,9 +8,11 @@ future = model.imagine(frame, actions, seed=0)
 
 from __future__ import annotations
 
-from typing import Any
-
 from foreact.core.errors import ForeactError
+
+TYPE_CHECKING = False  # typing takes as long to import as Python takes to start
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.2.0"
 __all__ = ["ForeactError", "__version__", "load"]

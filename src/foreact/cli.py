@@ -1,29 +1,22 @@
-"""`foreact <verb>`: from robot videos to an imagined future, one command per stage."""
+"""`foreact <verb>`: from robot videos to an imagined future, one command per stage.
+
+What every command has in common: how it ends. Next to nothing is imported here, so that Ctrl-C is understood from the start.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib
-import io
 import os
-import re
+import signal
 import sys
-from collections.abc import Callable
-from typing import Any, TextIO
 
-import tyro
-
-from foreact.commands import VERBS
-from foreact.commands.options import plain, quiet
 from foreact.core.errors import ForeactError
 
-_CONFIG = (
-    tyro.conf.OmitArgPrefixes,
-    tyro.conf.OmitSubcommandPrefixes,
-    tyro.conf.DisallowNone,
-    tyro.conf.FlagCreatePairsOff,
-)
+TYPE_CHECKING = False  # typing alone would take longer than all else that comes before `main`
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import TextIO
+
+_INTERRUPTED = "foreact: interrupted; run the same command again to go on"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,15 +24,29 @@ def main(arguments: list[str] | None = None) -> None:
 
     Where nobody reads on, as in `foreact --help | head -1`, it ends in silence, with the status that shells give.
     """
+    asked = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in asked
+    if not debug and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         try:
-            _run(sys.argv[1:] if arguments is None else arguments)
+            _run([a for a in asked if a != "--debug"], debug=debug)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
         if not _leave_closed_pipe():
             raise
         sys.exit(141)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C while modules are imported ends at once: what is raised there, libraries may swallow or turn into something else."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, f"{_INTERRUPTED}\n".encode())
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _leave_closed_pipe() -> bool:
@@ -62,68 +69,28 @@ def _drop_if_closed(stream: TextIO, text: str) -> bool:
     return False
 
 
-def _run(arguments: list[str]) -> None:
-    debug = "--debug" in arguments
+def _run(arguments: list[str], *, debug: bool) -> None:
     try:
-        _parse([a for a in arguments if a != "--debug"])()
+        from foreact.commands.parsing import parse
+
+        parse(arguments)()
     except ForeactError as error:
         if debug:
             raise
-        print(f"foreact: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
     except KeyboardInterrupt:
         if debug:
             raise
-        print("foreact: interrupted; run the same command again to go on", file=sys.stderr)
+        print(_INTERRUPTED, file=sys.stderr)
         sys.exit(130)
-
-
-def _parse(arguments: list[str]) -> Callable[[], None]:
-    """What runs the command that was asked for; what tyro says of wrong usage is folded into one line."""
-    verb, *rest = arguments or [""]
-    if verb in ("-h", "--help"):
-        commands: dict[str, Callable[..., Any]] = {name: quiet(_command(name)) for name in VERBS}
-        tyro.extras.subcommand_cli_from_dict(commands, prog="foreact", args=["--help"], description=__doc__)
-    if verb not in VERBS:
-        said = f"unknown verb {verb!r}" if verb else "no verb"
-        raise ForeactError(f"{said}: choose one of {', '.join(VERBS)} (see foreact --help)")
-    command, words = _command(verb), ["foreact", verb]
-    if hasattr(command, "chosen"):
-        named, command = command.chosen(rest)
-        words, rest = [*words, *named], rest[len(named) :]
-    parse = functools.partial(tyro.cli, quiet(command), prog=" ".join(words), args=rest)
-    return plain(_in_one_line(parse, " ".join(words))).run
-
-
-def _command(verb: str) -> Any:
-    module, name = VERBS[verb].split(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def _in_one_line(parse: Callable[..., Any], prog: str) -> Any:
-    """What `parse` makes of the arguments.
-
-    Raises:
-        ForeactError: wrong usage, in one line.
-        SystemExit: help was asked for and shown.
-    """
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return parse(config=_CONFIG)
-    except SystemExit as ended:
-        if ended.code in (0, None):
+    except OSError as error:  # of a path that the user named: too long, not permitted, on a disk that is full or gone
+        if debug or error.filename is None:
             raise
-    _, *framed = said.getvalue().splitlines()  # the first line is a title; a plain terminal gets no frames
-    lines = [re.sub(r"[│╭╮╰╯─]+|-{3,}", " ", line) for line in framed]
-    words = " ".join(" ".join(lines).split())
-    message = re.split(" For full helptext| Perhaps you meant| Argument helptext| Got errors", words)[0]
-    message = re.sub(r" \(applied to [^)]*\)| Arguments are applied to[^.]*\.", "", message)
-    named = re.search(r"(?:run|see):? (foreact [a-z -]*--help)", words)
-    shown = named[1] if named else f"{prog} --help"
-    if unknown := re.search(r"Unrecognized options: (--?[^ ,=]+)", message):
-        message = f"{unknown[1]} is not an option of {re.sub('foreact (train )?| --help', '', shown)}"
-    elif "Required options" in said.getvalue():
-        missing = [found[1] for line in lines if (found := re.match(r" {2,6}(--[a-z-]+|[A-Z]+\b|\{\S+)", line))]
-        message = f"{prog} needs {' and '.join(missing)}"
-    raise ForeactError(f"{message} (see {shown})") from None
+        _end(f"{str(error.filename)[:200]}: {error.strerror}", 2)
+
+
+def _end(message: str, status: int) -> None:
+    from foreact.core.terminal import printable
+
+    print(f"foreact: {printable(message)}", file=sys.stderr)
+    sys.exit(status)

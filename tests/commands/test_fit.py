@@ -67,6 +67,7 @@ def fitted(fit: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_the_whole_way(fitted: tuple[Path, str]) -> None:
+    """Of README's command, `foreact fit data/mine --out runs/mine --compare dino-wm`."""
     out, said = fitted
     places = [said.index(news) for news in NEWS]
     assert places == sorted(places), said

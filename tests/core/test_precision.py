@@ -70,6 +70,6 @@ def test_a_run_keeps_the_precision_that_it_was_trained_in(tmp_path, monkeypatch,
 def toy():
     model = torch.nn.Linear(2, 1)
     task = loop.Task(
-        model=model, loss=lambda m, b, g: {"loss": m(b).mean()}, batches=lambda *a: torch.zeros(2, 2), export=lambda: None, about={}
+        model=model, loss=lambda m, b, g: {"loss": m(b).mean()}, batches=lambda *a: torch.zeros(2, 2), export=lambda folder: None, about={}
     )  # fmt: skip
     return task, loop.TrainConfig(steps=1, batch_size=2)

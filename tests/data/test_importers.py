@@ -43,8 +43,8 @@ def videos(tmp_path: Path) -> Path:
     folder.mkdir()
     for name, length in (("clip_2", 11), ("clip_10", 13), ("clip_11", 7)):
         write_video(folder / f"{name}.mp4", shades(length), 12)
-    (folder / "clip_2.csv").write_text("dx,dy\n" + "\n".join(f"{t},{-t / 10}" for t in range(11)))
-    table = pa.table({"dx": np.arange(12.0), "dy": np.arange(12.0) * 2})
+    (folder / "clip_2.csv").write_text("dx,dy\n" + "\n".join(f"{t * t},{-t / 10}" for t in range(11)))
+    table = pa.table({"dx": np.arange(12.0) ** 2, "dy": np.arange(12.0) * 2})
     pq.write_table(table, folder / "clip_10.parquet")
     return folder
 
@@ -64,8 +64,8 @@ def test_folder_of_videos(videos: Path, tmp_path: Path) -> None:
     assert [(e.length, e.task) for e in dataset.episodes] == [(11, "push"), (13, "push"), (7, "push")]
     assert (dataset.fps, dataset.camera, dataset.image_shape) == (12, "observation.images.wrist", (48, 64))
     assert dataset.names_of("action") == ("dx", "dy")
-    assert dataset.actions(0).tolist() == np.float32([[t, -t / 10] for t in range(11)]).tolist()
-    assert dataset.actions(1).tolist() == [[t, 2 * t] for t in (*range(12), 11)]
+    assert dataset.actions(0).tolist() == np.float32([[t * t, -t / 10] for t in range(11)]).tolist()
+    assert dataset.actions(1).tolist() == [[t * t, 2 * t] for t in (*range(12), 11)]
     assert [dataset.has_actions(i) for i in range(3)] == [True, True, False]
     assert np.allclose(shade_of(dataset.frames(1)), shade_of(shades(13)), atol=2)
 
@@ -108,7 +108,7 @@ def text(content: str) -> Callable[[Path], None]:
         ),
         (text("dx,dy\n" + "1,left\n" * 11), r"clip_2\.csv: column 'dy' holds something other than numbers"),
         (text("dx,dy\n" + "1,\n" * 11), "column 'action', row 0, dy is nan"),
-        (text("time,dx\n" + "1,2\n" * 11), r"clip_2\.csv: is the column 'time' an action\?"),
+        (text("reward,dx\n" + "1,2\n" * 11), r"clip_2\.csv: is the column 'reward' an action\?"),
         (text("action.x,y\n" + "1,2\n" * 11), r"clip_2\.csv: is the column 'y' an action\?"),
         (text(""), r"clip_2\.csv cannot be read"),
         (lambda f: (f / "clip_3.csv").write_text("dx,dy\n1,2\n"), r"clip_3\.csv has no video of the same name"),

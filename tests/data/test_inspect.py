@@ -42,12 +42,6 @@ def defects(root: Path) -> list[str]:
     return list(inspect_dataset(LeRobotDataset(root)).defects)
 
 
-@pytest.fixture
-def copy(two_camera_dataset: Path, tmp_path: Path) -> Path:
-    """A dataset of episodes with 11, 13 and 17 frames that a test may damage."""
-    return Path(shutil.copytree(two_camera_dataset, tmp_path / "copy"))
-
-
 def test_a_sound_dataset(tiny_dataset: Path) -> None:
     calls: list[tuple[int, int]] = []
     dataset = LeRobotDataset(tiny_dataset)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from edited_data import DATA, edit_info, edit_table, join_videos
 
 from foreact.core.errors import ForeactError
 from foreact.data.defects import broken_episodes
@@ -18,23 +19,7 @@ from foreact.data.inspect import inspect_dataset
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import write_video
 
-DATA = "data/chunk-000/file-000.parquet"
 TOP = "videos/observation.images.top/chunk-000/file-{:03d}.mp4"
-
-
-@pytest.fixture
-def copy(two_camera_dataset: Path, tmp_path: Path) -> Path:
-    """A copy of the two-camera dataset that a test may damage."""
-    return Path(shutil.copytree(two_camera_dataset, tmp_path / "copy"))
-
-
-def edit_info(root: Path, **changes: Any) -> None:
-    path = root / "meta/info.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def edit_table(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    pq.write_table(change(pq.read_table(path)), path)
 
 
 def set_action(root: Path, row: int, value: float) -> None:
@@ -168,22 +153,6 @@ def test_a_dataset_can_be_sent_to_another_process(tiny_dataset: Path) -> None:
     assert np.array_equal(twin.frames(1), dataset.frames(1))
 
 
-def join_videos(root: Path) -> None:
-    """Put all episodes of a dataset into one video per camera, as LeRobot's own recorder does."""
-    dataset = LeRobotDataset(root)
-    path = root / "meta/episodes/chunk-000/file-000.parquet"
-    rows = pq.read_table(path).to_pylist()
-    for camera in dataset.cameras:
-        frames = [dataset.frames(e.index, camera=camera) for e in dataset.episodes]
-        for e in dataset.episodes:
-            (root / f"videos/{camera}/chunk-000/file-{e.index:03d}.mp4").unlink()
-            begin, end = e.offset / dataset.fps, (e.offset + e.length) / dataset.fps
-            rows[e.index] |= {f"videos/{camera}/file_index": 0, f"videos/{camera}/from_timestamp": begin}
-            rows[e.index] |= {f"videos/{camera}/to_timestamp": end}
-        write_video(root / f"videos/{camera}/chunk-000/file-000.mp4", np.concatenate(frames), dataset.fps, crf=1)
-    pq.write_table(pa.Table.from_pylist(rows), path)
-
-
 def test_many_episodes_in_one_video(two_camera_dataset: Path, copy: Path) -> None:
     join_videos(copy)
     joined, single = LeRobotDataset(copy, camera="side"), LeRobotDataset(two_camera_dataset, camera="side")
@@ -264,19 +233,11 @@ def test_bad_info(copy: Path, content: str, message: str) -> None:
         LeRobotDataset(copy)
 
 
-def test_fps_must_be_whole(copy: Path) -> None:
-    edit_info(copy, fps=10.0)
-    assert LeRobotDataset(copy).fps == 10
-    edit_info(copy, fps=12.5)
-    with pytest.raises(ForeactError, match=r"fps must be a whole number, not 12\.5"):
+@pytest.mark.parametrize("fps", [0, -10, None, "ten", True, float("nan"), float("inf")])
+def test_fps_must_be_a_positive_number(copy: Path, fps: Any) -> None:
+    edit_info(copy, fps=fps)
+    with pytest.raises(ForeactError, match=r"info\.json: fps must be a positive number, not"):
         LeRobotDataset(copy)
-
-
-def test_depth_maps_are_no_cameras(copy: Path) -> None:
-    features = json.loads((copy / "meta/info.json").read_text())["features"]
-    features["observation.images.side"]["info"]["video.is_depth_map"] = True
-    edit_info(copy, features=features)
-    assert LeRobotDataset(copy).cameras == ("observation.images.top",)
 
 
 def test_missing_and_damaged_metadata(copy: Path) -> None:

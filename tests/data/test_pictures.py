@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -83,3 +85,28 @@ def test_a_missing_or_damaged_picture_is_named(stored, content, message):
     with pytest.raises(ForeactError, match=message):
         dataset.frames(1)
     np.testing.assert_array_equal(dataset.frames(0), frames[0])
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((48, 32), "is 48 x 32, info.json says 48 x 64"),
+        ((9000, 9000), "is 9000 x 9000"),
+        ((60_000, 60_000), "is no camera's"),
+    ],
+)
+def test_the_size_of_a_picture_is_seen_before_it_is_decoded(stored, size, message):
+    root, frames = stored
+    contents = [png(frame) for episode in frames for frame in episode]
+    contents[40] = announcing(contents[40], *size)
+    store(root, pq.read_table(root / "data/chunk-000/file-000.parquet"), contents)
+    dataset = LeRobotDataset(root)
+    with pytest.raises(ForeactError, match=f"row 40 {message}"):
+        dataset.frames(1)
+    np.testing.assert_array_equal(dataset.frames(0), frames[0])
+
+
+def announcing(content, height, width):
+    """A PNG whose header says another size than its pixels have, as a bomb's does."""
+    header = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
+    return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]

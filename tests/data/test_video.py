@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from foreact.core.errors import ForeactError
 from foreact.data import video as video_module
+from foreact.data.rates import exact_rate
 from foreact.data.video import Video, count_frames, read_video, write_video
 
 
@@ -171,3 +173,22 @@ def test_full_disk_leaves_no_trace_and_the_old_file(tmp_path: Path, monkeypatch:
         write_video(tmp_path / "a.mp4", moving(5), 10)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     assert (tmp_path / "a.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (10, Fraction(10)),
+        (29.97, Fraction(30_000, 1001)),
+        (30_000 / 1001, Fraction(30_000, 1001)),
+        (59.94, Fraction(60_000, 1001)),
+        (23.976, Fraction(24_000, 1001)),
+        (23.98, Fraction(1199, 50)),
+        (12.5, Fraction(25, 2)),
+        (0.5, Fraction(1, 2)),
+    ],
+)
+def test_rates_are_exact(written: float, meant: Fraction, tmp_path: Path) -> None:
+    assert exact_rate(written) == meant
+    write_video(tmp_path / "video.mp4", np.zeros((31, 32, 32, 3), np.uint8), written)
+    assert Video(tmp_path / "video.mp4").fps == pytest.approx(float(meant), rel=1e-6)

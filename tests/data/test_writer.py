@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreact.core.errors import ForeactError
+from foreact.data.layout import write_parquet
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import read_video
 from foreact.data.writer import LeRobotWriter
@@ -121,6 +122,23 @@ def test_statistics_are_those_of_the_rows(two_camera_dataset: Path) -> None:
     assert np.shape(picture["mean"]) == (3, 1, 1)
     assert np.allclose(np.ravel(picture["mean"]), frames.mean((0, 1, 2)), atol=0.02)
     assert np.allclose(np.ravel(picture["std"]), frames.std((0, 1, 2)), atol=0.02)
+
+
+def test_statistics_of_pictures_are_those_of_all_episodes(tmp_path: Path) -> None:
+    frames, columns = episode(8)
+    with open_writer(tmp_path / "data") as writer:
+        for shade in (10, 240, 240, 240):
+            writer.add_episode({key: np.full_like(video, shade) for key, video in frames.items()}, columns, "push")
+        for staged in sorted((tmp_path / "data/unfinished").glob("*.parquet"))[
+            :2
+        ]:  # of a version that counted no levels
+            write_parquet(staged, [pq.read_table(staged).replace_schema_metadata({"episode": '{"task": "push"}'})])
+    for picture in json.loads((tmp_path / "data/meta/stats.json").read_text()).values():
+        if np.shape(picture["mean"]) == (3, 1, 1):
+            assert np.ravel(picture["q01"]) == pytest.approx([10 / 255] * 3, abs=0.01)
+            assert np.ravel(picture["q50"]) == pytest.approx([240 / 255] * 3, abs=0.01)
+            assert np.ravel(picture["mean"]) == pytest.approx([(10 + 3 * 240) / 4 / 255] * 3, abs=0.01)
+            assert picture["count"] == [32]
 
 
 def test_statistics_leave_actionless_episodes_out(partly_actionless_dataset: Path) -> None:

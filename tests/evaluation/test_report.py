@@ -2,88 +2,26 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
-import torch
 from PIL import Image
+from report_fakes import MODELS, pairs, report_results, rows
 from rich.console import Console
 
 from foreact.core.errors import ForeactError
-from foreact.evaluation.figures import colour, drift_curve, film_strip, label, write_picture
-from foreact.evaluation.report import quantity, render_report, summary_table, verdict, winner, write_report
-from foreact.evaluation.results import Results, Timing
+from foreact.evaluation.figures import colour, drift_curve, label, write_picture
+from foreact.evaluation.report import quantity, render_report, summary_table, write_report
+from foreact.evaluation.results import Results
 from foreact.evaluation.rows import PairedDifference, Row
-
-MODELS = ("rla_wm", "dino_wm", "persistence", "oracle")
-MEANS = {"rla_wm": 0.3, "dino_wm": 0.4, "persistence": 0.5, "oracle": 0.1}
-
-
-def rows(subset: str) -> list[Row]:
-    found = []
-    for model in MODELS:
-        for chunk in (1, 2):
-            mean = MEANS[model] * chunk
-            keys = {"keys": {"model": model, "chunk": chunk, "subset": subset}, "n": 5}
-            found += [
-                Row(metric="token_l1", mean=mean, low=mean - 0.05, high=mean + 0.05, **keys),
-                Row(metric="token_l1_skill", mean=1 - mean / chunk / 0.5, low=-0.1, high=0.9, **keys),
-                Row(metric="block_error_px", mean=10 * mean, low=None, high=None, **keys),
-            ]
-    return found
-
-
-def pairs(subset: str, *, sure: bool) -> list[PairedDifference]:
-    found = []
-    for model, reference in (("rla_wm", "dino_wm"), ("rla_wm", "persistence"), ("dino_wm", "persistence")):
-        for chunk in (1, 2):
-            mean = (MEANS[model] - MEANS[reference]) * chunk
-            high = mean / 2 if sure else 0.1
-            keys = {"model": model, "reference": reference, "chunk": chunk, "subset": subset}
-            numbers = {"mean": mean, "low": 2 * mean, "high": high, "n": 5}
-            found.append(PairedDifference(keys=keys, metric="token_l1", **numbers))
-    return found
+from foreact.evaluation.summary import details, winner
 
 
 @pytest.fixture
 def results() -> Results:
-    images = torch.rand((3, 8, 8, 3), generator=torch.Generator().manual_seed(0))
-    strip = film_strip(
-        images,
-        {"rla_wm": images[None, 1:].expand(2, -1, -1, -1, -1), "persistence": images[None, :2]},
-        episode=7,
-        frames=(4, 14, 24),
-        task="push <script>alert(1)</script>",
-        moving=True,
-    )
-    cost = {
-        "rla_wm": {
-            "encode": {"params": 1000, "flops": 2_000_000},
-            "flow_step": {"params": 500, "flops": 10},
-            "flow": {"params": 500, "flops": 300},
-        },
-        "dino_wm": {"encode": {"params": 1000, "flops": 2_000_000}},
-    }
-    return Results(
-        split_hash="abcdef",
-        seeds=(3,),
-        rows=tuple(rows("all") + rows("moving")),
-        paired=tuple(pairs("all", sure=False) + pairs("moving", sure=True)),
-        dataset={"name": "push & pull", "episodes": 20},
-        protocol={"boundaries": [10, 20], "steps": 20, "chunk": 10, "moving_windows": 4, "moving_rule": "it moves"},
-        models={"rla_wm": {"parameters": 1_234_567, "stochastic": True, "preset": "tiny"}},
-        machine={"device": "cpu", "cores": 2, "threads": 2},
-        cost=cost,
-        timings=(Timing(model="rla_wm", batch=1, median=12.3, low=12, high=13, repeats=9),),
-        notes={"lpips": "empty: no weights here"},
-        strips=(strip,),
-        claims={
-            "figures": [
-                {"title": "A claim", "caption": "so it is", "png": "AAAA", "table": {"header": ["a"], "rows": [["1"]]}}
-            ]
-        },
-    )
+    return report_results()
 
 
 class Page(HTMLParser):
@@ -122,6 +60,30 @@ def test_the_page_is_whole_and_fetches_nothing(results):
     assert not re.search(r"url\((?!#)|@import|<script", text)
 
 
+def test_a_browser_is_told_to_fetch_nothing_and_run_nothing(results):
+    """Styles in the page and pictures in the file itself are all that it needs."""
+    text = render_report(results)
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text).group(1)
+    allowed = dict(part.split(maxsplit=1) for part in policy.split("; "))
+    assert allowed["default-src"] == allowed["base-uri"] == allowed["form-action"] == "'none'"
+    assert (allowed["img-src"], allowed["style-src"]) == ("data:", "'unsafe-inline'")
+    assert len(allowed) == 5
+    assert text.index("Content-Security-Policy") < text.index("<title>")
+    assert not re.search(
+        r"<(link|script|iframe|object|embed|form|base|video|audio|source)\b|\son[a-z]+=|@font-face", text
+    )
+
+
+@pytest.mark.parametrize("picture", ["https://example.com/x.png", "file:///etc/passwd", "javascript:alert(1)", "//x/y"])
+def test_pictures_from_elsewhere_are_refused(results, picture, tmp_path):
+    results.save(tmp_path / "results.json")
+    data = json.loads((tmp_path / "results.json").read_text())
+    data["strips"][0]["rows"][0]["images"][0] = picture
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    with pytest.raises(ForeactError, match="only data: is shown"):
+        Results.load(tmp_path / "results.json")
+
+
 def test_the_page_says_what_is_in_the_results(results):
     text = Page(render_report(results)).text
     for said in (
@@ -153,13 +115,13 @@ def test_winners_are_bold_only_beyond_doubt(results):
 
 
 def test_the_verdict_tells_better_from_not_told_apart(results):
-    moving = verdict(results)
+    moving = details(results)
     assert moving[0] == "RLA-WM's token error is 40% below persistence's (skill −0.10 to 0.90)."
     assert moving[-1] == "RLA-WM against DINO-WM: token L1 better by 0.2000 [0.1000 to 0.4000]."
     only_all = dataclasses.replace(
         results, rows=tuple(rows("all")), paired=tuple(p for p in results.paired if p["subset"] == "all")
     )
-    assert "token L1 not told apart (−0.2000 [−0.4000 to 0.1000])" in verdict(only_all)[-1]
+    assert "token L1 not told apart (−0.2000 [−0.4000 to 0.1000])" in details(only_all)[-1]
 
 
 def test_samplers_are_held_against_regression_with_resampled_residuals(results):
@@ -173,14 +135,14 @@ def test_samplers_are_held_against_regression_with_resampled_residuals(results):
         paired=(*results.paired, pair),
     )
     told = "RLA-WM against DINO-WM + resampled residuals: energy score (tokens) worse by 0.2000 [0.1000 to 0.4000]."
-    assert verdict(dressed) == [*verdict(results), told]
+    assert details(dressed) == [*details(results), told]
     assert "DINO-WM + resampled residuals" in render_report(dressed)
 
 
 def test_a_worse_model_is_called_worse(results):
     turned = [dataclasses.replace(p, mean=-p.mean, low=-p.high, high=-p.low) for p in pairs("moving", sure=True)]
     assert (
-        "token L1 worse by 0.2000 [0.1000 to 0.4000]" in verdict(dataclasses.replace(results, paired=tuple(turned)))[-1]
+        "token L1 worse by 0.2000 [0.1000 to 0.4000]" in details(dataclasses.replace(results, paired=tuple(turned)))[-1]
     )
 
 

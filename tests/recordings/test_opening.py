@@ -4,8 +4,10 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+from edited_data import DATA, edit_feature, set_column
 
 from foreact.core.batch import Columns
 from foreact.core.errors import ForeactError
@@ -81,6 +83,44 @@ def test_only_chosen_episodes_are_split_and_encoded_and_more_are_added_to_the_ca
 def test_a_choice_that_leaves_nothing_to_hold_out(read, tiny_dataset):
     with pytest.raises(ForeactError, match=r"1 episodes .* among the 1 that are chosen; a split needs at least two"):
         read(tiny_dataset, episodes=EpisodeChoice.parse("2"))
+
+
+def test_a_missing_data_file_is_named_before_anything_is_learnt(read, copy):
+    data = next(copy.glob("data/*/*.parquet"))
+    data.unlink()
+    with pytest.raises(ForeactError, match=rf"{data} is missing \(episode 0\), nor are the files of 5 more"):
+        read(copy)
+
+
+def test_an_action_that_leads_nowhere_is_in_no_batch(read, copy):
+    whole = read(copy)
+    edited = copy.with_name("edited")
+    shutil.copytree(copy, edited)
+    ends = np.cumsum([e.length for e in whole.dataset.episodes]) - 1
+    values = pq.read_table(edited / DATA).column("action").to_pylist()
+    for row in ends:
+        values[row] = [float("nan")] * 2
+    set_column(edited / DATA, "action", values)
+    lacking = read(edited, splits=[whole.split])
+    law = PairSampling(max_horizon=60, law="uniform", moving=0.0)
+    for step in range(3):
+        first, second = (
+            PairBatches(r, law=law, columns=Columns(actions=60), batch_size=16, seed=0)(step, 0, 1)
+            for r in (whole, lacking)
+        )
+        assert torch.equal(first.actions, second.actions)
+    window = Window(columns={"action": tuple(range(60))})
+    batch = WindowBatches(lacking, window=window, batch_size=64, seed=0)(0, 0, 1)
+    assert torch.isfinite(batch.columns["action"]).all()
+    for one, other in zip(whole.action_statistics(), lacking.action_statistics(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_column_of_words_is_refused_before_a_batch_is_drawn(read, copy):
+    set_column(copy / DATA, "note", ["grasp"] * 258)
+    edit_feature(copy, "note", {"dtype": "string", "shape": [1]})
+    with pytest.raises(ForeactError, match="note holds no numbers, so it cannot be in a batch"):
+        WindowBatches(read(copy), window=Window(columns={"note": (0,)}), batch_size=4, seed=0)
 
 
 def test_missing_videos_are_named_or_left_out(read, copy, capfd):

@@ -117,6 +117,37 @@ def test_an_unreadable_checkpoint_is_named(tmp_path):
         train(toy.toy_task(tmp_path), toy.CONFIG, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content", [b"[]", b"[" * 100_000, b'{"step": 7, "about": 5}', b'{"step": "x", "about": {}}', b"\xff\xfe"]
+)
+def test_a_checkpoint_that_describes_nothing_is_named(content, tmp_path):
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=7), tmp_path)
+    next(tmp_path.glob("checkpoints/step-*/state.json")).write_bytes(content)
+    with pytest.raises(ForeactError, match=r"step-00000007 is not a readable checkpoint \(.*\); delete it"):
+        train(toy.toy_task(tmp_path), toy.CONFIG, tmp_path)
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path):
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=7), tmp_path)
+    state = next(tmp_path.glob("checkpoints/step-*/state.safetensors"))
+    content = bytearray(state.read_bytes())
+    content[-9] ^= 4
+    state.write_bytes(content)
+    with pytest.raises(ForeactError, match=r"state\.safetensors is damaged"):
+        train(toy.toy_task(tmp_path), toy.CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"[" * 100_000, b"[]", b"{}", b'{"step": "x"}', b'{"step": 3'])
+def test_what_is_no_line_of_a_log_is_left_out(line, tmp_path):
+    (tmp_path / "log.jsonl").write_bytes(b'{"step": 1, "gradient_norm": Infinity}\n' + line + b'\n{"step": 4}\n')
+    assert [said["step"] for said in read_log(tmp_path)] == [1, 4]
+
+
+def test_any_seed_trains(tmp_path):
+    """NumPy takes seeds below 2^32 alone."""
+    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=1, seed=2**31 - 1), tmp_path)
+
+
 def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=7), tmp_path)
 

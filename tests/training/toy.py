@@ -46,7 +46,7 @@ def batches(step, rank, processes, size=8):
 def toy_task(run):
     torch.manual_seed(0)
     model = Toy()
-    export = lambda: safetensors.torch.save_file(model.state_dict(), run / "model.safetensors")  # noqa: E731
+    export = lambda folder: safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")  # noqa: E731
     return Task(model=model, loss=lambda m, b, g: m.loss(b, g), batches=batches, export=export, about={"toy": 1})
 
 

@@ -156,7 +156,7 @@ def train_encoder(
         model=model,
         loss=lambda module, frames, generator: module.loss(FrameBatch(frames=frames), generator),
         batches=batches,
-        export=lambda: model.encoder.save_pretrained(run / "encoder", half=True),
+        export=lambda _: model.encoder.save_pretrained(run / "encoder", half=True),
         about={"objective": dataclasses.asdict(objective), "frames": [*FRAMES.values(), SIDE, SEED]},
         after_step=model.after_step,
     )

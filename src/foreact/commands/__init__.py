@@ -6,6 +6,7 @@ VERBS = {
     "import": "foreact.commands.importing:Import",
     "inspect": "foreact.commands.inspect:Inspect",
     "train": "foreact.commands.train:Train",
+    "act": "foreact.commands.act:Act",
     "evaluate": "foreact.commands.evaluate:Evaluate",
     "claims": "foreact.commands.claims:Claims",
     "report": "foreact.commands.report:Report",

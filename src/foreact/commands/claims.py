@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import Count, OutFile, OutFolder, Seed
 from foreact.core.progress import progress_bar
 
 
@@ -29,13 +30,13 @@ class Claims:
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
     data: Path
-    results: Path
+    results: OutFile
     unseen: Path | None = None
     image_decoder: Path | None = None
     camera: str | None = None
-    cache: Path | None = None
-    pairs: int = 512
-    seed: int = 0
+    cache: OutFolder | None = None
+    pairs: Count = 512
+    seed: Seed = 0
 
     def run(self) -> None:
         """Measure them."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import Count, OutFolder, Seed
 from foreact.core.progress import progress_bar
 
 
@@ -24,8 +24,8 @@ class Collect:
         out: folder of the LeRobot dataset.
         episodes: how many to record, whatever becomes of them; 200 if neither this nor --successes is given.
         successes: go on until so many episodes succeed; failures are not kept.
-        policy: who acts: a scripted policy of the environment (expert, if not given), random, or module:function of your own,
-            which is given the simulated world and returns a policy.
+        policy: who acts: a scripted policy of the environment (expert, if not given), random, a run of foreact train bc or wam,
+            or module:function of your own, which is given the simulated world and returns a policy.
         noise: share of the episodes in which the expert's actions are disturbed.
         play: share of the episodes without an aim.
         failures: keep failures beside --successes.
@@ -45,16 +45,16 @@ class Collect:
     """
 
     env: Annotated[Positional[str], arg(metavar="ENV")]
-    out: Path
-    episodes: int | None = None
-    successes: int | None = None
+    out: OutFolder
+    episodes: Count | None = None
+    successes: Count | None = None
     policy: str | None = None
     noise: float = 0.0
     play: float = 0.0
     failures: bool = False
-    execute: int | None = None
-    seed: int = 0
-    image_size: int = 128
+    execute: Count | None = None
+    seed: Seed = 0
+    image_size: Count = 128
     max_steps: int | None = None
     fps: int | None = None
     look: Literal["default", "unseen"] | None = None
@@ -62,14 +62,15 @@ class Collect:
     task: Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"] | None = None
     robot: Literal["panda", "xarm6_robotiq", "ur_10e"] | None = None
     uncertain: bool = False
-    workers: int | None = None
+    workers: Count | None = None
 
     def run(self) -> None:
         """Record."""
         from foreact.envs.collect import CollectRequest, run_collect
+        from foreact.evaluation.acting.choosing import make_any_policy
 
         asked = vars(self) | {"workers": self.workers or min(os.cpu_count() or 1, 8)}
         title = f"record {self.task or self.env}"
         with progress_bar(title, "successes" if self.successes else "episodes") as on_progress:
-            told = run_collect(CollectRequest(**asked), on_progress)
+            told = run_collect(CollectRequest(**asked), on_progress, make_any_policy)
         print(f"{self.out}: {told}. Next: foreact fit {self.out} --out {self.out.parent}")

@@ -26,9 +26,8 @@ class Cost:
         """Count."""
         from json import dumps
 
-        from rich import print as show
-
         from foreact.core.presets import preset
+        from foreact.core.terminal import show
         from foreact.evaluation.cost import cost_table, preset_cost
 
         stages = preset_cost(preset(self.preset), variant=self.variant)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFile, OutFolder, Seed
 from foreact.core.progress import progress_bar
 
 
@@ -32,21 +33,20 @@ class Evaluate:
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
     data: Path
-    out: Path
+    out: OutFile
     steps: int = 30
     chunk: int = 10
     starts: int = 4
     samples: int = 4
-    seed: int = 0
+    seed: Seed = 0
     rla: Path | None = None
     image_decoder: Path | None = None
     camera: str | None = None
-    cache: Path | None = None
+    cache: OutFolder | None = None
 
     def run(self) -> None:
         """Evaluate."""
-        from rich import print as show
-
+        from foreact.core.terminal import show
         from foreact.evaluation.report import summary_table
         from foreact.evaluation.rollouts import Protocol
         from foreact.evaluation.session import evaluate_runs

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from foreact.commands.options import RecordingOptions
+from foreact.core.arguments import OutFolder, Seed
 from foreact.studies.settings import PresetName
 
 
@@ -33,14 +33,14 @@ class Fit(RecordingOptions):
     """
 
     data: Annotated[Positional[tuple[str, ...]], arg(metavar="DATA [DATA ...]", help_behavior_hint="(required)")]
-    out: Path
+    out: OutFolder
     preset: PresetName = "tiny"
     encoder: str | None = None
     image_size: int | None = None
     compare: Annotated[tuple[str, ...], arg(metavar="MODEL [MODEL ...]")] = ()
     steps: int | None = None
     minutes: float | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     name: str | None = None
 
     def run(self) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFolder
 from foreact.core.progress import progress_bar
 
 
@@ -15,12 +16,16 @@ from foreact.core.progress import progress_bar
 class Import:
     """Turn recordings of another format into a LeRobot dataset.
 
+    Says which columns it left out (clocks and counters are no actions) and which videos it resampled; refuses what it would have
+    to guess.
+
     Attributes:
-        source: a folder of mp4 (with csv or parquet actions of the same name, or without: actionless), ManiSkill's
+        source: a folder of videos (with csv or parquet actions of the same name, or without: actionless), ManiSkill's
             h5 + json recordings, or IWS hdf5 episodes.
         out: folder of the LeRobot dataset.
         format: told from the files by default.
-        fps: frames per second; the videos' by default.
+        fps: frames per second; the recordings' own by default. Videos of another or of a changing rate are resampled to it, unless
+            a table has rows for their frames.
         camera: name of the camera, or which of the recorded ones.
         task: what the robot does, for recordings that do not say.
         height: scale the pictures to this even height.
@@ -29,7 +34,7 @@ class Import:
     """
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    out: Path
+    out: OutFolder
     format: Literal["auto", "folder", "maniskill", "iws"] = "auto"
     fps: int | None = None
     camera: str | None = None

@@ -6,10 +6,11 @@ import dataclasses
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from tyro.conf import arg
+
+from foreact.core.arguments import OutFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class RecordingOptions:
     episodes: str | None = None
     skip_defective: bool = False
     skip_missing: bool = False
-    cache: Path | None = None
+    cache: OutFolder | None = None
 
     def recordings(self, data: Sequence[str]) -> dict[str, Any]:
         """The fields of a `TrainRequest` that say what is learnt from."""

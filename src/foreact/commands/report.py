@@ -8,6 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFile
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -20,8 +22,8 @@ class Report:
     """
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    out: Path | None = None
-    picture: Path | None = None
+    out: OutFile | None = None
+    picture: OutFile | None = None
 
     def run(self) -> None:
         """Write the page."""

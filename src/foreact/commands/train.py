@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from foreact.commands.options import RecordingOptions
 from foreact.core import registry
+from foreact.core.arguments import OutFolder, Seed
 from foreact.core.errors import ForeactError
 from foreact.core.progress import progress_bar
 from foreact.studies.settings import PresetName
@@ -24,6 +24,7 @@ _ROLES = {
     "world_model": "world models",
     "image_decoder": "image decoder",
     "encoder": "encoder",
+    "policy": "policies",
 }
 _RECIPE = (
     "steps",
@@ -59,14 +60,14 @@ class Train(RecordingOptions):
     """
 
     data: Annotated[tuple[str, ...], arg(metavar="DATA [DATA ...]")]
-    out: Path
+    out: OutFolder
     preset: PresetName = "tiny"
     seconds: float | None = None
     steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     optimizer: Literal["adamw", "muon"] | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     precision: Literal["auto", "bf16", "no"] | None = None
     compile: bool = False
     checkpoint_activations: bool = False

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from foreact.core.config import ModelConfig
+from foreact.core.contracts import Policy
 from foreact.core.cost import Stage
 from foreact.core.errors import ForeactError
 from foreact.core.presets import Preset
@@ -29,7 +30,7 @@ from foreact.core.recipe import PairSampling, TrainConfig
 from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import TrainableModel
 
-Role = Literal["world_model", "latent_action", "image_decoder", "encoder"]
+Role = Literal["world_model", "latent_action", "image_decoder", "encoder", "policy"]
 ModelPath = Path
 """Type of an option that names the folder of another trained model."""
 
@@ -46,12 +47,54 @@ class DataSpec:
         action_dim: A; 0 without actions.
         state_dim: P; 0 without states.
         embodiments: largest number of an embodiment, and one more.
+        robot: what the first dataset says of its robot and cameras.
     """
 
     tokens: TokenSpec
     action_dim: int = 0
     state_dim: int = 0
     embodiments: int = 2
+    robot: RobotSpec | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotSpec:
+    """A robot as its recordings describe it.
+
+    Attributes:
+        name: of its type; empty where unknown.
+        camera: full name of the chosen one.
+        cameras: full name -> height and width as recorded.
+        action: names of an action's numbers, A of them.
+        state: names of a state's numbers, P of them.
+        fps: actions, and frames, per second.
+    """
+
+    name: str = ""
+    camera: str
+    cameras: Mapping[str, tuple[int, int]]
+    action: tuple[str, ...]
+    state: tuple[str, ...]
+    fps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstrations:
+    """From which episodes a policy learns, and what of them.
+
+    Attributes:
+        labelled: share of the training episodes whose actions are looked at.
+        actions_from: the one dataset whose actions are looked at, beside those that are learnt from without; all if None.
+        horizon: frames between the pairs that z is inferred from.
+        latent: gives z of all episodes, those without actions as well; without it these are left out.
+        shuffled: take z of another episode, which says nothing about this one: a control.
+    """
+
+    labelled: float = 1.0
+    actions_from: str | None = None
+    horizon: int = 0
+    latent: PretrainedModel | None = None
+    shuffled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +104,13 @@ class Part:
     Attributes:
         kind: of that model.
         variants: kinds that will do as well, where their folder is named.
+        role: any kind of which will do as well, where its folder is named.
         source: its folder; the one beside the new run if None.
     """
 
     kind: str
     variants: tuple[str, ...] = ()
+    role: Role | None = None
     source: ModelPath | None = None
 
 
@@ -82,6 +127,8 @@ class TrainingPlan:
         loss: instead of the model's own.
         fitted: the model has its statistics already.
         frames: resized frames are read beside tokens.
+        tokens: tokens are read at all.
+        demonstrations: which episodes a policy learns from; None for what is no policy.
         frozen: submodule that training does not change -> the option that names where it comes from; kept by reference in
             checkpoints.
         about: what a resume must find unchanged, beside config, recipe, law and split.
@@ -95,6 +142,8 @@ class TrainingPlan:
     loss: Loss | None = None
     fitted: bool = False
     frames: bool = False
+    tokens: bool = True
+    demonstrations: Demonstrations | None = None
     frozen: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -182,6 +231,7 @@ class ModelCard:
         config: what builds it.
         training: how it is trained; None for what is only loaded.
         cost: the stages of one imagined chunk of a model on the meta device; world models only.
+        policy: makes a `contracts.Policy` of a loaded model; policies only.
         published_flops: of one chunk, as its paper reports them.
         colour: in figures.
     """
@@ -192,6 +242,7 @@ class ModelCard:
     config: type[ModelConfig]
     training: type[ModelTraining] | None = None
     cost: Callable[[Any], dict[str, Stage]] | None = None
+    policy: Callable[[Any], Policy] | None = None
     published_flops: float | None = None
     colour: str | None = None
 
@@ -213,6 +264,8 @@ class ModelCard:
             wrong.append(f"its config's kind is {getattr(self.config, 'kind', None)!r}, not {self.kind!r}")
         if self.role == "world_model" and self.cost is None:
             wrong.append("a world model needs a cost")
+        if self.role == "policy" and self.policy is None:
+            wrong.append("a policy needs what makes one of its model")
         if self.training is not None and not _buildable(self.training, ModelTraining):
             wrong.append("its training is no ModelTraining that can configure its model")
         if wrong:

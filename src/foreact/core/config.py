@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from foreact.core.pretrained import PretrainedModel
 
 T = TypeVar("T")
+_LARGEST = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,9 @@ class ModelConfig(ABC):
     def from_dict(cls: type[T], data: Any, *, where: str = "config") -> T:
         """Inverse of `to_dict`, strict: unknown or ill-typed keys, and missing ones unless `added`, raise `ForeactError` naming `where`."""
         made, data = cls.upgrade(dict(data)) if isinstance(data, dict) else (cls, data)  # type: ignore[attr-defined]
-        return decode(made, data, where)
+        config = decode(made, data, where)
+        _require_sizes(dataclasses.asdict(config), where)
+        return config
 
     @classmethod
     def upgrade(cls, data: dict[str, Any]) -> tuple[type[ModelConfig], dict[str, Any]]:
@@ -52,6 +55,15 @@ class ModelConfig(ABC):
     def upgrade_run(cls, about: dict[str, Any]) -> dict[str, Any]:
         """What an earlier version's checkpoint says of its run (`training.task.Task.about`), as this one would say it."""
         return about
+
+
+def _require_sizes(value: Any, where: str) -> None:
+    """Whole numbers in configs are sizes and counts."""
+    if isinstance(value, dict | list | tuple):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _require_sizes(part, f"{where}: {key}")
+    elif isinstance(value, int) and not 0 <= value <= _LARGEST:
+        raise ForeactError(f"{where} is {value}, which is no size: it must be between 0 and {_LARGEST}")
 
 
 def decode(annotation: Any, value: Any, where: str) -> Any:

@@ -11,13 +11,14 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-import safetensors.torch
 import torch
 from torch import nn
 
+from foreact.core.building import build_to_fit
 from foreact.core.config import ModelConfig
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import read_json, whole, write_atomically
+from foreact.core.weights import read_tensors, write_tensors
 
 SCHEMA = 1
 CONFIG_FILE = "config.json"
@@ -49,7 +50,8 @@ class PretrainedModel(nn.Module):
         state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
         if half:
             state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(state, metadata={"format": "pt"}))
+        with whole(folder / WEIGHTS_FILE) as temporary:
+            write_tensors(temporary, state)
         write_atomically(folder / CARD_FILE, (card or self._default_card()).encode())
         write_atomically(folder / CONFIG_FILE, (json.dumps(self._describe(), indent=2) + "\n").encode())
 
@@ -88,8 +90,14 @@ class PretrainedModel(nn.Module):
 def load_model(source: str | Path, *, revision: str | None = None) -> Any:
     """Load whichever model `source` (folder or Hub id) holds. See `PretrainedModel.from_pretrained`."""
     folder = _local_folder(source, revision)
-    model = read_config(folder).build()
-    _load_weights(model, folder / WEIGHTS_FILE)
+    config, weights = read_config(folder), folder / WEIGHTS_FILE
+    model = build_to_fit(config, folder / CONFIG_FILE, weights)
+    tensors = read_tensors(weights)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ForeactError(f"{weights}: {name} has values that are not finite; train or copy the model again")
+    wanted = model.state_dict()
+    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
     return model.eval()
 
 
@@ -138,7 +146,7 @@ def _local_folder(source: str | Path, revision: str | None) -> Path:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
-        described = json.loads(path.read_text())
+        described = read_json(path)
     except FileNotFoundError as error:
         raise ForeactError(f"{folder} holds no model: {CONFIG_FILE} is missing") from error
     except (OSError, ValueError) as error:
@@ -148,25 +156,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if described["schema"] != SCHEMA:
         raise ForeactError(f"{path} has schema {described['schema']}, this foreact reads schema {SCHEMA}")
     return described
-
-
-def _load_weights(model: nn.Module, path: Path) -> None:
-    try:
-        state = safetensors.torch.load_file(path)
-    except Exception as error:
-        raise ForeactError(f"{path} is missing or not a readable safetensors file ({error})") from error
-    wanted = model.state_dict()
-    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    if missing or extra:
-        raise ForeactError(
-            f"{path} does not fit its config: {len(missing)} missing tensors {missing[:3]}, {len(extra)} extra {extra[:3]}"
-        )
-    for key, tensor in state.items():
-        if tensor.shape != wanted[key].shape:
-            raise ForeactError(
-                f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(wanted[key].shape)}"
-            )
-    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()})
 
 
 def meta_build(config: ModelConfig) -> PretrainedModel:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from foreact.core.terminal import Console, in_markup, printable
 
 
 class OnProgress(Protocol):
@@ -79,7 +80,7 @@ def progress_bar(title: str, unit: str) -> Iterator[OnProgress]:
         TextColumn("{task.fields[values]}", style="dim"),
     )
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
-        task = progress.add_task(title, total=None, unit=unit, values="", visible=False)
+        task = progress.add_task(in_markup(title), total=None, unit=unit, values="", visible=False)
 
         def on_progress(done: int, total: int, values: dict[str, float] | None = None) -> None:
             progress.update(task, completed=done, total=total, values=shown_values(values), visible=True)
@@ -112,7 +113,9 @@ def overall_bar() -> Iterator[Callable[[float, float, str], None]]:
     )
     with Progress(*columns, console=console, refresh_per_second=4, speed_estimate_period=120) as progress:
         task = progress.add_task("", total=None)
-        yield lambda done, total, doing: progress.update(task, completed=done, total=total, description=doing)
+        yield lambda done, total, doing: progress.update(
+            task, completed=done, total=total, description=in_markup(doing)
+        )
 
 
 class _Pace:
@@ -143,7 +146,7 @@ class _Pace:
 
     def write(self, text: str) -> None:
         """Say it on standard error."""
-        self.console.print(text)
+        self.console.print(printable(text))
 
 
 def _in_lines(title: str, unit: str) -> OnProgress:

@@ -28,6 +28,7 @@ class TrainConfig:
         seed: of initial weights, batches and noise.
         save_every: steps between checkpoints, and between losses of the averaged weights on held-out data.
         log_every: steps between log lines.
+        snapshots: averaged models that are kept along the way, evenly spaced, in `RUN/snapshots/`; the last one is the run's.
         compile: compile the model with torch.compile (needs a C++ compiler on a CPU).
         checkpoint_activations: keep less for the backward pass and compute it again; see `training.activations`.
     """
@@ -45,8 +46,14 @@ class TrainConfig:
     seed: int = 0
     save_every: int = 500
     log_every: int = 20
+    snapshots: int = 0
     compile: bool = False
     checkpoint_activations: bool = False
+
+    def is_snapshot(self, step: int) -> bool:
+        """Whether the averaged model is kept after `step` steps."""
+        kept = {round(self.steps * (k + 1) / self.snapshots) for k in range(self.snapshots)}
+        return step in kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,10 +37,15 @@ MODELS: dict[str, dict[str, str]] = {
     "image_decoder": {
         "image_decoder": "foreact.decoders.unet:CARD",
     },
+    "policy": {
+        "bc": "foreact.policies.bc_training:CARD",
+        "wam": "foreact.policies.wam:CARD",
+    },
 }
 """Role -> kind -> where its card is, of the kinds that `foreact train` knows."""
 LOADED: dict[str, dict[str, str]] = {
     "encoder": {"tiny_encoder": "foreact.encoders.tiny:CARD"},
+    "latent_action": {"future_tokens": "foreact.latent_actions.future_tokens:CARD"},
     "world_model": {
         "rla_wm_released": "foreact.world_models.rla_wm_released:CARD",
         "pretrained_video": "foreact.world_models.pretrained_video:CARD",
@@ -55,7 +60,7 @@ def card(kind: str, *, where: str = "the command line") -> ModelCard:
     Raises:
         ForeactError: an unknown kind, or one whose package cannot be imported or has no whole card; `where` asked for it.
     """
-    kind, own = kind.replace("-", "_"), _own()
+    kind, own = str(kind).replace("-", "_"), _own()
     if kind in own:
         return _load(own[kind])
     if kind in _foreign():

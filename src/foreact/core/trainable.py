@@ -29,11 +29,24 @@ class TrainingData(Protocol):
         ...
 
 
+class DemonstrationData(Protocol):
+    """The same for what learns from windows of demonstrations."""
+
+    def limits(self, name: str) -> tuple[Tensor, Tensor]:
+        """Smallest and largest values (D,) of a feature in the episodes whose actions are looked at."""
+        ...
+
+    def latent_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (Q, Z) of z in all training episodes."""
+        ...
+
+
 class TrainableModel(PretrainedModel):
     """A model with a loss. Subclasses are registered by a card (`core.cards`)."""
 
-    learns_from: ClassVar[Literal["pairs", "frames", "recorded_frames"]] = "pairs"
-    """Pairs of frames (`core.batch.Batch`), or single frames (`FrameBatch`): resized with their tokens, or as recorded."""
+    learns_from: ClassVar[Literal["pairs", "frames", "recorded_frames", "windows"]] = "pairs"
+    """Pairs of frames (`core.batch.Batch`), single frames (`FrameBatch`), resized with their tokens or as recorded, or windows of
+    demonstrations (`WindowBatch`)."""
 
     @property
     def columns(self) -> Columns:
@@ -41,12 +54,17 @@ class TrainableModel(PretrainedModel):
         return Columns()
 
     @property
+    def window(self) -> Mapping[str, tuple[int | float, ...]]:
+        """What windows must hold: feature -> times, in frames (int) or seconds (float) from the present one."""
+        return {}
+
+    @property
     def exported(self) -> PretrainedModel:
         """What a run saves at its end."""
         return self
 
-    def fit(self, data: TrainingData) -> None:
-        """Set statistics from the training split, before the first step."""
+    def fit(self, data: Any) -> None:
+        """Set statistics from the training split, `TrainingData` or `DemonstrationData`, before the first step."""
 
     def after_step(self, step: int, steps: int) -> None:
         """What is to be done after optimiser step `step` of `steps`."""

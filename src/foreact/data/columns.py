@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from foreact.core.errors import ForeactError
-from foreact.data.lerobot_meta import EpisodeFiles, read_table
-
-_NOT_NUMBERS = ("video", "image", "string")
+from foreact.data.episode_files import EpisodeFiles
+from foreact.data.lerobot_meta import holds_numbers, width_of
+from foreact.data.parquet import read_table
 
 
 class Columns:
@@ -25,16 +26,18 @@ class Columns:
 
     def __init__(self, root: Path, features: Mapping[str, Mapping[str, Any]]):
         self._root = root
-        self._small = [key for key, feature in features.items() if feature.get("dtype") not in _NOT_NUMBERS]
-        self._files: dict[str, dict[str, np.ndarray]] = {}
+        self._features = features
+        self._small = [key for key, feature in features.items() if holds_numbers(feature)]
+        self._tables: dict[str, pa.Table] = {}
+        self._arrays: dict[tuple[str, str], np.ndarray] = {}
         self._places: dict[str, dict[int, tuple[int, int]]] = {}
 
     def rows(self, key: str, files: EpisodeFiles) -> np.ndarray:
-        """The rows (T, D) of a feature in an episode, as stored.
+        """The rows (T, D) of a feature in an episode, as stored; of what is not numbers, objects (T, 1).
 
         Raises:
-            ForeactError: the episode's file is missing or damaged, lacks the column, or has other rows of the episode than
-                the metadata says.
+            ForeactError: the episode's file is missing or damaged, lacks the column or has it in another width than
+                `meta/info.json` says, or has other rows of the episode than the metadata says.
         """
         first = self.first_row(files)
         return self._column(files.data, key)[first : first + files.length]
@@ -61,38 +64,68 @@ class Columns:
         return first
 
     def _column(self, file: str, key: str) -> np.ndarray:
-        """A feature's rows in a file, (rows, D); all small features are read at once."""
+        """A feature's rows in a file, (rows, D); all numbers are read at once, and made an array when asked for."""
         path = self._root / file
-        if file not in self._files:
-            table = read_table([path], self._small, lenient=True)
-            self._files[file] = {k: _to_array(table.column(k), f"{path}: column {k!r}") for k in table.column_names}
-        if key not in self._files[file]:
-            table = read_table([path], [key])
-            self._files[file][key] = _to_array(table.column(key), f"{path}: column {key!r}")
-        return self._files[file][key]
+        if (file, key) not in self._arrays:
+            if file not in self._tables:
+                self._tables[file] = read_table(path, [], optional=self._small)
+            if key not in self._tables[file].column_names:
+                column = read_table(path, [key]).column(key)
+            else:
+                column = self._tables[file].column(key)
+                self._tables[file] = self._tables[file].drop_columns([key])
+            width = width_of(self._features[key]) if key in self._small else None
+            self._arrays[file, key] = _to_array(column, f"{path}: column {key!r}", width)
+        return self._arrays[file, key]
 
 
-def _to_array(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """A parquet column as an array (rows, D); missing numbers and rows become NaN."""
+def unusable_actions(actions: np.ndarray) -> np.ndarray:
+    """Row and dimension, (n, 2), of the values of (T, A) that are not finite; NaN in the last row, which leads nowhere, may be."""
+    bad = ~np.isfinite(actions)
+    bad[-1:] &= ~np.isnan(actions[-1:])
+    return np.argwhere(bad)
+
+
+def _to_array(column: pa.ChunkedArray, where: str, width: int | None) -> np.ndarray:
+    """A parquet column as an array (rows, width); missing numbers and rows become NaN. Without a width, objects (rows, 1)."""
     array: Any = column.combine_chunks()
-    present, valid = len(array), array.is_valid().to_numpy(zero_copy_only=False)
+    if width is None:
+        objects = np.empty((len(array), 1), dtype=object)
+        objects[:, 0] = array.to_pylist()
+        return objects
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
     is_list = nested = _is_list(array.type)
     while nested:
+        lengths = {array.type.list_size} if pa.types.is_fixed_size_list(array.type) else _lengths(array)
+        if len(lengths) > 1:
+            raise ForeactError(f"{where} has rows of different lengths ({min(lengths)} to {max(lengths)} numbers)")
         array = array.flatten()
         nested = _is_list(array.type)
-    if not is_list:
-        return np.array(array.to_numpy(zero_copy_only=False)).reshape(present, -1)
+    if not _is_number(array.type):
+        raise ForeactError(f"{where} holds {array.type}, not the numbers that meta/info.json says")
     values = array.to_numpy(zero_copy_only=False)
-    present = int(valid.sum())
-    if present and len(values) % present:
-        raise ForeactError(f"{where} has rows of different lengths")
-    values = values.reshape(present, -1) if present else np.zeros((0, 1), np.float32)
-    if valid.all():
+    present = int(valid.sum()) if is_list else len(valid)
+    stored = len(values) // present if present else width
+    if stored != width:
+        raise ForeactError(
+            f"{where} has {stored} numbers in a row, but its shape in meta/info.json says {width}: correct one of them"
+        )
+    values = values.reshape(present, width)
+    if not is_list or valid.all():
         return np.array(values)
-    rows = np.full((len(valid), values.shape[1]), np.nan, dtype=np.float32)
+    rows = np.full((len(valid), width), np.nan, dtype=np.float32)
     rows[valid] = values
     return rows
 
 
+def _lengths(lists: Any) -> set[int]:
+    return set(pc.unique(pc.list_value_length(lists).drop_null()).to_pylist())
+
+
 def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    return any(test(kind) for test in tests)

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.data.columns import unusable_actions
 from foreact.data.lerobot import ACTION, Episode, LeRobotDataset
-from foreact.data.video import Video
+from foreact.data.lerobot_meta import holds_numbers
+from foreact.data.video_defects import file_defects
 
 COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _SIZE = 64
 # Codecs alter single pixels of a still scene by a few grey levels; what moves alters some by far more.
 _STILL = 8
+# Timestamps may be counted with a rate as it is written, 29.97, or as it is meant, 30000/1001.
+_ROUNDED_RATE = 2e-6
 
 
 class DefectFinder:
@@ -39,16 +43,17 @@ class DefectFinder:
         dataset = self.dataset
         self._collect(length_defects(episode), episode)
         self._collect(counter_defects(dataset, episode), episode)
+        self._collect(task_defects(dataset, episode), episode)
         for key in data_columns(dataset):
             self._collect(column_defects(dataset, episode, key), episode)
         for camera in dataset.cameras:
             self._collect(self._picture_defects(episode, camera), episode)
         self._collect(self._row_duplicates(episode), episode)
 
-    def check_files(self) -> None:
-        """Check the video files, each of which may hold several episodes."""
+    def check_files(self, only: Episode | None = None) -> None:
+        """Check the video files, each of which may hold several episodes; or only those that hold the episode `only`."""
         for camera in self.dataset.cameras:
-            for episodes, defect in file_defects(self.dataset, camera):
+            for episodes, defect in file_defects(self.dataset, camera, only):
                 self._note(defect, *episodes)
 
     def check_whole(self) -> None:
@@ -108,8 +113,7 @@ def broken_episodes(
 
 def data_columns(dataset: LeRobotDataset) -> list[str]:
     """Numeric features apart from counters such as the timestamp."""
-    kinds = ("video", "image", "string")
-    return [key for key, f in dataset.features.items() if key not in COUNTERS and f.get("dtype") not in kinds]
+    return [key for key, feature in dataset.features.items() if key not in COUNTERS and holds_numbers(feature)]
 
 
 def length_defects(episode: Episode) -> Iterator[str]:
@@ -133,12 +137,25 @@ def counter_defects(dataset: LeRobotDataset, episode: Episode) -> Iterator[str]:
     if (wrong := np.flatnonzero(number != rows)).size:
         yield f"episode {episode.index}, row {wrong[0]}: frame_index is {number[wrong[0]]}, not {wrong[0]}"
     time, expected = dataset.column("timestamp", episode.index)[:, 0].astype(np.float64), rows / dataset.fps
-    tolerance = 1e-4 + np.spacing(expected.astype(np.float32))
+    tolerance = 1e-4 + np.spacing(expected.astype(np.float32)) + _ROUNDED_RATE * expected
     if (wrong := np.flatnonzero(~(np.abs(time - expected) <= tolerance))).size:
         row = wrong[0]
         yield (
-            f"episode {episode.index}, row {row}: timestamp {time[row]:.4f} s, but at {dataset.fps} frames per second "
+            f"episode {episode.index}, row {row}: timestamp {time[row]:.4f} s, but at {dataset.fps:g} frames per second "
             f"it is {expected[row]:.4f} s ({len(wrong)} rows are off)"
+        )
+
+
+def task_defects(dataset: LeRobotDataset, episode: Episode) -> Iterator[str]:
+    """Numbers of tasks that are not in the dataset's list of tasks."""
+    if dataset.tasks is None or "task_index" not in dataset.features:
+        return
+    numbers = dataset.column("task_index", episode.index)[:, 0]
+    if (wrong := np.flatnonzero(~np.isin(numbers, list(dataset.tasks)))).size:
+        row = wrong[0]
+        yield (
+            f"episode {episode.index}, row {row}: task_index is {numbers[row]:g}, but the list of tasks has {len(dataset.tasks)}, "
+            f"up to number {max(dataset.tasks, default=-1)} ({len(wrong)} rows)"
         )
 
 
@@ -147,7 +164,7 @@ def column_defects(dataset: LeRobotDataset, episode: Episode, key: str) -> Itera
     values = dataset.column(key, episode.index)
     if key == ACTION and not dataset.has_actions(episode.index):
         return
-    if len(bad := np.argwhere(~np.isfinite(values))):
+    if len(bad := unusable_actions(values) if key == ACTION else np.argwhere(~np.isfinite(values))):
         row, dim = bad[0]
         name = dataset.names_of(key)[dim]
         yield f"episode {episode.index}, row {row}: {key} {name} is {values[row, dim]} ({len(bad)} values are not finite)"
@@ -170,32 +187,3 @@ def finite_actions(dataset: LeRobotDataset) -> np.ndarray:
         return np.zeros((0, 0), dtype=np.float32)
     actions = np.concatenate([dataset.column(ACTION, episode.index) for episode in dataset.episodes])
     return actions[np.isfinite(actions).all(axis=1)]
-
-
-def file_defects(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[list[Episode], str]]:
-    """Video files whose size, rate or number of frames is not what the dataset says, and the episodes that they hold."""
-    files: dict[Video, list[Episode]] = {}
-    for episode in dataset.episodes:
-        try:
-            video, begin, end = dataset.video_of(episode.index, camera)
-        except ForeactError:
-            continue  # The episode has said so.
-        files.setdefault(video, []).append(episode)
-        if end is not None and (lasts := round((end - begin) * dataset.fps)) != episode.length:
-            words = f"{camera} lasts {lasts} frames by its metadata, but there are {episode.length} rows"
-            yield [episode], f"episode {episode.index}: {words}"
-    height, width = dataset.shape_of(camera)
-    for video, episodes in files.items():
-        try:
-            shape, fps, count = video.shape, video.fps, video.frame_count
-        except ForeactError:
-            continue  # The episodes that need the file have said so.
-        who = f"episode {episodes[0].index}" + (f" to {episodes[-1].index}" if len(episodes) > 1 else "")
-        where = f"{who}: {video.path.relative_to(dataset.root)}"
-        rows = sum(episode.length for episode in episodes)
-        if shape != (height, width):
-            yield episodes, f"{where} has pictures of {shape[0]} x {shape[1]}, info.json says {height} x {width}"
-        if fps and abs(fps / dataset.fps - 1) > 0.01:
-            yield episodes, f"{where} has {fps:.2f} frames per second, info.json says {dataset.fps}"
-        if count < rows or (count > rows and not dataset.has_gaps):
-            yield episodes, f"{where} has {count} frames, but there are {rows} rows"

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from foreact.core.errors import ForeactError
+from foreact.core.terminal import in_markup
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.defects import DefectFinder, data_columns, finite_actions
+from foreact.data.inspect_episode import defect_lines
 from foreact.data.lerobot import ACTION, LeRobotDataset
+from foreact.data.lerobot_meta import holds_numbers
 
 SUCCESS = "next.success"  # LeRobot's name
 __all__ = ["DimensionRange", "Inspection", "contact_sheet", "inspect_dataset", "render_inspection"]
@@ -42,23 +44,27 @@ class Inspection:
         tasks: text -> episodes.
         cameras: full name -> height and width.
         columns: feature -> dimensions, without counters such as the timestamp.
+        unread: features that are neither -> what they are, such as depth or annotations in words.
         successes: episodes in which the task was done at some time; None if the column `next.success` is not there.
         actionless: episodes without actions; None if that cannot be read.
         actions: ranges over all finite action rows, per dimension; empty if there are none.
         defects: everything that is wrong, each with episode and place.
+        defective: numbers of the episodes in which something is wrong.
     """
 
     root: str
-    fps: int
+    fps: float
     robot_type: str | None
     lengths: tuple[int, ...]
     tasks: dict[str, int]
     cameras: dict[str, tuple[int, int]]
     columns: dict[str, int]
+    unread: dict[str, str]
     successes: int | None
     actionless: int | None
     actions: tuple[DimensionRange, ...]
     defects: tuple[str, ...]
+    defective: tuple[int, ...]
 
 
 def inspect_dataset(dataset: LeRobotDataset, on_progress: Callable[[int, int], None] | None = None) -> Inspection:
@@ -87,10 +93,12 @@ def inspect_dataset(dataset: LeRobotDataset, on_progress: Callable[[int, int], N
         tasks=dict(Counter(episode.task for episode in dataset.episodes)),
         cameras={camera: dataset.shape_of(camera) for camera in dataset.cameras},
         columns={key: len(dataset.names_of(key)) for key in data_columns(dataset)},
+        unread=_unread(dataset),
         successes=_successes(dataset),
         actionless=actionless,
         actions=actions,
         defects=tuple(finder.found),
+        defective=tuple(sorted(finder.broken)),
     )
 
 
@@ -99,31 +107,36 @@ def render_inspection(inspection: Inspection) -> RenderableType:
     parts: list[RenderableType] = [_summary(inspection)]
     if inspection.actions:
         parts.append(_action_table(inspection))
-    count = len(inspection.defects)
-    parts.append(f"[bold]{count} defect{'' if count == 1 else 's'}[/]" if count else "[green]no defects found[/]")
-    parts += [f"  [red]-[/] {escape(defect)}" for defect in inspection.defects]
-    return Group(*parts)
+    return Group(*parts, *defect_lines(inspection.defects))
 
 
 def _summary(inspection: Inspection) -> Table:
     lengths = np.array(inspection.lengths)
-    table = Table(title=escape(inspection.root), title_justify="left", show_header=False, box=None)
+    table = Table(title=in_markup(inspection.root), title_justify="left", show_header=False, box=None)
     seconds = lengths.sum() / inspection.fps
     table.add_row("episodes", f"{len(lengths)} ({_actionless(inspection)})")
-    table.add_row("frames", f"{lengths.sum():,} at {inspection.fps} per second: {seconds / 60:.1f} minutes")
+    table.add_row("frames", f"{lengths.sum():,} at {inspection.fps:g} per second: {seconds / 60:.1f} minutes")
     table.add_row("episode length", f"{lengths.min()} to {lengths.max()} frames, median {np.median(lengths):g}")
-    table.add_row("robot", escape(inspection.robot_type or "not said"))
+    table.add_row("robot", in_markup(inspection.robot_type or "not said"))
     for camera, (height, width) in inspection.cameras.items():
-        table.add_row("camera", f"{escape(camera)}, {height} x {width} pixels")
+        table.add_row("camera", f"{in_markup(camera)}, {height} x {width} pixels")
     for key, dims in inspection.columns.items():
-        table.add_row("column", f"{escape(key)}, {dims} dimension{'' if dims == 1 else 's'}")
+        table.add_row("column", f"{in_markup(key)}, {dims} dimension{'' if dims == 1 else 's'}")
+    for key, what in inspection.unread.items():
+        table.add_row("not read", f"{in_markup(key)}, {in_markup(what)}")
     for task, episodes in sorted(inspection.tasks.items(), key=lambda item: -item[1])[:20]:
-        table.add_row("task", f"{escape(task) or '(no text)'}: {episodes} episodes")
+        table.add_row("task", f"{in_markup(task) or '(no text)'}: {episodes} episodes")
     if inspection.successes is not None:
         table.add_row("success", f"{inspection.successes} of {len(lengths)} episodes")
     if len(inspection.tasks) > 20:
         table.add_row("task", f"and {len(inspection.tasks) - 20} more")
     return table
+
+
+def _unread(dataset: LeRobotDataset) -> dict[str, str]:
+    kinds = {key: str(about.get("dtype")) for key, about in dataset.features.items() if not holds_numbers(about)}
+    known = {key: kind for key, kind in kinds.items() if key not in dataset.cameras}
+    return {key: "depth" if key in dataset.depth_maps else kind for key, kind in known.items()}
 
 
 def _actionless(inspection: Inspection) -> str:
@@ -137,7 +150,7 @@ def _action_table(inspection: Inspection) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for dim in inspection.actions:
-        table.add_row(escape(dim.name), *(f"{value:.4g}" for value in (dim.low, dim.mean, dim.high, dim.std)))
+        table.add_row(in_markup(dim.name), *(f"{value:.4g}" for value in (dim.low, dim.mean, dim.high, dim.std)))
     return table
 
 

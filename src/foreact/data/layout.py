@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from foreact.core.files import whole, write_atomically
-from foreact.data.statistics import Statistics, describe_rows, pool
+from foreact.data.parquet import open_parquet
+from foreact.data.statistics import Statistics, count_levels, describe_levels, describe_rows
+from foreact.data.video import read_video
 
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -74,7 +77,7 @@ def write_parquet(path: Path, tables: Iterable[pa.Table]) -> None:
     first = next(tables)
     with whole(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, first.schema) as writer:
+        with pq.ParquetWriter(temporary, first.schema, write_page_checksum=True) as writer:
             for table in (first, *tables):
                 writer.write_table(table, row_group_size=max(len(table), 1))
 
@@ -84,27 +87,29 @@ def gather(root: Path, staged: Sequence[Path], settings: Settings) -> None:
 
     Args:
         root: the dataset's folder, videos already in place.
-        staged: files of episodes 0, 1, 2, ..., whose schema metadata holds the task and the pictures' statistics.
+        staged: files of episodes 0, 1, 2, ..., whose schema metadata holds the task and the pictures' levels.
         settings: what all episodes share.
     """
     tasks: list[str] = []
     rows: list[dict[str, Any]] = []
-    pictures: dict[str, list[Statistics]] = {key: [] for key in settings.cameras}
+    levels = {key: np.zeros((3, 256), dtype=np.int64) for key in settings.cameras}
     columns: dict[str, list[np.ndarray]] = {key: [] for key in (*settings.columns, *_COUNTERS)}
     for number, paths in enumerate(_groups(staged)):
         tables = []
         for path in paths:
             table, about = _read_staged(path, tasks)
             tables.append(table)
-            described = {key: _from_json(about["pictures"][key]) for key in settings.cameras}
-            for key in settings.cameras:
-                pictures[key].append(described[key])
+            described: dict[str, Statistics] = {}
+            for key, size in settings.cameras.items():
+                counts = _levels(root, about, key, len(rows))
+                levels[key] += counts
+                described[key] = describe_levels(counts, math.prod(size))
             for key in columns:
                 columns[key].append(_from_arrow(table.column(key)))
                 described[key] = describe_rows(columns[key][-1])
             rows.append(_episode_row(settings, rows, len(table), number, about["task"], described))
         write_parquet(root / file_path(DATA_PATH, number), tables)
-    statistics = {key: pool(parts) for key, parts in pictures.items()}
+    statistics = {key: describe_levels(levels[key], math.prod(size)) for key, size in settings.cameras.items()}
     statistics |= {key: describe_rows(np.concatenate(parts)) for key, parts in columns.items()}
     known = {key: to_json(part) for key, part in statistics.items() if part["count"][0]}
     write_parquet(root / "meta" / "tasks.parquet", [_tasks_table(tasks)])
@@ -117,10 +122,6 @@ def gather(root: Path, staged: Sequence[Path], settings: Settings) -> None:
 def to_json(statistics: Statistics) -> dict[str, Any]:
     """Statistics as plain lists."""
     return {name: value.tolist() for name, value in statistics.items()}
-
-
-def _from_json(statistics: Mapping[str, Any]) -> Statistics:
-    return {name: np.array(value) for name, value in statistics.items()}
 
 
 def _groups(staged: Sequence[Path]) -> Iterator[list[Path]]:
@@ -138,12 +139,20 @@ def _groups(staged: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _read_staged(path: Path, tasks: list[str]) -> tuple[pa.Table, dict[str, Any]]:
     """An episode's rows with its task's number (new tasks are added to `tasks`), and what was noted about it."""
-    table = pq.read_table(path)
+    with open_parquet(path) as file:
+        table = file.read()
     about = json.loads(table.schema.metadata[b"episode"])
     if about["task"] not in tasks:
         tasks.append(about["task"])
     task_index = np.full(len(table), tasks.index(about["task"]), dtype=np.int64)
     return table.replace_schema_metadata(None).append_column("task_index", pa.array(task_index)), about
+
+
+def _levels(root: Path, about: Mapping[str, Any], camera: str, episode: int) -> np.ndarray:
+    """Counted when the episode was recorded; counted now where a recording was begun by a version that did not."""
+    if "levels" in about:
+        return np.array(about["levels"][camera])
+    return count_levels(read_video(root / file_path(VIDEO_PATH, episode, video_key=camera)))
 
 
 def _episode_row(

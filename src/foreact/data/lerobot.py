@@ -6,24 +6,23 @@ Columns are read file by file and kept in memory; frames are decoded when asked 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from foreact.core.errors import ForeactError
-from foreact.data.columns import Columns
-from foreact.data.lerobot_meta import EpisodeFiles, picture_keys, read_episodes, read_info, video_keys
-from foreact.data.pictures import StoredPictures
+from foreact.data import lerobot_meta as meta
+from foreact.data.columns import Columns, unusable_actions
+from foreact.data.episode_files import EpisodeFiles, read_episodes
+from foreact.data.fingerprint import fingerprint
+from foreact.data.pictures import StoredPictures, holds_depth
 from foreact.data.video import Video
+from foreact.data.video_places import PlaceFinder, Places
 
 ACTION = "action"
 STATE = "observation.state"
-_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class LeRobotDataset:
     Attributes:
         root, fps, robot_type, features: as in `meta/info.json`.
         announced: the "total_episodes" and "total_frames" that `meta/info.json` promises.
-        cameras: full names of all cameras. camera: the chosen one.
+        cameras: full names of all cameras. camera: the chosen one. depth_maps: cameras of depth, which are not read.
         episodes: all episodes, by number; numbers may have gaps, so `episode(number)` finds one.
         action_dim: A, or None in a dataset without actions.
 
@@ -64,23 +63,28 @@ class LeRobotDataset:
 
     def __init__(self, root: str | Path, *, camera: str | None = None):
         self.root = Path(root)
-        self._info = info = read_info(self.root)
+        info = meta.read_info(self.root)
         self.fps, self.robot_type, self.features = info.fps, info.robot_type, info.features
         self.announced = info.totals
-        self.cameras = (*video_keys(info), *picture_keys(info))
-        self.camera = self._full_name(camera)
         self._files = {files.index: files for files in read_episodes(self.root, info)}
+        first = self.root / next(iter(self._files.values())).data
+        stored = tuple(key for key in meta.picture_keys(info) if not holds_depth(first, key))
+        self.cameras = (*meta.video_keys(info), *stored)
+        pictures = (key for key, feature in self.features.items() if feature.get("dtype") in meta.PICTURES)
+        self.depth_maps = tuple(key for key in pictures if key not in self.cameras)
+        self.camera = self._full_name(camera)
+        self._columns = Columns(self.root, self.features)
+        self._places = PlaceFinder(self.root, self._files.values(), self.fps)
+        self._videos: dict[str, Video] = {}
         lengths = [files.length for files in self._files.values()]
         offsets = np.cumsum([0, *lengths])
         self.episodes = tuple(
-            Episode(index=files.index, length=files.length, task=files.task, offset=int(offset))
+            Episode(index=files.index, length=files.length, task=self._task_of(files), offset=int(offset))
             for files, offset in zip(self._files.values(), offsets)
         )
         self.total_frames = int(offsets[-1])
-        self.action_dim = int(np.prod(self.features[ACTION]["shape"])) if ACTION in self.features else None
+        self.action_dim = meta.width_of(self.features[ACTION]) if ACTION in self.features else None
         self._by_number = {episode.index: episode for episode in self.episodes}
-        self._columns = Columns(self.root, self.features)
-        self._videos: dict[str, Video] = {}
 
     def episode(self, number: int) -> Episode:
         """The episode of a number.
@@ -120,23 +124,13 @@ class LeRobotDataset:
 
     def shape_of(self, camera: str) -> tuple[int, int]:
         """Height and width of a camera's pictures, as `meta/info.json` has them."""
-        feature = self.features[self._full_name(camera)]
-        shape, names = list(feature["shape"]), list(feature.get("names") or ())
-        if len(shape) != 3:
-            raise ForeactError(f"{self.root}: meta/info.json gives {camera} the shape {shape}, not three numbers")
-        if "height" in names and "width" in names:
-            return shape[names.index("height")], shape[names.index("width")]
-        return (shape[1], shape[2]) if shape[0] == 3 else (shape[0], shape[1])
+        return meta.picture_size(
+            self.features[self._full_name(camera)], where=f"{self.root}: meta/info.json gives {camera}"
+        )
 
     def names_of(self, key: str) -> tuple[str, ...]:
         """Names of a feature's dimensions; their numbers where the dataset gives none."""
-        names: Any = self.features[key].get("names")
-        while isinstance(names, dict) and names:
-            names = next(iter(names.values()))
-        dims = int(np.prod(self.features[key]["shape"]))
-        return (
-            tuple(map(str, names)) if isinstance(names, list) and len(names) == dims else tuple(map(str, range(dims)))
-        )
+        return meta.names_of(self.features[key])
 
     def has_actions(self, episode: int) -> bool:
         """Whether the episode has actions: the dataset has an action column and its rows are not all NaN."""
@@ -150,24 +144,24 @@ class LeRobotDataset:
                 of it than its metadata says.
         """
         files = self._episode_files(episode)
-        if key not in self.features or key in self.cameras:
-            known = [name for name in self.features if name not in self.cameras]
+        pictures = (*self.cameras, *self.depth_maps)
+        if key not in self.features or key in pictures:
+            known = [name for name in self.features if name not in pictures]
             raise ForeactError(f"{self.root} has no column {key!r}; it has {known}")
         return self._columns.rows(key, files)
 
     def actions(self, episode: int) -> np.ndarray:
-        """Actions of an episode, (T, A) float32: row t leads from frame t to t + 1, so the last row leads nowhere.
+        """Actions of an episode, (T, A) float32: row t leads from frame t to t + 1, so the last row leads nowhere and may be NaN.
 
         Raises:
-            ForeactError: the episode has no actions, or some are NaN or infinite.
+            ForeactError: the episode has no actions, or some that lead somewhere are NaN, or any infinite.
         """
         if self.action_dim is None:
             raise ForeactError(f"{self.root} has no actions (meta/info.json lists no feature 'action')")
         actions = self.column(ACTION, episode).astype(np.float32)
-        bad = np.argwhere(~np.isfinite(actions))
-        if len(bad) == actions.size and np.isnan(actions).all():
+        if np.isnan(actions).all():
             raise ForeactError(f"{self.root}: episode {episode} has no actions (all of its rows are NaN)")
-        if len(bad):
+        if len(bad := unusable_actions(actions)):
             row, dim = bad[0]
             raise ForeactError(
                 f"{self.root}: episode {episode}, row {row}: action {self.names_of(ACTION)[dim]} is {actions[row, dim]} "
@@ -202,9 +196,9 @@ class LeRobotDataset:
             raise ForeactError(
                 f"{self.root}: episode {episode} has {files.length} frames, not frames {start} to {start + count - 1}"
             )
-        video, begin, _ = self.video_of(episode, camera)
         try:
-            return video.read(start=start + (video.frame_at(begin) if begin else 0), count=count, size=size)
+            video, first = self.place_of(episode, camera)
+            return video.read(start=first + start, count=count, size=size)
         except ForeactError as error:
             raise ForeactError(f"episode {episode}: {error}") from error.__cause__
 
@@ -224,8 +218,8 @@ class LeRobotDataset:
         for row, (episode, index) in enumerate(zip(episodes, indices, strict=True)):
             if not 0 <= index < self._episode_files(int(episode)).length:
                 raise ForeactError(f"{self.root}: episode {episode} has no frame {index}")
-            video, begin, _ = self.video_of(int(episode))
-            numbers[row] = index + (video.frame_at(begin) if begin else 0)
+            video, first = self.place_of(int(episode))
+            numbers[row] = first + index
             rows.setdefault(video, []).append(row)
         parts = [video.read_frames(numbers[chosen], size=size) for video, chosen in rows.items()]
         gathered = np.empty((len(numbers), *parts[0].shape[1:]), dtype=np.uint8)
@@ -233,68 +227,69 @@ class LeRobotDataset:
             gathered[chosen] = part
         return gathered
 
-    def video_of(self, episode: int, camera: str | None = None) -> tuple[Video, float, float | None]:
-        """The file that holds an episode's pictures, and the seconds (for stored pictures: the row) at which it begins and
-        (if known) ends there.
+    def place_of(self, episode: int, camera: str | None = None) -> tuple[Video, int]:
+        """The file that holds an episode's pictures, and the number of its first frame there.
+
+        Raises:
+            ForeactError: the file is missing or damaged, or the metadata does not fit it.
         """
-        name = self.camera if camera is None else self._full_name(camera)
-        files = self._episode_files(episode)
-        if name not in files.videos:
-            pictures = self._videos.setdefault(f"{files.data}:{name}", StoredPictures(self.root / files.data, name))
-            return pictures, float(self._columns.first_row(files)), None
-        path, begin, end = files.videos[name]
-        return self._videos.setdefault(path, Video(self.root / path)), begin, end
+        files, video = self._episode_files(episode), self.video_of(episode, camera)
+        if isinstance(video, StoredPictures):
+            return video, self._columns.first_row(files)
+        return video, self.places_in(video, camera or self.camera).of(episode)
+
+    def places_in(self, video: Video, camera: str) -> Places:
+        """Where the episodes in a video file of a camera begin; see `foreact.data.video_places`."""
+        return self._places.find(video, self._full_name(camera))
+
+    def video_of(self, episode: int, camera: str | None = None) -> Video:
+        """The file that holds an episode's pictures."""
+        name, files = self._full_name(camera or self.camera), self._episode_files(episode)
+        if name in files.videos:
+            path = files.videos[name][0]
+            return self._videos.setdefault(path, Video(self.root / path))
+        key = f"{files.data}:{name}"
+        if key not in self._videos:
+            self._videos[key] = StoredPictures(self.root / files.data, name, self.shape_of(name))
+        return self._videos[key]
 
     def fingerprint(self) -> str:
-        """A short hash of what was recorded: features, episodes, all parquet bytes, and of each video of the chosen camera
-        its name, size and evenly spaced blocks (an mp4's index, which changes with any frame, among them).
-        """
+        """A short hash of what was recorded; see `foreact.data.fingerprint`."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        features = {
-            key: [self.features[key].get("dtype"), self.features[key].get("shape")] for key in sorted(self.features)
-        }
-        digest.update(json.dumps([self.fps, self.camera, features]).encode())
-        for files in self._files.values():
-            video, begin, _ = files.videos.get(self.camera, ("", 0.0, None))  # stored pictures are in the parquet files
-            digest.update(json.dumps([files.index, files.length, files.task, files.data, video, begin]).encode())
-        for name in dict.fromkeys(files.data for files in self._files.values()):
-            path = self.root / name
-            digest.update(path.read_bytes() if path.is_file() else b"missing")
-        videos = (files.videos[self.camera][0] for files in self._files.values() if self.camera in files.videos)
-        for name in dict.fromkeys(videos):
-            digest.update(name.encode() + _sample_bytes(self.root / name))
-        return digest.hexdigest()[:16]
+        return fingerprint(self.root, self.fps, self.camera, self.features, self._files.values())
 
     def _full_name(self, camera: str | None) -> str:
         if not self.cameras:
-            raise ForeactError(f"{self.root} has no camera (meta/info.json lists {list(self.features)})")
+            depth = f" of colour, only {list(self.depth_maps)} of depth" if self.depth_maps else ""
+            raise ForeactError(f"{self.root} has no camera{depth} (meta/info.json lists {list(self.features)})")
         if camera is None:
             return self.cameras[0]
-        matches = [name for name in self.cameras if camera in (name, name.rsplit(".", 1)[-1])]
+        named = [n for n in (*self.cameras, *self.depth_maps) if camera in (n, n.rsplit(".", 1)[-1])]
+        matches = [name for name in named if name in self.cameras]
         if len(matches) != 1:
-            raise ForeactError(f"{self.root} has no camera {camera!r}; it has {list(self.cameras)}")
+            depth = f" of colour, only of depth ({named[0]})" if named and not matches else ""
+            raise ForeactError(f"{self.root} has no camera {camera!r}{depth}; it has {list(self.cameras)}")
         return matches[0]
+
+    @cached_property
+    def tasks(self) -> dict[int, str] | None:
+        """Texts of the tasks by their number, or None where the dataset has no list of them."""
+        return meta.read_tasks(self.root)
+
+    def _task_of(self, files: EpisodeFiles) -> str:
+        """The episode's text; by the number in its first row where the metadata of episodes has no texts."""
+        if files.task is not None or "task_index" not in self.features or not self.tasks:
+            return files.task or ""
+        try:
+            return self.tasks.get(int(self._columns.rows("task_index", files)[0, 0]), "")
+        except (ForeactError, ValueError):  # Whoever reads the rows is told.
+            return ""
 
     def _episode_files(self, episode: int) -> EpisodeFiles:
         if episode not in self._files:
             last = self.episodes[-1].index
             raise ForeactError(f"{self.root} has no episode {episode} (it has {len(self._files)}, the last is {last})")
         return self._files[episode]
-
-
-def _sample_bytes(path: Path, blocks: int = 16) -> bytes:
-    """The size of a file and evenly spaced blocks of it, the first and the last among them."""
-    if not path.is_file():
-        return b"missing"
-    size = path.stat().st_size
-    starts = {max(size - _BLOCK, 0) * k // (blocks - 1) for k in range(blocks)}
-    with open(path, "rb") as file:
-        parts = [str(size).encode()]
-        for start in sorted(starts):
-            file.seek(start)
-            parts.append(file.read(_BLOCK))
-    return b"".join(parts)

@@ -1,20 +1,26 @@
-"""The metadata of a LeRobot dataset folder, versions 2.0, 2.1 and 3.0, brought to one form."""
+"""What `meta/info.json` of a LeRobot dataset folder says, versions 2.0, 2.1 and 3; and the texts of its tasks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import parse_json, read_json
+from foreact.data.parquet import read_table
+from foreact.data.plausible import require_features
+from foreact.data.rates import exact_rate
 
-READABLE = ("v2.0", "v2.1", "v3.0")
+INFO_FILE = "meta/info.json"
+PICTURES = ("video", "image")
+"""Kinds of features that cameras have: in files of their own, or in the parquet files."""
+_DEPTH = ("is_depth_map", "video.is_depth_map")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +29,7 @@ class Info:
 
     Attributes:
         version: codebase_version.
-        fps: frames per second.
+        fps: frames per second; an int where it is whole, else the float nearest to the exact fraction, as 30000/1001 for 29.97.
         robot_type: name of the robot, if given.
         features: description (dtype, shape, names) of every column and camera.
         data_path, video_path: templates of the file names.
@@ -32,7 +38,7 @@ class Info:
     """
 
     version: str
-    fps: int
+    fps: float
     robot_type: str | None
     features: dict[str, dict[str, Any]]
     data_path: str
@@ -41,184 +47,147 @@ class Info:
     totals: dict[str, int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpisodeFiles:
-    """Where an episode lies on disk.
-
-    Attributes:
-        index: episode number.
-        length: frames, T.
-        task: text of the (first) task, empty if there is none.
-        data: path of the parquet file, relative to the dataset.
-        rows: first row among all rows of the dataset, and the one after the last.
-        videos: camera stored as video -> (path relative to the dataset, seconds at which the episode starts, seconds it ends or None).
-    """
-
-    index: int
-    length: int
-    task: str
-    data: str
-    rows: tuple[int, int]
-    videos: Mapping[str, tuple[str, float, float | None]]
-
-
 def read_info(root: Path) -> Info:
     """Read `meta/info.json`.
 
     Raises:
-        ForeactError: no dataset there, an unsupported version, or keys that are missing or ill-typed.
+        ForeactError: no dataset there, an unsupported version or storage, or keys that are missing or ill-typed.
     """
-    path = root / "meta" / "info.json"
+    path = root / INFO_FILE
     if not root.is_dir():
         raise ForeactError(f"{root}: no such dataset folder")
     if not path.is_file():
         raise ForeactError(f"{root} is not a (finished) LeRobot dataset: meta/info.json is missing")
     try:
-        raw = json.loads(path.read_text())
-        version = str(raw["codebase_version"])
-        if version not in READABLE:
-            raise ForeactError(f"{path}: dataset version {version} is not supported, only {', '.join(READABLE)}")
+        raw = read_json(path)
+        _check_format(path, str(raw["codebase_version"]), raw.get("storage_format"))
         info = Info(
-            version=version,
-            fps=int(raw["fps"]),
-            robot_type=raw.get("robot_type"),
-            features={str(k): dict(v) for k, v in raw["features"].items()},
+            version=str(raw["codebase_version"]),
+            fps=_rate(path, raw["fps"]),
+            robot_type=None if raw.get("robot_type") is None else str(raw["robot_type"]),
+            features={str(k): _feature(path, str(k), v) for k, v in raw["features"].items()},
             data_path=str(raw["data_path"]),
             video_path=raw.get("video_path"),
-            chunks_size=int(raw.get("chunks_size", 1000)),
-            totals={key: raw[key] for key in ("total_episodes", "total_frames") if key in raw},
+            chunks_size=int(raw.get("chunks_size") or 1000),
+            totals={key: int(raw[key]) for key in ("total_episodes", "total_frames") if raw.get(key) is not None},
         )
     except KeyError as error:
         raise ForeactError(f"{path}: the key {error} is missing") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ForeactError(f"{path} cannot be read: {error}") from error
-    if info.fps < 1 or info.fps != raw["fps"]:
-        raise ForeactError(f"{path}: fps must be a whole number, not {raw['fps']}")
+    if video_keys(info) and not info.video_path:
+        raise ForeactError(f"{path}: the key 'video_path' is missing, which says where the videos are")
+    require_features({k: f for k, f in info.features.items() if _is_read(f)}, str(path))
+    if info.chunks_size < 1:
+        raise ForeactError(f"{path}: chunks_size must be a positive number, not {info.chunks_size}")
     return info
 
 
+def _check_format(path: Path, version: str, storage: str | None) -> None:
+    """See that the files are of a kind that is read; v3.1 and later ones of version 3 differ by columns that nobody needs."""
+    if version not in ("v2.0", "v2.1") and not version.startswith("v3."):
+        raise ForeactError(
+            f"{path}: dataset version {version} is not supported, only v2.0, v2.1, v3.0 and later ones of version 3: "
+            "convert it with LeRobot"
+        )
+    if storage not in (None, "parquet") and not any((path.parent.parent / "data").rglob("*.parquet")):
+        raise ForeactError(
+            f"{path}: storage_format is {storage!r}, which foreact does not read: it takes parquet files under data/; "
+            "get the dataset in that form, or write it so with LeRobot"
+        )
+
+
+def _rate(path: Path, fps: Any) -> float:
+    if not isinstance(fps, int | float) or isinstance(fps, bool) or not math.isfinite(fps) or fps <= 0:
+        raise ForeactError(f"{path}: fps must be a positive number, not {json.dumps(fps)}")
+    return int(fps) if fps == int(fps) else float(exact_rate(fps))
+
+
+def _feature(path: Path, key: str, about: Any) -> dict[str, Any]:
+    """The description of a feature, which has a shape wherever something depends on it."""
+    if not isinstance(about, dict):
+        raise ForeactError(
+            f"{path}: the feature {key!r} is {json.dumps(about)}, not a description with dtype and shape"
+        )
+    shape = about.get("shape")
+    is_shape = isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)
+    if _is_read(about) and not is_shape:
+        raise ForeactError(f"{path}: the shape of {key!r} is {json.dumps(shape)}, not a list of whole numbers")
+    return about
+
+
+def _is_read(feature: Mapping[str, Any]) -> bool:
+    return holds_numbers(feature) or feature.get("dtype") in PICTURES
+
+
+def holds_numbers(feature: Mapping[str, Any]) -> bool:
+    """Whether a feature is a column of numbers; pictures, texts, annotations and whatever is new are none."""
+    try:
+        return np.dtype(feature.get("dtype")).kind in "biuf"
+    except TypeError:
+        return False
+
+
+def width_of(feature: Mapping[str, Any]) -> int:
+    """Numbers that one row of a feature holds."""
+    return int(np.prod(feature["shape"]))
+
+
+def names_of(feature: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a feature's dimensions, also where they lie in a list or under a key of their own; else their numbers."""
+    names: Any = feature.get("names")
+    dims = width_of(feature)
+    while names and (isinstance(names, dict) or (isinstance(names, list) and isinstance(names[0], list))):
+        names = next(iter(names.values() if isinstance(names, dict) else names))
+    return tuple(map(str, names)) if isinstance(names, list) and len(names) == dims else tuple(map(str, range(dims)))
+
+
+def picture_size(feature: Mapping[str, Any], *, where: str) -> tuple[int, int]:
+    """Height and width of a camera's pictures.
+
+    Raises:
+        ForeactError: the shape is not that of a picture; `where` begins the message.
+    """
+    shape, names = list(feature["shape"]), list(feature.get("names") or ())
+    if len(shape) != 3:
+        raise ForeactError(f"{where} the shape {shape}, not three numbers")
+    if "height" in names and "width" in names:
+        return shape[names.index("height")], shape[names.index("width")]
+    return (shape[1], shape[2]) if shape[0] == 3 else (shape[0], shape[1])
+
+
+def is_depth(feature: Mapping[str, Any]) -> bool:
+    """Whether a camera is marked as one of depth, in any of the places where LeRobot has put that mark."""
+    places = (feature, feature.get("info") or {}, feature.get("video_info") or {})
+    return any(place.get(mark) for place in places for mark in _DEPTH)
+
+
 def video_keys(info: Info) -> tuple[str, ...]:
-    """Full names of the features that are stored as video files, in the order of info.json, without depth maps."""
-    videos = {
-        key: feature.get("info") or {} for key, feature in info.features.items() if feature.get("dtype") == "video"
-    }
-    return tuple(key for key, about in videos.items() if not about.get("video.is_depth_map"))
+    """Full names of the cameras that are stored as video files, in the order of info.json, without those of depth."""
+    return tuple(key for key, f in info.features.items() if f.get("dtype") == "video" and not is_depth(f))
 
 
 def picture_keys(info: Info) -> tuple[str, ...]:
-    """Full names of the features that are stored as pictures in the parquet files."""
-    return tuple(key for key, feature in info.features.items() if feature.get("dtype") == "image")
+    """Full names of the cameras that are stored as pictures in the parquet files, without those marked as depth."""
+    return tuple(key for key, f in info.features.items() if f.get("dtype") == "image" and not is_depth(f))
 
 
-def read_episodes(root: Path, info: Info) -> tuple[EpisodeFiles, ...]:
-    """The episodes of the dataset, by number; numbers may have gaps, as where episodes were deleted.
-
-    Raises:
-        ForeactError: a file or column of the metadata is missing or unreadable, or a number occurs twice.
-    """
-    rows = _episodes_v3(root, info) if info.version == "v3.0" else _episodes_v2(root, info)
-    episodes = tuple(sorted(rows, key=lambda episode: episode.index))
-    if not episodes:
-        raise ForeactError(f"{root} holds no episodes")
-    for episode, following in pairwise(episodes):
-        if episode.index == following.index:
-            raise ForeactError(f"{root}: the metadata has episode {episode.index} twice")
-    return episodes
-
-
-def read_table(paths: Iterable[Path], columns: list[str], *, lenient: bool = False) -> pa.Table:
-    """The rows of several parquet files, one after the other.
-
-    Args:
-        paths: the files.
-        columns: columns to read.
-        lenient: leave out columns that a file does not have.
+def read_tasks(root: Path) -> dict[int, str] | None:
+    """The text of each task by its number, or None where the dataset has no list of tasks.
 
     Raises:
-        ForeactError: a file is missing or damaged, or lacks one of `columns`.
+        ForeactError: the list is there and cannot be read.
     """
-    paths = list(paths)
-    tables = []
-    for path in paths:
-        if not path.is_file():
-            raise ForeactError(f"{path} is missing")
-        try:
-            with pq.ParquetFile(path) as file:
-                names = file.schema_arrow.names
-                missing = [name for name in columns if name not in names]
-                if missing and not lenient:
-                    raise ForeactError(f"{path}: column {missing[0]!r} is missing (it has {names})")
-                columns = [name for name in columns if name in names]
-                tables.append(file.read(columns=columns).replace_schema_metadata(None))
-        except (pa.ArrowException, OSError) as error:
-            raise ForeactError(f"{path} is truncated or not a parquet file ({_first_line(error)})") from error
+    table, lines = root / "meta" / "tasks.parquet", root / "meta" / "tasks.jsonl"
     try:
-        return pa.concat_tables([table.select(columns) for table in tables], promote_options="permissive")
-    except pa.ArrowException as error:
-        raise ForeactError(f"{paths[0]} and the files beside it do not fit together ({_first_line(error)})") from error
-
-
-def _episodes_v3(root: Path, info: Info) -> list[EpisodeFiles]:
-    files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
-    if not files:
-        raise ForeactError(f"{root}: meta/episodes/*/*.parquet is missing")
-    cameras = video_keys(info)
-    fields = ["chunk_index", "file_index", "from_timestamp", "to_timestamp"]
-    columns = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
-    columns += ["dataset_from_index", "dataset_to_index"]
-    columns += [f"videos/{camera}/{field}" for camera in cameras for field in fields]
-    return [_episode_v3(row, info, cameras) for row in read_table(files, columns).to_pylist()]
-
-
-def _episode_v3(row: dict[str, Any], info: Info, cameras: tuple[str, ...]) -> EpisodeFiles:
-    def video(key: str) -> tuple[str, float, float]:
-        chunk, file, begin, end = (
-            row[f"videos/{key}/{field}"] for field in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
-        )
-        return str(info.video_path).format(video_key=key, chunk_index=chunk, file_index=file), begin, end
-
-    return EpisodeFiles(
-        index=row["episode_index"],
-        length=row["length"],
-        task=(row["tasks"] or [""])[0],
-        data=info.data_path.format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]),
-        rows=(row["dataset_from_index"], row["dataset_to_index"]),
-        videos={key: video(key) for key in cameras},
-    )
-
-
-def _episodes_v2(root: Path, info: Info) -> list[EpisodeFiles]:
-    episodes, first = [], 0
-    path = root / "meta" / "episodes.jsonl"
-    for row in sorted(_read_jsonl(path), key=lambda row: int(row.get("episode_index", -1))):
-        try:
-            index, length, tasks = int(row["episode_index"]), int(row["length"]), row.get("tasks") or [""]
-        except KeyError as error:
-            raise ForeactError(f"{path}: the key {error} is missing in {row}") from error
-        names = {"episode_chunk": index // info.chunks_size, "episode_index": index}
-        videos = {key: (str(info.video_path).format(video_key=key, **names), 0.0, None) for key in video_keys(info)}
-        episodes.append(
-            EpisodeFiles(
-                index=index,
-                length=length,
-                task=str(tasks[0]),
-                data=info.data_path.format(**names),
-                rows=(first, first + length),
-                videos=videos,
-            )
-        )
-        first += length
-    return episodes
-
-
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise ForeactError(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
-        raise ForeactError(f"{path} cannot be read: {error}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        if table.is_file():
+            found = read_table(table, ["task_index"], optional=["task", "__index_level_0__"])
+            texts = next((found.column(name) for name in found.column_names if name != "task_index"), None)
+            numbers = found.column("task_index").to_pylist()
+            return dict(zip(numbers, map(str, texts.to_pylist()) if texts else [""] * len(numbers), strict=True))
+        if lines.is_file():
+            rows = [parse_json(line) for line in lines.read_bytes().splitlines() if line.strip()]
+            return {int(row["task_index"]): str(row["task"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ForeactError(f"{lines} cannot be read: {error!r}") from error
+    return None

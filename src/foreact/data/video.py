@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import struct
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from foreact.core.errors import ForeactError
+from foreact.data.rates import exact_rate
+from foreact.data.video_index import VideoIndex, read_index, reason
 
 # Waking threads for one small picture takes longer than scaling it. Older PyAV has no such option.
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
-
-
-class _Index(NamedTuple):
-    """Presentation times of all frames and of key frames, sorted, in ticks; seconds per tick; height and width."""
-
-    shown: np.ndarray
-    keys: np.ndarray
-    seconds: float
-    shape: tuple[int, int]
 
 
 class Video:
@@ -42,42 +35,53 @@ class Video:
         return f"video {self.path}"
 
     @cached_property
-    def _index(self) -> _Index:
-        if not self.path.is_file():
-            raise ForeactError(f"video {self.path} is missing")
-        try:
-            with av.open(str(self.path)) as container:
-                stream = container.streams.video[0]
-                packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
-                seconds, shape = float(stream.time_base or 1), (stream.height, stream.width)
-        except (av.FFmpegError, OSError, IndexError) as error:
-            raise ForeactError(f"video {self.path} is truncated or not a video ({_reason(error)})") from error
-        shown = np.array(sorted(pts for pts, _ in packets if pts is not None), dtype=np.int64)
-        keys = np.array(sorted(pts for pts, is_key in packets if is_key and pts is not None), dtype=np.int64)
-        if not len(keys):
-            raise ForeactError(f"video {self.path} holds no frames")
-        return _Index(shown, keys, seconds, shape)
+    def _index(self) -> VideoIndex:
+        return read_index(self.path)
 
     @property
     def frame_count(self) -> int:
         """Frames listed in the file (that they can be decoded is seen when they are read)."""
         return len(self._index.shown)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        return self._index.shape
+        """Height and width of the first picture, as it is shown."""
+        height, width = self.read(count=1).shape[1:3]
+        return height, width
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """When each frame is shown, in seconds from the first (T,); all zero where the file does not say."""
+        shown, seconds = self._index.shown, self._index.seconds
+        return (shown - shown[0]) * seconds
 
     @property
     def fps(self) -> float:
-        """Mean frames per second; 0.0 for a single frame."""
-        shown, seconds = self._index.shown, self._index.seconds
-        return (len(shown) - 1) / float((shown[-1] - shown[0]) * seconds) if len(shown) > 1 else 0.0
+        """Mean frames per second; 0.0 for a single frame, and where the file does not say."""
+        duration = float(self.times[-1])
+        return (self.frame_count - 1) / duration if duration else 0.0
+
+    @property
+    def damage(self) -> str:
+        """What tells that the file is damaged or cut short; empty if nothing does."""
+        return self._index.damage
 
     def frame_at(self, timestamp: float) -> int:
         """Number of the frame shown nearest to `timestamp`, in seconds from the first frame."""
-        shown, seconds = self._index.shown, self._index.seconds
-        return int(np.abs((shown - shown[0]) * seconds - timestamp).argmin())
+        after = int(np.searchsorted(self.times, timestamp))
+        near = range(max(after - 1, 0), min(after + 1, self.frame_count))
+        return min(near, key=lambda number: abs(self.time_of(number) - timestamp))
+
+    def time_of(self, frame: int) -> float:
+        """Seconds from the first frame at which a frame is shown; beyond the last one, as the mean rate has it."""
+        last = min(frame, self.frame_count - 1)
+        beyond = (frame - last) / self.fps if frame > last and self.fps else 0.0
+        return float(self.times[last]) + beyond
+
+    def first_gap(self, fps: float, start: int = 0, end: int | None = None) -> int | None:
+        """Number of the first frame (of start .. end - 1) after which, by the times at a rate, frames are missing; None if none."""
+        apart = np.diff(self.times[start:end]) * fps
+        return next((start + int(place) for place in np.flatnonzero(apart > 1.5)), None)
 
     def read(
         self, *, start: int = 0, count: int | None = None, size: int | tuple[int, int] | None = None
@@ -113,7 +117,7 @@ class Video:
         try:
             self._decode(unique, size, frames)
         except (av.FFmpegError, OSError) as error:
-            raise self._damaged(int(unique[len(frames)]), _reason(error)) from error
+            raise self._damaged(int(unique[len(frames)]), reason(error)) from error
         if len(frames) < len(unique):
             raise self._damaged(int(unique[len(frames)]), "end of data")
         stacked = np.stack(frames)
@@ -125,7 +129,7 @@ class Video:
 
     def _decode(self, numbers: np.ndarray, size: tuple[int, int] | None, frames: list[np.ndarray]) -> None:
         """Append the frames of the rising `numbers`; stops early where one cannot be decoded."""
-        shown, keys = self._index.shown, self._index.keys
+        index = self._index
         reformat = VideoReformatter()
         with av.open(str(self.path)) as container:
             stream = container.streams.video[0]
@@ -133,18 +137,33 @@ class Video:
                 stream.thread_type = "AUTO"
             else:  # Several threads work ahead, on frames that the next seek throws away.
                 stream.codec_context.thread_count = 1
-            pictures: Iterator[av.VideoFrame] = iter(())
+            pictures = _timed(container.decode(stream), index)
             previous = None
             for number in numbers:
-                wanted = shown[number]
-                if number - 1 != previous:
-                    container.seek(int(keys[max(np.searchsorted(keys, wanted, side="right") - 1, 0)]), stream=stream)
-                    pictures = container.decode(stream)
-                picture = next((p for p in pictures if p.pts is not None and p.pts >= wanted), None)
-                if picture is None or picture.pts != wanted:
+                wanted = index.shown[number]
+                key = index.keys[max(np.searchsorted(index.keys, wanted, side="right") - 1, 0)]
+                follows = previous is not None and (number - 1 == previous or key <= index.shown[previous])
+                if index.seekable and not follows:
+                    container.seek(int(key), stream=stream)
+                    pictures = _timed(container.decode(stream), index)
+                time, picture = next((found for found in pictures if found[0] >= wanted), (None, None))
+                if picture is None or time != wanted:
                     return
-                frames.append(_scaled(picture, size or (picture.height, picture.width), reformat))
+                frames.append(self._upright(picture, size, reformat))
                 previous = number
+
+    def _upright(self, frame: av.VideoFrame, size: tuple[int, int] | None, reformat: VideoReformatter) -> np.ndarray:
+        """A frame as it is shown, uint8 (height, width, 3): phones store theirs lying on a side, with a matrix that says so."""
+        beside: Any = frame.side_data
+        stored = next((data for data in beside if data.type.name == "DISPLAYMATRIX"), None)
+        # New column and row from the stored ones, times 65536.
+        a, b, _, c, d = struct.unpack("=5i", bytes(stored)[:20]) if stored is not None else (1, 0, 0, 0, 1)
+        if (a or d) and (b or c):
+            raise ForeactError(f"{self} is to be turned by an angle that is not a right one: turn it upright first")
+        shape = size or ((frame.width, frame.height) if b else (frame.height, frame.width))
+        picture = _scaled(frame, shape[::-1] if b else shape, reformat)
+        picture = picture.swapaxes(0, 1) if b else picture
+        return picture[:: -1 if b + d < 0 else 1, :: -1 if a + c < 0 else 1]
 
     def _damaged(self, frame: int, reason: str) -> ForeactError:
         return ForeactError(f"video {self.path} is truncated or damaged: frame {frame} cannot be decoded ({reason})")
@@ -165,7 +184,7 @@ def count_frames(path: str | Path) -> int:
 
 
 def write_video(
-    path: str | Path, frames_THWC: np.ndarray, fps: int, *, codec: str = "libx264", crf: int = 20, gop: int = 2
+    path: str | Path, frames_THWC: np.ndarray, fps: float, *, codec: str = "libx264", crf: int = 20, gop: int = 2
 ) -> None:
     """Write frames to an mp4 file that is quick to read at random places; the file appears whole or not at all.
 
@@ -196,7 +215,7 @@ def write_video(
     options = {"crf": str(crf), "g": str(gop), "preset": "veryfast", "threads": "1", "rc-lookahead": "0"}
     try:
         with av.open(str(temporary), "w", format="mp4") as container:
-            stream: Any = container.add_stream(codec, rate=fps, options=options)
+            stream: Any = container.add_stream(codec, rate=exact_rate(fps), options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             reformat = VideoReformatter()
             for picture in frames_THWC:
@@ -206,7 +225,7 @@ def write_video(
         temporary.replace(path)
     except (av.FFmpegError, OSError) as error:
         temporary.unlink(missing_ok=True)
-        raise ForeactError(f"cannot write {path}: {_reason(error)}") from error
+        raise ForeactError(f"cannot write {path}: {reason(error)}") from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -221,13 +240,14 @@ def scale_frames(frames_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([_scaled(picture, size, reformat) for picture in pictures])
 
 
+def _timed(pictures: Iterator[av.VideoFrame], index: VideoIndex) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Decoded frames with their times in ticks."""
+    if index.counted:
+        return zip(index.shown.tolist(), pictures)
+    return ((picture.pts, picture) for picture in pictures if picture.pts is not None)
+
+
 def _scaled(frame: av.VideoFrame, size: tuple[int, int], reformat: VideoReformatter) -> np.ndarray:
     """A frame as uint8 (height, width, 3): averaged over areas where it shrinks."""
     how = Interpolation.AREA if size[0] < frame.height else Interpolation.BICUBIC
     return reformat.reformat(frame, size[1], size[0], "rgb24", interpolation=how, **_ONE_THREAD).to_ndarray()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "no space left on the disk: free some and run it again"
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()

@@ -15,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
-from foreact.data.layout import VIDEO_PATH, Settings, episode_table, file_path, gather, to_json, write_parquet
-from foreact.data.statistics import describe_frames
+from foreact.core.lock import LOCK_FILE
+from foreact.data.layout import VIDEO_PATH, Settings, episode_table, file_path, gather, write_parquet
+from foreact.data.parquet import count_rows
+from foreact.data.statistics import count_levels
 from foreact.data.video import write_video
 
 ACTION = "action"
@@ -61,7 +62,7 @@ class LeRobotWriter:
         )
         self._staging = self.root / "unfinished"
         self._open()
-        self._lengths = [pq.read_metadata(path).num_rows for path in self._staged()]
+        self._lengths = [count_rows(path) for path in self._staged()]
 
     @property
     def episodes_written(self) -> int:
@@ -96,7 +97,7 @@ class LeRobotWriter:
             path = self.root / file_path(VIDEO_PATH, index, video_key=key)
             _make_folder(path.parent)
             write_video(path, video, self._settings.fps)
-        about = {"task": task, "pictures": {key: to_json(describe_frames(video)) for key, video in pictures.items()}}
+        about = {"task": task, "levels": {key: count_levels(video).tolist() for key, video in pictures.items()}}
         table = episode_table(self._settings, arrays, length, index=index, offset=sum(self._lengths))
         table = table.replace_schema_metadata({"episode": json.dumps(about)})
         write_parquet(self._staging / f"episode-{index:06d}.parquet", [table])
@@ -124,7 +125,9 @@ class LeRobotWriter:
                 raise ForeactError(
                     f"{self.root} holds an interrupted recording with other settings ({path}): remove it first"
                 )
-        elif self.root.exists() and (not self.root.is_dir() or set(self.root.iterdir()) - {self._staging}):
+        elif self.root.exists() and (
+            not self.root.is_dir() or set(self.root.iterdir()) - {self._staging, self.root / LOCK_FILE}
+        ):
             raise ForeactError(f"{self.root} exists and is not an interrupted recording: choose another folder")
         _make_folder(self._staging)
         write_atomically(path, described)

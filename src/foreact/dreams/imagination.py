@@ -95,13 +95,16 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None, device:
         device: where the model and its parts are put.
 
     Returns:
-        An `Imagination` for a world model, with its encoder and image decoder; any other model as it is.
+        An `Imagination` for a world model, with its encoder and image decoder; a `Policy` for a policy; any other model as it is.
 
     Raises:
         ForeactError: nothing readable there, or parts that do not fit together.
     """
     model: Any = load_model(source).to(device)
-    if card(model.config.kind).role != "world_model":
+    found = card(model.config.kind)
+    if found.policy is not None:
+        return found.policy(model)
+    if found.role != "world_model":
         return model
     tokens = model.config.tokens
     encoder: Any = load_encoder(tokens.encoder, image_size=tokens.image_size)

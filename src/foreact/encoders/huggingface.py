@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foreact.core.config import decode
 from foreact.core.errors import ForeactError
+from foreact.core.files import read_json
 from foreact.core.pretrained import state_hash
 from foreact.core.token_spec import TokenSpec
 from foreact.encoders.base import check_size, resize
@@ -199,9 +200,11 @@ def _normalisation(name: str, revision: str | None) -> tuple[Any, Any]:
     if path is None or not path.exists():
         return IMAGENET
     try:
-        given = json.loads(path.read_text())
-    except ValueError as error:
+        given = dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
         raise ForeactError(f"{path} cannot be read: {error}") from error
     if not given.get("do_normalize", True):
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return tuple(given.get("image_mean", IMAGENET[0])), tuple(given.get("image_std", IMAGENET[1]))
+    named = zip(("image_mean", "image_std"), IMAGENET, strict=True)
+    mean, std = (decode(tuple[float, float, float], given.get(key, usual), f"{path}: {key}") for key, usual in named)
+    return mean, std

@@ -55,7 +55,7 @@ def make_policy(name: str, env: RobotEnv, card: EnvCard) -> Policy:
     if not function:
         known = ", ".join((*card.policies, "random"))
         raise ForeactError(
-            f"{card.label} has no policy {name!r}: choose one of {known}, or module:function of your own"
+            f"{card.label} has no policy {name!r}: choose one of {known}, a run, or module:function of your own"
         )
     try:
         made: Policy = getattr(import_module(module), function)(env.world)

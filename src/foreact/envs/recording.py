@@ -17,6 +17,7 @@ import numpy as np
 
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_atomically
+from foreact.core.lock import locked
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
 
@@ -71,7 +72,7 @@ class Studio:
         if self.finished(out, episodes):
             return
         (camera,) = self.cameras
-        with self.writer(out) as writer:
+        with locked(out), self.writer(out) as writer:
             if writer.episodes_written > episodes:
                 raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
             write_atomically(out / RECIPE_FILE, self._described.encode())
@@ -106,7 +107,7 @@ def in_order(record: Callable[[int], T], numbers: Iterable[int], workers: int) -
     if workers == 1:
         yield from map(record, numbers)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), leave_interrupts_to_the_parent)
     waiting: deque[Future[T]] = deque()
     try:
         for number in numbers:
@@ -124,5 +125,6 @@ def in_order(record: Callable[[int], T], numbers: Iterable[int], workers: int) -
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def leave_interrupts_to_the_parent() -> None:
+    """In a process of a pool: Ctrl-C is answered by the process that waits for it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,6 +5,8 @@ Other packages offer theirs through the entry point `foreact.envs`. No simulator
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 GROUP = "foreact.envs"
 ENVS = {
     "pusht": "foreact.envs.pusht.world:CARD",
+    "metaworld": "foreact.envs.metaworld.world:CARD",
+    "maniskill": "foreact.envs.maniskill.world:CARD",
 }
 """First word of an id -> where its card is."""
 
@@ -45,6 +49,24 @@ def make_env(env_id: str, *, image_size: int = 128, max_steps: int | None = None
         raise ForeactError(f"{min(strange)} means nothing for {env_id}; its options: {known}")
     world = card.make(task, image_size, **options)
     return RobotEnv(world, max_steps=max_steps or world.spec.max_steps)
+
+
+def parse_options(words: Sequence[str]) -> dict[str, Any]:
+    """Options of a simulator as they are written on a command line, NAME=VALUE: numbers where they are numbers.
+
+    Raises:
+        ForeactError: a word without "=".
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise ForeactError(f"--option {word}: write NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def find_env(env_id: str) -> tuple[EnvCard, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import escape
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from foreact.core.registry import card
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.residuals import SUFFIX
 from foreact.evaluation.results import FilmStrip, Results, StripRow
+from foreact.evaluation.tables import number
 
 _LABELS = {"fm_wm_trap": "FM-WM that sees its source"}
 _COLOURS = {"dino_wm_dressed": "#d9a441", "persistence": "#8a8f98", "oracle": "#6d5bd0", "true_tokens": "#be185d"}
@@ -86,6 +88,35 @@ def label(name: str) -> str:
     return f"{shown} {sample}" if sample else shown
 
 
+_ABOUT = {
+    "persistence": "A copy of the first frame: a model that is not better has learnt nothing about motion.",
+    "oracle": "RLA's decoder with the true z, read off the filmed future: the best that a world model on this z could do.",
+    "true_tokens": "The filmed frames' own tokens, drawn and read: the error of the image decoder and of the pose reader alone.",
+}
+
+
+def about(name: str, *, stochastic: bool | None = None) -> str:
+    """What a row of a table is, in a sentence.
+
+    Args:
+        name: of the row.
+        stochastic: whether a model draws futures or has one answer; None where that is not known.
+    """
+    plain = name.removesuffix(SUFFIX)
+    if plain != name:
+        return (
+            f"{label(plain)}'s one answer with its own errors in other held-out episodes added, as K futures. A control: any spread "
+            "of the right size improves the energy score, so a model that draws futures should do better than this."
+        )
+    if name in _ABOUT or stochastic is None:
+        return _ABOUT.get(name, "A world model.")
+    return (
+        "A world model that draws futures at random."
+        if stochastic
+        else "A world model with one answer, always the same."
+    )
+
+
 def is_reference(name: str) -> bool:
     """Whether a row is no model of its own."""
     return name in _REFERENCES or name.endswith(SUFFIX)
@@ -116,7 +147,7 @@ def drift_curve(results: Results, metric: str, *, subset: str) -> str:
     """Mean and interval of a metric after each chunk, for every model.
 
     Returns:
-        An SVG element whose text has the colour of the page.
+        An SVG element whose text has the colour of the page, and which says its last values to a screen reader.
     """
     steps = results.protocol.get("boundaries") or list(range(1, results.last_chunk + 1))
     models = results.names()
@@ -124,10 +155,11 @@ def drift_curve(results: Results, metric: str, *, subset: str) -> str:
     for model in models:
         rows = [(step, results.row(model, metric, chunk, subset)) for chunk, step in enumerate(steps, start=1)]
         curves[model] = [(step, row.mean, row.low, row.high) for step, row in rows if row is not None]
-    colours = {model: colour(model, models) for model in models}
-    return drawing(
-        lambda axes: draw_curves(axes[0], curves, colours, title=describe(metric).label, x="steps", metric=metric)
-    )
+    colours, shown = {model: colour(model, models) for model in models}, describe(metric)
+    drawn = drawing(lambda axes: draw_curves(axes[0], curves, colours, title=shown.label, x="steps", metric=metric))
+    ends = (f"{label(m)} {number(c[-1][1], shown.digits)} after {c[-1][0]} steps" for m, c in curves.items() if c)
+    said = escape(f"{shown.label}, {shown.direction}: {'; '.join(ends)}")
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{said}"', 1)
 
 
 def drawing(draw: Callable[[Any], None], *, panels: int = 1) -> str:

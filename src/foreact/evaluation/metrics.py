@@ -6,6 +6,7 @@ Identical inputs give: token L1 0, cosine 1, PSNR `MAX_PSNR` (finite, so that me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,55 +34,122 @@ class Metric:
     Attributes:
         label: its name for a reader.
         better: where good values lie; `one` for ratios that should be 1.
+        about: what it is, in one sentence.
+        unit: of the number; empty for ratios and shares.
         digits: decimals worth printing.
     """
 
     label: str
     better: Literal["lower", "higher", "one"]
+    about: str = ""
+    unit: str = ""
     digits: int = 3
 
+    @property
+    def direction(self) -> str:
+        """Which way is better, in words."""
+        return {"lower": "lower is better", "higher": "higher is better", "one": "1 is best"}[self.better]
 
+
+_TOKENS = "units of the encoder's tokens"
 METRICS = {
-    "success_rate": Metric(label="success rate", better="higher", digits=2),
-    "token_l1": Metric(label="token L1", better="lower", digits=4),
-    "token_l1_skill": Metric(label="skill (token L1 against persistence)", better="higher"),
-    "token_cosine": Metric(label="token cosine", better="higher", digits=4),
-    "token_l1_best_of_k": Metric(label="token L1, best of K", better="lower", digits=4),
-    "token_l1_of_mean": Metric(label="token L1 of the mean of K", better="lower", digits=4),
-    "token_energy_score": Metric(label="energy score (tokens)", better="lower", digits=4),
-    "token_energy_score_local": Metric(label="energy score of each token", better="lower", digits=4),
-    "sharpness": Metric(label="sharpness (motion energy / true)", better="one"),
-    "sharpness_moving": Metric(label="sharpness where something moves", better="one"),
-    "energy_score": Metric(label="energy score", better="lower"),
-    "energy_score_local": Metric(label="energy score of each token", better="lower"),
-    "driven_error": Metric(label="driven object: squared error / persistence's", better="lower", digits=2),
-    "random_sharpness": Metric(label="random object: energy / true", better="one"),
-    "random_hit": Metric(label="random object: futures that show it in a possible place", better="higher"),
-    "psnr": Metric(label="PSNR (dB)", better="higher", digits=2),
-    "ssim": Metric(label="SSIM", better="higher", digits=4),
-    "lpips": Metric(label="LPIPS (VGG)", better="lower", digits=4),
+    "success_rate": Metric(
+        label="success rate", better="higher", digits=2, about="The share of episodes in which the task was solved."
+    ),
+    "token_l1": Metric(
+        label="token L1", better="lower", digits=4, unit=_TOKENS,
+        about="The mean absolute difference between the imagined tokens and those of the filmed frame.",
+    ),
+    "token_l1_skill": Metric(
+        label="skill (token L1 against persistence)", better="higher",
+        about="The part of persistence's token L1 that a model takes away: 0 is as good as a copy of the first frame, 1 is perfect, "
+        "below 0 is worse than the copy.",
+    ),
+    "token_cosine": Metric(
+        label="token cosine", better="higher", digits=4,
+        about="The cosine of the angle between each imagined token and the filmed one, averaged: 1 is the same direction.",
+    ),
+    "token_l1_best_of_k": Metric(
+        label="token L1, best of K", better="lower", digits=4, unit=_TOKENS,
+        about="Token L1 of the best of K imagined futures. The choice knows the truth, so it can only fall with K.",
+    ),
+    "token_l1_of_mean": Metric(
+        label="token L1 of the mean of K", better="lower", digits=4, unit=_TOKENS,
+        about="Token L1 of the average of K imagined futures: a blurred answer, which L1 rewards.",
+    ),
+    "token_energy_score": Metric(
+        label="energy score (tokens)", better="lower", digits=4, unit=_TOKENS,
+        about="The mean distance of K imagined futures from the truth, minus half their mean distance from each other. It is best "
+        "for futures that are as likely as they should be; for one answer it is the plain distance.",
+    ),
+    "token_energy_score_local": Metric(
+        label="energy score of each token", better="lower", digits=4, unit=_TOKENS,
+        about="The energy score of each token by itself, averaged: it sees whether futures differ where the truth is uncertain.",
+    ),
+    "sharpness": Metric(
+        label="sharpness (motion energy / true)", better="one",
+        about="The squared change of the imagined tokens since the first frame, over that of the filmed ones: below 1 motion is "
+        "blurred away, above 1 it is invented.",
+    ),
+    "sharpness_moving": Metric(
+        label="sharpness where something moves", better="one",
+        about="The same, over the tokens that change in the imagined or in the filmed frame.",
+    ),
+    "energy_score": Metric(label="energy score", better="lower", about="As the energy score of tokens, in patches of pixels."),
+    "energy_score_local": Metric(
+        label="energy score of each token", better="lower", about="The energy score of each patch by itself, averaged."
+    ),
+    "driven_error": Metric(
+        label="driven object: squared error / persistence's", better="lower", digits=2,
+        about="The squared error of the object that the actions move, over that of a copy of the first frame: 1 is as good as the copy.",
+    ),
+    "random_sharpness": Metric(
+        label="random object: energy / true", better="one",
+        about="How much of the object that jumps at random is drawn at all: near 0 it is blurred away.",
+    ),
+    "random_hit": Metric(
+        label="random object: futures that show it in a possible place", better="higher",
+        about="The share of imagined futures that show the random object whole in one of the places that it can jump to.",
+    ),
+    "psnr": Metric(
+        label="PSNR (dB)", better="higher", digits=2, unit="decibels",
+        about="Peak signal-to-noise ratio of the drawn pictures: the squared error of pixels on a logarithmic scale.",
+    ),
+    "ssim": Metric(
+        label="SSIM", better="higher", digits=4,
+        about="Structural similarity of the drawn and the filmed picture: 1 is the same picture.",
+    ),
+    "lpips": Metric(
+        label="LPIPS (VGG)", better="lower", digits=4,
+        about="Distance of the drawn and the filmed picture in features of a network for photographs: 0 is the same picture.",
+    ),
+}  # fmt: skip
+_UNITS = {
+    "_px": ("(px)", "pixels, of the picture that the notes of the report name"),
+    "_deg": ("(degrees)", "degrees"),
+    "_mm": ("(mm)", "millimetres"),
+    "": ("", "the recordings' own units"),
 }
-_SUFFIXES = {
-    "_error_px": "error (px)",
-    "_error_deg": "error (degrees)",
-    "_error_mm": "error (mm)",
-    "_error": "error",
-    "_error_px_best_of_k": "error (px), best of K",
-    "_error_deg_best_of_k": "error (degrees), best of K",
-    "_error_mm_best_of_k": "error (mm), best of K",
-    "_error_best_of_k": "error, best of K",
-}
+_POSE = re.compile(r"(?P<name>.*)_error(?P<unit>_px|_deg|_mm|)(?P<best>_best_of_k|)")
+_BEST = " Of K imagined futures the best is taken, with knowledge of the truth."
 
 
 def describe(metric: str) -> Metric:
     """How `metric` is shown; state probe errors are recognised by their ending, an unknown name is its own label."""
     if metric in METRICS:
         return METRICS[metric]
-    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
-        if metric.endswith(suffix):
-            name = metric.removesuffix(suffix).replace("_", " ")
-            return Metric(label=f"{name} {_SUFFIXES[suffix]}", better="lower", digits=2)
-    return Metric(label=metric.replace("_", " "), better="lower")
+    found = _POSE.fullmatch(metric)
+    if not found:
+        return Metric(label=metric.replace("_", " "), better="lower")
+    name, (short, unit) = found["name"].replace("_", " "), _UNITS[found["unit"]]
+    what = f"how far the {name} is {'turned from' if found['unit'] == '_deg' else 'from'} where it really was"
+    return Metric(
+        label=f"{name} error {short}".rstrip() + ", best of K" * bool(found["best"]),
+        better="lower",
+        digits=2,
+        unit=unit,
+        about=f"By a small network that reads poses from tokens: {what}.{_BEST * bool(found['best'])}",
+    )
 
 
 def token_l1(predicted: Tensor, target: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,13 @@ from rich.table import Table
 
 from foreact.core.config import decode
 from foreact.core.files import write_atomically
-from foreact.evaluation.figures import colour, drift_curve, is_reference, label
+from foreact.evaluation.figures import about, colour, drift_curve, label
 from foreact.evaluation.metrics import describe
-from foreact.evaluation.residuals import PROPER, SUFFIX
 from foreact.evaluation.results import Results
-from foreact.evaluation.rows import PairedDifference, Row, distinct
+from foreact.evaluation.rows import Row, distinct
+from foreact.evaluation.summary import details, verdict, winner
 from foreact.evaluation.tables import interval, lines, number, terminal_table
 
-_BESIDE = ("oracle", "true_tokens")  # bounds, not competitors
 _SHOWN = ("success_rate", "token_l1", "token_l1_skill", "token_energy_score", "ssim")
 _OF_SAMPLES = ("_best_of_k", "_of_mean")
 
@@ -56,13 +54,17 @@ def render_report(results: Results) -> str:
     return environment.from_string(source).render(
         results=results,
         subset=subset,
-        sentences=verdict(results),
+        verdict=verdict(results),
+        sentences=details(results),
         names=results.names(),
         colours={name: colour(name, results.names()) for name in results.names()},
+        abouts={
+            name: about(name, stochastic=results.models.get(name, {}).get("stochastic")) for name in results.names()
+        },
         metrics={metric: describe(metric) for metric in results.metrics()},
         headline=_headline(results, metrics, subset),
         samples=_sample_table(results, subset),
-        drift=[Markup(drift_curve(results, metric, subset=subset)) for metric in metrics],
+        drift=[(metric, Markup(drift_curve(results, metric, subset=subset))) for metric in metrics],
         cost=_cost_table(results.cost),
         timings=_timing_table(results),
         claims=[claim | {"table": claim_table(claim)} for claim in results.claims.get("figures", [])],
@@ -93,9 +95,9 @@ def cell(results: Results, row: Row | None) -> Cell:
 
 
 def claim_table(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """Header and rows of a figure of `foreact claims`: one line per combination of keys; files of schema 1 have the text."""
+    """Metrics, header and rows of a figure of `foreact claims`: one line per combination of keys; files of schema 1 have the text."""
     if "rows" not in claim:
-        return claim.get("table") or {"header": [], "rows": []}
+        return {"metrics": [], **(claim.get("table") or {"header": [], "rows": []})}
     rows = decode(tuple[Row, ...], [Row.nest(row, "claims") for row in claim["rows"]], "claims")
     headings = {
         {"model": "", "size": "|z|"}.get(key, key): lambda row, key=key: str(row[key])
@@ -108,61 +110,7 @@ def claim_table(claim: Mapping[str, Any]) -> dict[str, Any]:
 
     found = lines(rows, headings)
     body = [[*line, *(text(by_metric.get(metric)) for metric in metrics)] for line, by_metric in found.items()]
-    return {"header": [*headings, *(describe(metric).label for metric in metrics)], "rows": body}
-
-
-def winner(results: Results, metric: str, chunk: int, subset: str) -> str | None:
-    """The model that is better than every other one with an interval of the paired difference that excludes zero.
-
-    Oracle and true tokens do not compete; skill is compared by the errors that it is made of.
-    """
-    better = describe(metric).better
-    rows = [results.row(m, metric, chunk, subset) for m in results.names() if m not in _BESIDE]
-    known = [row for row in rows if row is not None]
-    if better == "one" or len(known) < 2:
-        return None
-    best = (min if better == "lower" else max)(known, key=lambda row: row.mean)["model"]
-    compared = "token_l1" if metric == "token_l1_skill" else metric
-    rivals = [row["model"] for row in known if row["model"] != best]
-    pairs = [results.difference(best, rival, compared, chunk, subset) for rival in rivals]
-    return best if all(pair is not None and pair.excludes_zero for pair in pairs) else None
-
-
-def verdict(results: Results) -> list[str]:
-    """What the numbers say about each world model after the last chunk, in sentences."""
-    chunk, subset = results.last_chunk, results.headline_subset
-    models = [name for name in results.names() if not is_reference(name)]
-    sentences = []
-    for model in models:
-        row = results.row(model, "token_l1_skill", chunk, subset)
-        if row is not None:
-            side = "below" if row.mean >= 0 else "above"
-            sure = "" if row.low is None or row.high is None else f" (skill {_span(row.low, row.high, 2)})"
-            sentences.append(f"{label(model)}'s token error is {abs(row.mean):.0%} {side} persistence's{sure}.")
-    poses = [m for m in results.metrics() if m.endswith(("_error_px", "_error_mm"))][:1]
-    compared = [(pair, ("token_l1", "ssim", *poses)) for pair in pairwise(models)]
-    samplers = [name for name in models if results.models.get(name, {}).get("stochastic")]
-    resampled = [name for name in results.names() if name.endswith(SUFFIX)]
-    compared += [((sampler, row), PROPER) for sampler in samplers for row in resampled]
-    for (first, second), metrics in compared:
-        told = [t for m in metrics if (t := _told(results.difference(first, second, m, chunk, subset)))]
-        if told:
-            sentences.append(f"{label(first)} against {label(second)}: {'; '.join(told)}.")
-    return sentences
-
-
-def _told(pair: PairedDifference | None) -> str:
-    """A paired difference in words."""
-    if pair is None or pair.low is None or pair.high is None:
-        return ""
-    metric = describe(pair.metric)
-    if not pair.excludes_zero:
-        numbers = f"{number(pair.mean, metric.digits)} [{_span(pair.low, pair.high, metric.digits)}]"
-        return f"{metric.label} not told apart ({numbers})"
-    good = (pair.mean < 0) == (metric.better == "lower")
-    low, high = sorted((abs(pair.low), abs(pair.high)))
-    numbers = f"{number(abs(pair.mean), metric.digits)} [{_span(low, high, metric.digits)}]"
-    return f"{metric.label} {'better' if good else 'worse'} by {numbers}"
+    return {"metrics": metrics, "header": [*headings, *(describe(metric).label for metric in metrics)], "rows": body}
 
 
 def summary_table(results: Results) -> Table:
@@ -192,10 +140,6 @@ def quantity(value: float, unit: str = "") -> str:
         if abs(value) >= factor:
             return f"{value / factor:.3g} {prefix}{unit}"
     return f"{value:.3g} {unit}".strip()
-
-
-def _span(low: float, high: float, digits: int) -> str:
-    return f"{number(low, digits)} to {number(high, digits)}"
 
 
 def _headline(results: Results, metrics: Sequence[str], subset: str) -> list[dict[str, Any]]:

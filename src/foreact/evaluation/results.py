@@ -10,14 +10,13 @@ as data URIs, so the file can be moved and sent alone. Tables and figures are ma
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from foreact.core.config import decode
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_json
+from foreact.core.files import read_json, write_json
 from foreact.evaluation.results_schema1 import upgrade
 from foreact.evaluation.rows import EpisodeValues, Keyed, PairedDifference, Row, distinct, select
 from foreact.evaluation.verdicts import Verdict
@@ -40,10 +39,19 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class StripRow:
-    """One line of a film strip: a label and one picture (data URI) per shown frame."""
+    """One line of a film strip: a label and one picture (data URI) per shown frame.
+
+    Raises:
+        ForeactError: a picture that is not in the file itself.
+    """
 
     label: str
     images: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for image in self.images:
+            if not image.startswith("data:"):
+                raise ForeactError(f"the film strip {self.label} has the picture {image[:60]!r}: only data: is shown")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,11 +203,8 @@ class Results:
 
 
 def _read_json(path: Path) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"it contains {constant}, which is not a number")
-
     try:
-        return json.loads(path.read_text(), parse_constant=refuse)
+        return read_json(path)
     except FileNotFoundError as error:
         raise ForeactError(f"{path} is missing: make it with foreact evaluate") from error
     except (OSError, ValueError) as error:

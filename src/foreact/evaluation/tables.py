@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from foreact.core.terminal import in_markup
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.rows import Row, distinct
 
@@ -67,5 +68,5 @@ def terminal_table(
         return (f"[bold]{mean}[/bold]" if bold(row) else mean) + (f"\n[dim]{below}[/dim]" if below else "")
 
     for line, found in lines([row for row in rows if row.metric in shown], headings).items():
-        table.add_row(*line, *(cell(found.get(metric)) for metric in shown))
+        table.add_row(*map(in_markup, line), *(cell(found.get(metric)) for metric in shown))
     return table

@@ -204,7 +204,7 @@ def measure_training(setup: Setup, kind: str, samples: list[SampledTokens], fold
     plan = plan_training(request)
     recordings = _sampled_recordings(setup, samples)
     few = replace(plan.recipe, steps=_STEPS, save_every=_STEPS, log_every=_STEPS)
-    task = make_task(replace(plan, law=replace(plan.law, moving=0.0)), recordings, few, request.out)
+    task = make_task(replace(plan, law=replace(plan.law, moving=0.0)), recordings, few)
     ticks: list[float] = []
     train(task, few, request.out, on_step=lambda *_: ticks.append(time.perf_counter()))
     written = time.perf_counter() - ticks[-1]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from rich.table import Table
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import byte_size
 from foreact.core.machine import machine
 from foreact.core.precision import bf16_pays
 from foreact.core.pretrained import WEIGHTS_FILE, read_kind
@@ -132,8 +133,8 @@ def require_space(setup: Setup, left: Sequence[Left]) -> None:
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise ForeactError(
-                f"this fit needs {_size(needed)} on the disk of {folder} ({_size(tokens)} of tokens in {cache}, "
-                f"{_size(runs)} of runs), which has {_size(free)} free: make room, or choose another --out or --cache"
+                f"this fit needs {byte_size(needed)} on the disk of {folder} ({byte_size(tokens)} of tokens in {cache}, "
+                f"{byte_size(runs)} of runs), which has {byte_size(free)} free: make room, or choose another --out or --cache"
             )
 
 
@@ -145,10 +146,10 @@ def table(left: Sequence[Left]) -> Table:
     for part in left:
         piece = part.pieces[-1 if part.stage.name == "evaluate" else 0] if part.pieces else None
         work = f"{piece.count:,} {piece.unit}" if piece else "done"
-        shown.add_row(part.stage.name, work, *((minutes(part.seconds), _size(part.disk)) if piece else ("", "")))
+        shown.add_row(part.stage.name, work, *((minutes(part.seconds), byte_size(part.disk)) if piece else ("", "")))
     shown.add_section()
     seconds, disk = sum(part.seconds for part in left), sum(part.disk for part in left)
-    shown.add_row("all", "", minutes(seconds), _size(disk), style="bold")
+    shown.add_row("all", "", minutes(seconds), byte_size(disk), style="bold")
     return shown
 
 
@@ -166,7 +167,3 @@ def minutes(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _size(number: float) -> str:
-    return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"

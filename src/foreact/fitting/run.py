@@ -7,16 +7,18 @@ import sys
 from collections.abc import Sequence
 
 from accelerate import PartialState
-from rich import print as show
 
 from foreact.core.files import write_json
+from foreact.core.lock import locked
 from foreact.core.progress import ProgressFactory, overall_bar, progress_bar
 from foreact.core.registry import card
+from foreact.core.terminal import printable, show
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.inspect import inspect_dataset
-from foreact.evaluation.report import summary_table, verdict, write_report
+from foreact.evaluation.report import summary_table, write_report
 from foreact.evaluation.results import Results
 from foreact.evaluation.session import evaluate_runs
+from foreact.evaluation.summary import details, verdict
 from foreact.fitting.measure import measure
 from foreact.fitting.overall import Overall
 from foreact.fitting.planning import (
@@ -47,6 +49,11 @@ def run_fit(request: FitRequest) -> None:
     Raises:
         ForeactError: bad input, other settings than an earlier start had, a disk that is too small; what was done stays.
     """
+    with locked(request.out):
+        _fit(request)
+
+
+def _fit(request: FitRequest) -> None:
     setup = prepare(request, progress_bar)
     plan = Plan.load(request.out, setup.settings) or _plan(setup)
     left = what_is_left(setup, plan)
@@ -101,7 +108,7 @@ def _inspect(setup: Setup, stage_progress: ProgressFactory) -> None:
     write_json(out / INSPECTION, [dataclasses.asdict(inspection) for inspection in found])
     defects = [defect for inspection in found for defect in inspection.defects]
     for defect in defects[:_SHOWN]:
-        print(f"defect: {defect}", file=sys.stderr)
+        print(f"defect: {printable(defect)}", file=sys.stderr)
     if len(defects) > _SHOWN:
         print(f"and {len(defects) - _SHOWN} more defects, all in {out / INSPECTION}", file=sys.stderr)
 
@@ -150,7 +157,7 @@ def _conclude(setup: Setup) -> None:
         return
     results = Results.load(out / RESULTS)
     show(summary_table(results))
-    for sentence in verdict(results):
+    for sentence in filter(None, (verdict(results), *details(results))):
         print(sentence)
     print(f"report: {out / REPORT}")
     print(f"Next: foreact claims {out / 'rla'} --data {data} --results {out / RESULTS} (what z says)")

@@ -9,7 +9,7 @@ from typing import Any
 
 from foreact.core.config import decode
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_json
+from foreact.core.files import read_json, write_json
 
 FIT_FILE, _SCHEMA = "fit.json", 1
 
@@ -107,10 +107,8 @@ def read_fit(path: Path) -> dict[str, Any] | None:
     Raises:
         ForeactError: it cannot be read.
     """
-    import json
-
     try:
-        data = json.loads(path.read_text())
+        data = read_json(path)
         if data["schema"] != _SCHEMA or not {"settings", "plan"} <= data.keys():
             raise ValueError("another schema")
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from accelerate import PartialState
 
 from foreact.core.errors import ForeactError
 from foreact.core.progress import ProgressFactory
+from foreact.core.terminal import printable
 from foreact.data.defects import broken_episodes
 from foreact.data.lerobot import LeRobotDataset
 from foreact.recordings.sources import EpisodeChoice
@@ -80,4 +81,4 @@ def _say(root: Path, left_out: Mapping[int, str]) -> None:
     lines = [f"{root}: left out episode {e} ({why})" for e, why in sorted(left_out.items())[:_MOST_LINES]]
     if len(left_out) > _MOST_LINES:
         lines.append(f"{root}: left out {len(left_out) - _MOST_LINES} more")
-    print(*lines, sep="\n", file=sys.stderr)
+    print(*map(printable, lines), sep="\n", file=sys.stderr)

@@ -31,6 +31,7 @@ def open_recordings(
     image_size: int,
     cache: Path | None,
     live: bool = False,
+    tokens: bool = True,
     frames: bool = False,
     episodes: EpisodeChoice | None = None,
     skip_defective: bool = False,
@@ -47,7 +48,8 @@ def open_recordings(
         image_size: side of the frames that the encoder sees.
         cache: folder of caches; see `cache_root`.
         live: encode when asked instead of caching.
-        frames: also cache the resized frames.
+        tokens: cache tokens.
+        frames: cache the resized frames.
         episodes: those that are used; all if None.
         skip_defective: leave out episodes in which inspection finds something broken, and say which.
         skip_missing: leave out episodes whose files are missing, and say which.
@@ -72,9 +74,11 @@ def open_recordings(
     root = None if live else cache_root(cache)
     made = []
     for source, dataset, split, number in zip(sources, datasets, parts, number_embodiments(datasets), strict=True):
-        tokens = partial(_tokens, encoder=model, root=root, split=split, frames=frames, progress=progress)
+        opened = partial(
+            _tokens, encoder=model, root=root, split=split, tokens=tokens, frames=frames, progress=progress
+        )
         about: dict[str, Any] = {"dataset": dataset, "weight": source.weight, "embodiment": number}
-        made.append(Recording(**about, split=split, cache=tokens(dataset), open_cache=tokens))
+        made.append(Recording(**about, split=split, cache=opened(dataset), open_cache=opened))
     return Recordings(sources=tuple(made))
 
 
@@ -100,12 +104,18 @@ def _tokens(
     encoder: Encoder,
     root: Path | None,
     split: Split,
+    tokens: bool,
     frames: bool,
     progress: ProgressFactory,
 ) -> TokenCache:
     """The tokens of the episodes in a split; encoded when asked without a folder of caches."""
     if root is None:
         return LiveTokens(dataset, encoder)
-    with PartialState().main_process_first(), progress("encode frames", "frames") as on_progress:
+    with (
+        PartialState().main_process_first(),
+        progress("encode frames" if tokens else "read frames", "frames") as on_progress,
+    ):
         episodes = sorted((*split.train, *split.validation))
-        return TokenCache.open(dataset, encoder, root, episodes=episodes, frames=frames, on_progress=on_progress)
+        return TokenCache.open(
+            dataset, encoder, root, episodes=episodes, tokens=tokens, frames=frames, on_progress=on_progress
+        )

@@ -10,6 +10,7 @@ import numpy as np
 
 from foreact.core.errors import ForeactError
 from foreact.data.lerobot import ACTION, STATE, LeRobotDataset
+from foreact.data.lerobot_meta import holds_numbers
 from foreact.data.movement import moving_starts, object_positions
 from foreact.recordings.pairs import action_statistics, take_rows
 from foreact.recordings.splits import Split
@@ -116,7 +117,7 @@ class Recording:
             times: frames within the episodes.
 
         Raises:
-            ForeactError: no such feature or camera.
+            ForeactError: no such feature or camera, or a feature that holds no numbers.
         """
         if name.startswith(IMAGES):
             camera = name.removesuffix(TOKENS)
@@ -129,8 +130,22 @@ class Recording:
         kept = {ACTION: lambda: self.actions, STATE: lambda: self.states}
         if name in kept:
             return take_rows(kept[name](), episodes, times)
+        self.shape_of(name)
         columns = {e: self.dataset.column(name, e) for e in np.unique(episodes).tolist()}
         return take_rows(columns, episodes, times).astype(np.float32)
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of one row of a column of numbers.
+
+        Raises:
+            ForeactError: no such column, or one of something else, such as words.
+        """
+        features = self.dataset.features
+        if name not in features:
+            raise ForeactError(f"{self.dataset.root} has no column {name!r}; it has {list(features)}")
+        if not holds_numbers(features[name]):
+            raise ForeactError(f"{self.dataset.root}: {name} holds no numbers, so it cannot be in a batch")
+        return tuple(features[name]["shape"])
 
     def cache_of(self, camera: str) -> TokenCache:
         """Tokens and frames of a camera, by full or short name, or of the chosen one; encoded where needed on the first call.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import read_json, write_atomically
 from foreact.data.lerobot import LeRobotDataset
 
 SPLIT_FILE = "split.json"
@@ -89,7 +89,7 @@ class Splits:
             ForeactError: the file is missing or holds no split.
         """
         try:
-            data = json.loads(path.read_text())
+            data = read_json(path)
             parts = data.get("splits", [data])
             made = (
                 Split(dataset=part["dataset"], train=tuple(part["train"]), validation=tuple(part["validation"]))
@@ -114,12 +114,15 @@ def split_of_run(run: Path, dataset: LeRobotDataset) -> Split | None:
 def split_episodes(
     dataset: LeRobotDataset, *, episodes: Collection[int] | None = None, validation: float = 0.15, seed: int = 0
 ) -> Split:
-    """Hold out a share of the episodes of every task.
+    """Hold out a share of the episodes: that share of every task, where tasks have enough episodes for it.
+
+    Where they have not, as with a sentence of its own for each episode, the rounding task by task would hold out far less or
+    more in all, by a third of the share. Then every so-many-th one of the episodes is held out, lined up task by task in a random order.
 
     Args:
         dataset: at least two usable episodes (of two frames or more).
         episodes: numbers of those that are split; all if None.
-        validation: share of each task's episodes that is held out; at least one episode in all.
+        validation: share of the episodes that is held out; at least one episode in all.
         seed: of the random choice.
 
     Raises:
@@ -133,18 +136,34 @@ def split_episodes(
             f"{dataset.root} has {len(usable)} episodes of two or more frames{left}; a split needs at least two: "
             "one to train on and one to hold out"
         )
-    by_task: dict[str, list[int]] = {}
-    for episode in usable:
-        by_task.setdefault(episode.task, []).append(episode.index)
     rng = np.random.default_rng([seed, 0x5711])
-    held_out: list[int] = []
+    tasks = {episode.index: episode.task for episode in usable}
+    held_out = _by_task(tasks, validation, rng)
+    target = max(1, round(validation * len(usable)))
+    if not held_out or abs(len(held_out) - target) > max(1, target / 3):
+        held_out = _lined_up(tasks, target, rng)
+    train = tuple(number for number in tasks if number not in held_out)
+    return Split(dataset=dataset.fingerprint(), train=train, validation=tuple(sorted(held_out)))
+
+
+def _by_task(tasks: Mapping[int, str], share: float, rng: np.random.Generator) -> set[int]:
+    """A share of the episodes (number -> task) of each task, rounded task by task."""
+    by_task: dict[str, list[int]] = {}
+    for number, task in tasks.items():
+        by_task.setdefault(task, []).append(number)
+    held_out: set[int] = set()
     for task in sorted(by_task):
         order = rng.permutation(by_task[task])
-        held_out += [int(i) for i in order[: round(validation * len(order))]]
-    if not held_out:
-        held_out = [int(rng.permutation([e.index for e in usable])[0])]
-    train = tuple(e.index for e in usable if e.index not in set(held_out))
-    return Split(dataset=dataset.fingerprint(), train=train, validation=tuple(sorted(held_out)))
+        held_out.update(order[: round(share * len(order))].tolist())
+    return held_out
+
+
+def _lined_up(tasks: Mapping[int, str], count: int, rng: np.random.Generator) -> set[int]:
+    """Evenly spaced ones of the episodes (number -> task), lined up in a random order, those of a task side by side."""
+    order = rng.permutation(list(tasks)).tolist()
+    places = {task: place for place, task in enumerate(dict.fromkeys(tasks[number] for number in order))}
+    line = sorted(order, key=lambda number: places[tasks[number]])
+    return {line[k * len(line) // count] for k in range(count)}
 
 
 def _hash(text: str) -> str:

@@ -21,7 +21,7 @@ import torch
 
 from foreact.core.contracts import Encoder
 from foreact.core.errors import ForeactError
-from foreact.core.files import write_atomically
+from foreact.core.files import byte_size, read_json, write_atomically
 from foreact.core.precision import bf16_pays
 from foreact.data.lerobot import LeRobotDataset
 
@@ -73,6 +73,7 @@ class TokenCache:
         root: Path,
         *,
         episodes: Sequence[int] | None = None,
+        tokens: bool = True,
         frames: bool = False,
         on_progress: OnProgress | None = None,
     ) -> TokenCache:
@@ -83,16 +84,18 @@ class TokenCache:
             encoder: gives the tokens.
             root: folder of all caches.
             episodes: numbers of those that are needed; all if None.
-            frames: also keep the resized frames, for what trains on pixels.
+            tokens: keep tokens.
+            frames: keep the resized frames, for what trains on pixels.
             on_progress: called with (frames done, frames in all).
 
         Raises:
             ForeactError: the disk is too small (said before anything is written) or full, or a video cannot be read.
         """
         cache = cls.at(dataset, encoder, root, episodes=episodes)
-        cache._require_space(frames)
-        cache._complete("tokens", lambda pixels: encode_frames(encoder, pixels), on_progress)
-        cache._tokens = cache._map("tokens")
+        cache._require_space(tokens=tokens, frames=frames)
+        if tokens:
+            cache._complete("tokens", lambda pixels: encode_frames(encoder, pixels), on_progress)
+            cache._tokens = cache._map("tokens")
         if frames:
             cache._complete("frames", lambda pixels: pixels, on_progress)
             cache._frames = cache._map("frames")
@@ -131,10 +134,10 @@ class TokenCache:
         """Whether reading tokens, or frames, takes neither encoder nor video."""
         return self._frames is not None if frames else self._tokens is not None
 
-    def required_bytes(self, *, frames: bool) -> int:
-        """Bytes still to be written: tokens in float16 and, where asked for, frames in uint8."""
-        missing = self.missing()
-        return sum(missing[name] * self._row_bytes(name) for name in (["tokens", "frames"] if frames else ["tokens"]))
+    def required_bytes(self, *, tokens: bool = True, frames: bool) -> int:
+        """Bytes still to be written: tokens in float16 and frames in uint8, where asked for."""
+        missing, asked = self.missing(), {"tokens": tokens, "frames": frames}
+        return sum(missing[name] * self._row_bytes(name) for name, wanted in asked.items() if wanted)
 
     def missing(self) -> dict[str, int]:
         """Rows of tokens and of frames that are needed and not there yet."""
@@ -174,8 +177,8 @@ class TokenCache:
     def _row_bytes(self, name: str) -> int:
         return int(np.prod(self._shape(name))) * self._dtype(name).itemsize
 
-    def _require_space(self, frames: bool) -> None:
-        needed = self.required_bytes(frames=frames)
+    def _require_space(self, *, tokens: bool, frames: bool) -> None:
+        needed = self.required_bytes(tokens=tokens, frames=frames)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -183,14 +186,14 @@ class TokenCache:
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise ForeactError(
-                f"the token cache needs {needed / 1e9:.1f} GB in {self.folder}, the disk has {free / 1e9:.1f} GB free: "
+                f"the token cache needs {byte_size(needed)} in {self.folder}, the disk has {byte_size(free)} free: "
                 "choose another place with --cache or encode while training with --no-cache"
             )
 
     def _done(self, name: str) -> set[int]:
         """Episodes whose rows are on the disk: all up to a frame, and single ones beyond it."""
         try:
-            about = json.loads((self.folder / f"{name}.json").read_text())
+            about = read_json(self.folder / f"{name}.json")
             first, single = int(about["frames"]), {int(e) for e in about.get("episodes", ())}
             written = (self.folder / f"{name}.bin").stat().st_size // self._row_bytes(name)
         except (OSError, ValueError, KeyError, TypeError):

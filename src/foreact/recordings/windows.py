@@ -65,6 +65,7 @@ class WindowBatch:
             leads to no recorded frame, as the last one of every episode.
         task: words, B of them; empty where they were not asked for.
         embodiment: who is seen, (B,).
+        labelled: whose actions and states are looked at, (B,); None where all are.
         shard: which part of the step's batch this is, and of how many.
     """
 
@@ -72,12 +73,14 @@ class WindowBatch:
     inside: Mapping[str, Tensor]
     task: tuple[str, ...]
     embodiment: Tensor
+    labelled: Tensor | None = None
     shard: tuple[int, int] = (0, 1)
 
     def to(self, device: torch.device) -> WindowBatch:
         """The batch on another device."""
         columns, inside = ({k: v.to(device) for k, v in part.items()} for part in (self.columns, self.inside))
-        return replace(self, columns=columns, inside=inside, embodiment=self.embodiment.to(device))
+        labelled = None if self.labelled is None else self.labelled.to(device)
+        return replace(self, columns=columns, inside=inside, embodiment=self.embodiment.to(device), labelled=labelled)
 
 
 def read_windows(
@@ -169,18 +172,12 @@ def require_same(recordings: Recordings, name: str) -> None:
         if name.startswith(IMAGES):
             source.cache_of(name.removesuffix(TOKENS))
         elif name != STATE:
-            mine, others = _shape(source, name), _shape(first, name)
+            mine, others = source.shape_of(name), first.shape_of(name)
             if mine != others:
                 raise ForeactError(
                     f"{name} has the shape {mine} in {source.dataset.root} and {others} in {first.dataset.root}: "
                     "they cannot be in one batch; train on them apart"
                 )
-
-
-def _shape(source: Recording, name: str) -> tuple[int, ...]:
-    if name not in source.dataset.features:
-        raise ForeactError(f"{source.dataset.root} has no column {name!r}; it has {list(source.dataset.features)}")
-    return tuple(source.dataset.features[name]["shape"])
 
 
 def _rows(source: Recording, *, with_actions: bool) -> np.ndarray:

@@ -140,7 +140,7 @@ def train_model(name: str, seed: int, steps: int, run: Path, progress: ProgressF
         model=model,
         loss=lambda module, batch, generator: module.loss(batch, generator),
         batches=batches,
-        export=lambda: model.save_pretrained(run),
+        export=model.save_pretrained,
         about={"kind": model.config.kind, "model": model.config.to_dict(), "world": "coin"},
         frozen=FrozenPart.of(model, {part: part for part in parts}),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rich import print as show
-
+from foreact.core.lock import locked
 from foreact.core.progress import ProgressFactory
+from foreact.core.terminal import show
 from foreact.evaluation.results import Results
-from foreact.studies import coin_scores, latent_claims, sampler_variants, settings, study, world_models
+from foreact.studies import actionless, coin_scores, latent_claims, sampler_variants, settings, study, world_models
 from foreact.studies.cheaper import Cheaper
 from foreact.studies.coin_world import Coins
 from foreact.studies.latent_actions import LatentActions
@@ -20,6 +20,7 @@ _STUDIES: dict[type, tuple[type[study.Study], Callable[[Results], Any]]] = {
     settings.SamplerStudy: (Samplers, sampler_variants.table),
     settings.CheaperStudy: (Cheaper, sampler_variants.table),
     settings.LatentStudy: (LatentActions, latent_claims.markdown),
+    settings.ActionlessStudy: (actionless.Actionless, actionless.table),
     settings.Arena: (world_models.WorldModels, world_models.table),
 }
 """What runs a study, and what makes its results a table for the terminal."""
@@ -32,7 +33,8 @@ def run_study(asked: settings.Study, progress: ProgressFactory) -> None:
         ForeactError: bad input; see the studies.
     """
     kind, tabulate = _STUDIES[type(asked)]
-    results = study.run(kind(asked, progress))
+    with locked(asked.out):
+        results = study.run(kind(asked, progress))
     if results is None:
         print(f"{asked.out}: the slice is over and more is to be done; run the same command again")
         return

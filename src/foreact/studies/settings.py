@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from foreact.core.arguments import Count, OutFolder
+
 PresetName = Literal["tiny", "small", "paper"]
 
 
@@ -37,7 +39,7 @@ class CoinWorld(Sliced):
 
     name: ClassVar[str] = "coin-world"
 
-    out: Path
+    out: OutFolder
     seeds: int = 3
     steps: int = 1000
     models: tuple[str, ...] | None = None
@@ -60,14 +62,14 @@ class TrainingStudy(Sliced):
     """
 
     data: Path
-    out: Path
+    out: OutFolder
     seeds: int = 3
     preset: PresetName = "tiny"
     encoder: str | None = None
     image_size: int | None = None
     steps: int | None = None
     batch_size: int | None = None
-    cache: Path | None = None
+    cache: OutFolder | None = None
 
     @property
     def overrides(self) -> dict[str, int]:
@@ -120,7 +122,7 @@ class LatentStudy(TrainingStudy):
     latents: tuple[str, ...] | None = None
     unseen: Path | None = None
     embodiment: Path | None = None
-    pairs: int = 512
+    pairs: Count = 512
     seconds: float = 1.2
 
 
@@ -139,11 +141,44 @@ class SamplerStudy(Sliced):
 
     runs: tuple[Path, ...]
     data: Path
-    out: Path
-    cache: Path | None = None
+    out: OutFolder
+    cache: OutFolder | None = None
 
 
-Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy
+@dataclass(frozen=True, kw_only=True)
+class ActionlessStudy(TrainingStudy):
+    """Policies that learn from few actions and many silent videos, with every latent-action learner, controls and upper bound.
+
+    Attributes:
+        data: demonstrations of a task; of a share of them actions are looked at.
+        env: id of the environment in which policies are judged.
+        play: recordings of the same robot without the task, on which the latent-action learners are trained.
+        labelled: share of the demonstrations whose actions are looked at.
+        rows: which comparisons, by name; all by default.
+        few_seeds: training seeds of the rows that no claim stands on.
+        learner_steps: optimiser steps of latent-action learners; the preset's by default.
+        episodes: evaluation seeds.
+        first_seed: of the evaluation; no recording and no choice may have used it or those that follow.
+        option: of the simulator, NAME=VALUE.
+        workers: processes that simulate.
+    """
+
+    name: ClassVar[str] = "actionless"
+
+    env: str
+    play: Path
+    labelled: float = 0.05
+    rows: tuple[str, ...] | None = None
+    few_seeds: int = 3
+    seeds: int = 5
+    learner_steps: int | None = None
+    episodes: int = 50
+    first_seed: int = 1_000_000
+    option: tuple[str, ...] = ()
+    workers: int = 1
+
+
+Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy | ActionlessStudy
 
 
 def command(study: Study) -> str:
@@ -151,7 +186,7 @@ def command(study: Study) -> str:
     words = ["foreact", "benchmark", study.name]
     for field in dataclasses.fields(study):
         value = getattr(study, field.name)
-        if field.name not in ("out", "cache", "slice_minutes") and value != field.default:
+        if field.name not in ("out", "cache", "slice_minutes", "workers") and value != field.default:
             words += [f"--{field.name.replace('_', '-')}", *_words(value)]
     return shlex.join(words)
 

@@ -33,12 +33,14 @@ class Unit:
         folder: of its run, in that of the seed.
         needs: units that it stands on.
         scored: whether it is compared, or only stood on.
+        seeds: for how many training seeds it is done; all if None.
     """
 
     name: str
     folder: str
     needs: tuple[str, ...] = ()
     scored: bool = True
+    seeds: int | None = None
 
 
 class Study(ABC):
@@ -110,7 +112,7 @@ def run(study: Study) -> Results | None:
     found: list[Results] = []
     for seed in range(study.seeds):
         parts = []
-        for unit in study.units:
+        for unit in (u for u in study.units if u.seeds is None or seed < u.seeds):
             folder = study.out / f"seed{seed}" / unit.folder
             finished = (folder / ("results.json" if unit.scored else "config.json")).exists()
             if minutes is not None and not finished and time.monotonic() - begun >= 60 * minutes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,20 @@ def chosen_kinds(
         ForeactError: an unknown one.
     """
     known = (*trainable(role), *more)
-    chosen = known if names is None else tuple(name.replace("-", "_") for name in names)
-    if unknown := [name for name, kind in zip(names or (), chosen, strict=False) if kind not in known]:
-        listed = ", ".join(kind.replace("_", "-") for kind in known)
-        raise ForeactError(f"unknown {what} {unknown[0]!r}: choose among {listed}")
-    return chosen
+    return chosen_names(None if names is None else [n.replace("-", "_") for n in names], known, what=what)
+
+
+def chosen_names(names: Sequence[str] | None, known: Iterable[str], *, what: str) -> tuple[str, ...]:
+    """Those of the known names that were asked for; all where none were.
+
+    Raises:
+        ForeactError: an unknown one.
+    """
+    able = tuple(known)
+    if unknown := [name for name in names or () if name not in able]:
+        listed = ", ".join(name.replace("_", "-") for name in able)
+        raise ForeactError(f"unknown {what} {unknown[0].replace('_', '-')!r}: choose among {listed}")
+    return able if names is None else tuple(names)
 
 
 def parts_of(kind: str) -> tuple[str, ...]:
@@ -46,6 +55,7 @@ def train_run(
     seed: int,
     steps: int | None = None,
     law: PairSampling | None = None,
+    data: Path | None = None,
     **options: Any,
 ) -> None:
     """Train a model into `run` with the study's data, preset, steps and batch.
@@ -58,6 +68,7 @@ def train_run(
         seed: of initial weights, batches and noise.
         steps: of the optimiser; the study's if None.
         law: of pairs; the model's own if None.
+        data: what it learns from; the study's if None.
         options: of this kind of model; models of pixels keep to pixels.
 
     Raises:
@@ -74,7 +85,7 @@ def train_run(
     request = TrainRequest(
         kind=known.kind,
         options=known.training(**frames),
-        data=study.data,
+        data=data or study.data,
         out=run,
         preset=study.preset,
         cache=study.cache,

@@ -12,12 +12,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import read_json
 from foreact.core.registry import config_class
+from foreact.core.weights import read_tensors, write_tensors
 from foreact.training.optimizers import restore_by_name, state_by_name
 from foreact.training.task import Task
 
@@ -50,7 +51,7 @@ def save_state(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         flat = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-        (partial / "state.safetensors").write_bytes(safetensors.torch.save(flat))
+        write_tensors(partial / "state.safetensors", flat)
         (partial / "state.json").write_text(
             json.dumps({"step": step, "about": about, "frozen": {k: v.hash for k, v in task.frozen.items()}})
         )
@@ -80,27 +81,26 @@ def load_state(run: Path, task: Task, optimizers: Optimizers, about: Any) -> tup
         return 0, {}
     folder = states[-1]
     try:
-        described = json.loads((folder / "state.json").read_text())
-        tensors = safetensors.torch.load_file(folder / "state.safetensors")
+        described = read_json(folder / "state.json")
+        step, written, frozen = int(described["step"]), dict(described["about"]), described.get("frozen")
+        tensors = read_tensors(folder / "state.safetensors")
+        groups: dict[str, dict[str, Any]] = {"model": {}, "average": {}, "optimizer": {}}
+        for key, tensor in tensors.items():
+            kind, name = key.split("/", 1)
+            groups[kind][name] = tensor
     except Exception as error:
-        raise ForeactError(
-            f"{folder} is not a readable checkpoint ({type(error).__name__}); delete it to start anew"
-        ) from error
-    begun, asked = _with_added_fields(described["about"], folder), json.loads(json.dumps(about))
+        raise ForeactError(f"{folder} is not a readable checkpoint ({error}); delete it to start anew") from error
+    begun, asked = _with_added_fields(written, folder), json.loads(json.dumps(about))
     if begun != asked:
         changed = _difference(begun, asked)
         raise ForeactError(
             f"{run} was begun with other settings ({changed}); choose another --out or the same settings"
         )
-    groups: dict[str, dict[str, Any]] = {"model": {}, "average": {}, "optimizer": {}}
-    for key, tensor in tensors.items():
-        kind, name = key.split("/", 1)
-        groups[kind][name] = tensor
-    _require_frozen(run, task, described.get("frozen"), groups["model"])
+    _require_frozen(run, task, frozen, groups["model"])
     trained = task.trained_state().keys()
     task.model.load_state_dict({k: v for k, v in groups["model"].items() if k in trained}, strict=False)
     restore_by_name(task.model, optimizers, groups["optimizer"])
-    return int(described["step"]), {k: v for k, v in groups["average"].items() if k in trained}
+    return step, {k: v for k, v in groups["average"].items() if k in trained}
 
 
 def steps_done(run: Path) -> int:

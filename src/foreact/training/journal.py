@@ -35,12 +35,15 @@ class Journal:
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line that a kill cut short is left out."""
+    """The lines of a run's log; what is no line, such as a last one that a kill cut short, is left out."""
     path = run / LOG_FILE
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
+    texts = path.read_bytes().splitlines() if path.exists() else []
+    return [line for line in map(_parsed, texts) if line is not None]
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)  # not strict: a gradient's norm may be infinite
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None

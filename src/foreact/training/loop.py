@@ -34,6 +34,7 @@ from foreact.training.task import Task
 _DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 _HELD_OUT_BATCHES = 8
+_NUMPY_SEEDS = 2**32
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 
@@ -134,6 +135,8 @@ class _Run:
                             journal.write(self.step, logged)
                         if on_step:
                             on_step(self.step, config.steps, values)
+                        if config.is_snapshot(self.step):
+                            self._snapshot()
                         if interrupt.asked or due:
                             self._save()
                         if interrupt.asked:
@@ -152,7 +155,7 @@ class _Run:
         for group in (g for o in self.optimizers for g in o.param_groups):
             group["lr"] = learning_rate(config, self.step)
         self.generator.manual_seed(config.seed * 1_000_003 + self.step)
-        set_seed(config.seed * 1_000_003 + self.step)  # dropout and its like, inside models
+        set_seed((config.seed * 1_000_003 + self.step) % _NUMPY_SEEDS)  # dropout and its like, inside models
         scalars = self.module(_to_device(batch, self.accelerator.device), self.generator)
         self.accelerator.backward(scalars["loss"])
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), config.clip)
@@ -203,16 +206,25 @@ class _Run:
             save_state(self.folder, self.step, self.task, self.average, self.raw_optimizers, self.about)
         self.accelerator.wait_for_everyone()
 
+    def _snapshot(self) -> None:
+        """Export the averaged weights and put the trained ones back."""
+        if self.accelerator.is_main_process:
+            trained = {k: v.clone() for k, v in self.task.trained_state().items()}
+            self.model.load_state_dict(self.average, strict=False)
+            self.task.export(self.folder / "snapshots" / f"step-{self.step:08d}")
+            self.model.load_state_dict(trained, strict=False)
+        self.accelerator.wait_for_everyone()
+
     def _export(self) -> None:
         if self.accelerator.is_main_process:
             self.model.load_state_dict(self.average, strict=False)  # frozen parts are as they were
-            self.task.export()
+            self.task.export(self.folder)
         self.accelerator.wait_for_everyone()
 
 
 def _what_matters(config: TrainConfig) -> dict[str, Any]:
     """The settings that a resume must find unchanged; a constant schedule may be prolonged."""
-    free = {"save_every", "log_every", "compile", "checkpoint_activations"} | (
+    free = {"save_every", "log_every", "snapshots", "compile", "checkpoint_activations"} | (
         {"steps"} if config.schedule == "constant" else set()
     )
     return {k: v for k, v in asdict(config).items() if k not in free}

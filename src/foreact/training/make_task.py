@@ -9,30 +9,36 @@ from typing import Any
 
 from accelerate import PartialState
 
-from foreact.core.cards import DataSpec, TrainingPlan
+from foreact.core.cards import DataSpec, Demonstrations, RobotSpec, TrainingPlan
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_json
 from foreact.core.recipe import TrainConfig
 from foreact.core.trainable import TrainableModel
+from foreact.data.lerobot import ACTION, STATE
 from foreact.recordings.batches import PairBatches
+from foreact.recordings.demonstrations import DemonstrationBatches
 from foreact.recordings.describe import describe
 from foreact.recordings.frames import FrameBatches, RecordedFrames
+from foreact.recordings.latents import Latents
 from foreact.recordings.recordings import Recordings
 from foreact.recordings.splits import SPLIT_FILE
 from foreact.recordings.token_cache import device_of
+from foreact.recordings.windows import Window
 from foreact.training.task import FrozenPart, Task
 
-Batches = PairBatches | FrameBatches | RecordedFrames
+Batches = PairBatches | FrameBatches | RecordedFrames | DemonstrationBatches
 
 
-def make_task(plan: TrainingPlan, recordings: Recordings, config: TrainConfig, run: Path) -> Task:
+def make_task(
+    plan: TrainingPlan, recordings: Recordings, config: TrainConfig, *, latents: Latents | None = None
+) -> Task:
     """Build the model of a plan, fit its statistics, and put everything together.
 
     Args:
         plan: what is trained.
         recordings: what it learns from.
         config: how it is trained.
-        run: where it is exported to.
+        latents: z of all episodes, for a policy that learns from it.
 
     Raises:
         ForeactError: recordings that lack what the model needs, or have it in another shape.
@@ -42,10 +48,11 @@ def make_task(plan: TrainingPlan, recordings: Recordings, config: TrainConfig, r
         action_dim=recordings.action_dim,
         state_dim=recordings.state_dim,
         embodiments=max(2, recordings.embodiments),
+        robot=_robot(recordings),
     )
     model = plan.build(spec)
     _require_fit(model, recordings)
-    draw = _batches(model, plan, config)
+    draw = _batches(model, plan, config, recordings, latents)
     batches = draw(recordings)
     if not plan.fitted:
         model.fit(batches)
@@ -54,7 +61,7 @@ def make_task(plan: TrainingPlan, recordings: Recordings, config: TrainConfig, r
         model=model,
         loss=plan.loss or (lambda module, batch, generator: module.loss(batch, generator)),
         batches=batches,
-        export=partial(_export, model, recordings, run),
+        export=partial(_export, model, recordings),
         about=about | batches.about | dict(plan.about),
         after_step=model.after_step,
         held_out=_held_out(draw, recordings),
@@ -63,9 +70,28 @@ def make_task(plan: TrainingPlan, recordings: Recordings, config: TrainConfig, r
     )
 
 
-def _batches(model: TrainableModel, plan: TrainingPlan, config: TrainConfig) -> Callable[[Recordings], Batches]:
-    """What draws the model's batches from recordings."""
+def _robot(recordings: Recordings) -> RobotSpec:
+    first = recordings.sources[0].dataset
+    features = first.features
+    return RobotSpec(
+        name=first.robot_type or "",
+        camera=first.camera,
+        cameras={name: first.shape_of(name) for name in first.cameras},
+        action=first.names_of(ACTION) if ACTION in features else (),
+        state=first.names_of(STATE) if STATE in features else (),
+        fps=float(first.fps),
+    )
+
+
+def _batches(
+    model: TrainableModel, plan: TrainingPlan, config: TrainConfig, recordings: Recordings, latents: Latents | None
+) -> Callable[[Recordings], Batches]:
+    """What draws the model's batches from these recordings, or from the held-out part of them."""
     size: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
+    if model.learns_from == "windows":
+        asked, whole = plan.demonstrations or Demonstrations(), Demonstrations()
+        draw: Any = partial(DemonstrationBatches, window=Window(columns=model.window), latents=latents, **size)
+        return lambda part: draw(part, demonstrations=asked if part is recordings else whole)  # all that is held out
     if model.learns_from == "frames":
         return partial(FrameBatches, **size)
     if model.learns_from == "recorded_frames":
@@ -92,6 +118,8 @@ def _held_out(draw: Callable[[Recordings], Batches], recordings: Recordings) -> 
 
 def _require_fit(model: TrainableModel, recordings: Recordings) -> None:
     config: Any = model.config
+    if model.learns_from == "windows":
+        return
     names = ", ".join(recordings.names)
     if model.learns_from != "recorded_frames":
         config.tokens.require(recordings.tokens, model=f"this {config.kind}", source=names)
@@ -103,7 +131,8 @@ def _require_fit(model: TrainableModel, recordings: Recordings) -> None:
             )
 
 
-def _export(model: TrainableModel, recordings: Recordings, run: Path) -> None:
-    recordings.splits.save(run / SPLIT_FILE)
-    write_json(run / "run.json", describe(recordings))
-    model.exported.save_pretrained(run)
+def _export(model: TrainableModel, recordings: Recordings, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    recordings.splits.save(folder / SPLIT_FILE)
+    write_json(folder / "run.json", describe(recordings))
+    model.exported.save_pretrained(folder)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,18 @@ from accelerate import PartialState
 
 from foreact.core.cards import ModelCard, ModelTraining, Part, TrainingPlan
 from foreact.core.errors import ForeactError
+from foreact.core.lock import locked
 from foreact.core.precision import use_bf16
 from foreact.core.presets import preset
 from foreact.core.pretrained import PretrainedModel, find_beside, load_model
 from foreact.core.progress import ProgressFactory
 from foreact.core.recipe import PairSampling, TrainConfig
 from foreact.core.registry import card
-from foreact.recordings.opening import open_recordings
-from foreact.recordings.sources import EpisodeChoice, Source
+from foreact.recordings.latents import Latents, infer_latents
+from foreact.recordings.opening import cache_root, open_recordings
+from foreact.recordings.recordings import Recordings
+from foreact.recordings.sources import EpisodeChoice, Source, as_sources
+from foreact.recordings.splits import Split
 from foreact.training.loop import train
 from foreact.training.make_task import make_task
 
@@ -76,26 +81,70 @@ def run_training(request: TrainRequest, progress: ProgressFactory) -> dict[str, 
     Raises:
         ForeactError: bad input; see the parts.
     """
+    with locked(request.out) if PartialState().is_main_process else contextlib.nullcontext():
+        return _train(request, progress)
+
+
+def _train(request: TrainRequest, progress: ProgressFactory) -> dict[str, float]:
     plan = plan_training(request)
     torch.manual_seed(plan.recipe.seed)
     kind = card(request.kind)
-    recordings = open_recordings(
-        request.data,
-        camera=request.camera,
-        encoder=plan.encoder,
-        image_size=plan.image_size,
-        cache=request.cache,
-        live=request.no_cache or kind.role == "encoder",
-        frames=plan.frames,
-        episodes=None if request.episodes is None else EpisodeChoice.parse(request.episodes),
-        skip_defective=request.skip_defective,
-        skip_missing=request.skip_missing,
-        progress=progress,
-    )
-    task = make_task(plan, recordings, plan.recipe, request.out)
+    live = request.no_cache or kind.role == "encoder"
+    recordings = _open(request, plan, plan.encoder, plan.image_size, live=live, progress=progress)
+    latents = _latents(request, plan, recordings, live=live, progress=progress)
+    task = make_task(plan, recordings, plan.recipe, latents=latents)
     fast = use_bf16(plan.recipe.precision, PartialState().device.type)
     with progress(f"train {kind.name}{'' if fast else ' in float32'}", "steps") as on_progress:
         return train(task, plan.recipe, request.out, on_step=on_progress)
+
+
+def _open(
+    request: TrainRequest,
+    plan: TrainingPlan,
+    encoder: str,
+    image_size: int,
+    *,
+    live: bool,
+    splits: Sequence[Split] | None = None,
+    progress: ProgressFactory,
+) -> Recordings:
+    """What a plan learns from, seen by an encoder."""
+    own = splits is None  # else it is the learner of z that looks, at tokens alone
+    data = list(as_sources(request.data, camera=request.camera))
+    if plan.demonstrations and plan.demonstrations.actions_from:
+        data += as_sources(plan.demonstrations.actions_from, camera=request.camera)
+    return open_recordings(
+        data,
+        encoder=encoder,
+        image_size=image_size,
+        cache=request.cache,
+        live=live,
+        tokens=plan.tokens or not own,
+        frames=plan.frames and own,
+        episodes=None if request.episodes is None else EpisodeChoice.parse(request.episodes),
+        skip_defective=request.skip_defective and own,
+        skip_missing=request.skip_missing or not own,
+        splits=splits,
+        progress=progress,
+    )
+
+
+def _latents(
+    request: TrainRequest, plan: TrainingPlan, recordings: Recordings, *, live: bool, progress: ProgressFactory
+) -> Latents | None:
+    """z of all episodes, where a policy learns from it: by the learner's own encoder."""
+    asked = plan.demonstrations
+    if asked is None or asked.latent is None:
+        return None
+    tokens = asked.latent.config.tokens  # type: ignore[attr-defined]
+    seen = _open(
+        request, plan, tokens.encoder, tokens.image_size, live=live, splits=recordings.splits.parts, progress=progress
+    )
+    kept = None if live else cache_root(request.cache)
+    with PartialState().main_process_first():
+        asked.latent.to(PartialState().device)
+        found = infer_latents(asked.latent, seen, horizon=asked.horizon, cache=kept, progress=progress)
+    return found.shuffled() if asked.shuffled else found
 
 
 def plan_training(request: TrainRequest) -> TrainingPlan:
@@ -130,7 +179,8 @@ def load_part(part: Part, option: str, out: Path) -> PretrainedModel:
     """
     source = part.source or the_one_beside(out, part.kind, flag=f"--{option}")
     model = load_model(source)
-    if model.config.kind not in (part.kind, *part.variants):
+    found = model.config.kind
+    if found not in (part.kind, *part.variants) and (part.role is None or card(found).role != part.role):
         raise ForeactError(f"{source} holds a {model.config.kind}, not a {part.kind}")
     return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class Task:
         loss: (model, batch, generator) -> scalars, of which `loss` is minimised.
         batches: (step, rank, processes) -> this process's part of the step's batch, on the CPU.
         workers: processes that make batches ahead; 0 where they need what processes cannot share, such as a GPU.
-        export: writes the model, which holds the averaged weights during the call.
+        export: writes the model, which holds the averaged weights during the call, to a folder.
         about: JSON data that must be unchanged for a resume.
         after_step: called with (step, steps) after each optimiser step.
         held_out: like `batches`, from data that is never trained on; None where there is none.
@@ -49,7 +50,7 @@ class Task:
     model: nn.Module
     loss: Callable[[Any, Any, torch.Generator], dict[str, Tensor]]
     batches: Callable[[int, int, int], Any]
-    export: Callable[[], None]
+    export: Callable[[Path], None]
     about: dict[str, Any]
     after_step: Callable[[int, int], None] | None = None
     held_out: Callable[[int, int, int], Any] | None = None

@@ -1,4 +1,4 @@
-"""What RLA-WM has here and not in the papers: each switch has a row in docs/evidence.md that says what it gives.
+"""What RLA-WM has here and not in the papers; what was tried of it stands in docs/lab_notes.md and docs/performance.md.
 
 Two regressions teach the condition network beside the flow, whose gradients are noisy: of z from its condition tokens, and of
 s_{t+h} from its patches (DINO-WM's loss: what each patch will be is then known in its place, where the condition tokens find

@@ -22,8 +22,16 @@ class FakeTable:
     def __init__(self, task: str, robot: str, image_size: int = 16) -> None:
         self.task, self.robot = choose(task, robot)
         self.size = image_size
+        self.drawn, self.closed = 0, False
         self.shoved: list[tuple[str, np.ndarray]] = []
         self.commands: list[Command] = []
+
+    @property
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(self.robot.action_names), -2.0), np.full(len(self.robot.action_names), 2.0)
+
+    def close(self) -> None:
+        self.closed = True
 
     def reset(self, seed: int) -> Snapshot:
         rng = np.random.default_rng(seed)
@@ -69,6 +77,7 @@ class FakeTable:
         return self._snapshot()
 
     def frame(self) -> np.ndarray:
+        self.drawn += 1
         return np.full((self.size, self.size, 3), self.time % 256, np.uint8)
 
     def reach(self, command: Command) -> np.ndarray:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foreact.core.errors import ForeactError
+from foreact.core.lock import locked
 from foreact.data.importers.episodes import EpisodeSource, ImportOptions
-from foreact.data.importers.folder import is_folder, open_folder
+from foreact.data.importers.folder import VIDEOS, is_folder, open_folder
 from foreact.data.importers.iws import is_iws, open_iws
 from foreact.data.importers.maniskill import is_maniskill, open_maniskill
 from foreact.data.writer import LeRobotWriter
@@ -34,6 +35,7 @@ def import_recordings(
     actor: str | None = None,
     actions: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], object] = print,
 ) -> int:
     """Write the recordings at `source` as a LeRobot dataset; interrupted, it goes on where it stopped when run again.
 
@@ -42,13 +44,15 @@ def import_recordings(
             Interactive World Sim's .hdf5 episodes.
         out: the dataset's folder, new or of an interrupted import.
         format: "folder", "maniskill", "iws", or "auto" to detect it.
-        fps: frames per second; what the recordings say if None.
+        fps: frames per second; what the recordings say if None. Videos of another or a changing rate are resampled by their
+            times, unless tables have rows for their frames.
         camera: the camera to take (all if None); in a folder of videos, the name to give to it ("main" if None).
         task: what the robot was to do; ManiSkill's environment if None.
         height: scale the pictures to this even height, keeping their shape (to an even width).
         actor: ManiSkill: the object whose pose is kept; the only one that moves if None.
         actions: IWS: "reached" (if None), "joints" or "commanded"; see `foreact.data.importers.iws`.
         on_progress: called with (episodes done, episodes).
+        on_note: called with each thing that was not taken as it stands: columns left out, videos resampled.
 
     Returns:
         The number of episodes written in all.
@@ -63,13 +67,18 @@ def import_recordings(
     if not source.exists():
         raise ForeactError(f"{source}: no such file or folder")
     recordings = _FORMATS[_detect(source) if format == "auto" else format][1](source, options)
-    with LeRobotWriter(
-        out,
-        fps=recordings.fps,
-        cameras=recordings.cameras,
-        columns=recordings.columns,
-        robot_type=recordings.robot_type,
-    ) as writer:
+    for note in recordings.notes:
+        on_note(note)
+    with (
+        locked(Path(out)),
+        LeRobotWriter(
+            out,
+            fps=recordings.fps,
+            cameras=recordings.cameras,
+            columns=recordings.columns,
+            robot_type=recordings.robot_type,
+        ) as writer,
+    ):
         for index in range(writer.episodes_written, recordings.count):
             recording = recordings.read(index)
             writer.add_episode(recording.frames, recording.columns, recording.task)
@@ -81,12 +90,14 @@ def import_recordings(
 def _detect(source: Path) -> str:
     if (source / "meta" / "info.json").is_file():
         raise ForeactError(f"{source} is a LeRobot dataset already: use it as it is")
+    if source.is_file() and source.suffix.lower() in VIDEOS:
+        return "folder"
     found = [name for name, (is_format, _) in _FORMATS.items() if is_format(source)]
     if len(found) > 1:
         raise ForeactError(f"{source} holds recordings of several formats ({', '.join(found)}): choose one with format")
     if not found:
         raise ForeactError(
-            f"{source} holds nothing to import; looked for videos (.mp4, .mov, .mkv, .avi, .webm), ManiSkill's .h5 files with "
+            f"{source} holds nothing to import; looked for videos (.mp4, .mkv, .avi and others), ManiSkill's .h5 files with "
             "a .json of the same name, and episode_<number>.hdf5"
         )
     return found[0]

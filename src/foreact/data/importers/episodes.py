@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,12 @@ class ImportOptions:
     actor: str | None = None
     actions: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.fps is not None and not (isinstance(self.fps, int) and self.fps >= 1):
+            raise ForeactError(f"fps must be a whole number of at least 1, not {self.fps}")
+        if self.height is not None and not (isinstance(self.height, int) and self.height >= 2 and self.height % 2 == 0):
+            raise ForeactError(f"height must be an even number of at least 2, not {self.height}")
+
     def refuse(self, *names: str, format: str) -> None:
         """Raise `ForeactError` if an option of another format was given."""
         for name in names:
@@ -37,6 +44,20 @@ class ImportOptions:
                 raise ForeactError(
                     f"the option {name!r} means nothing for recordings of format {format!r}: leave it out"
                 )
+
+    def rate(self, recorded: object, *, where: str) -> tuple[int, tuple[str, ...]]:
+        """Frames per second of the dataset, and a note for the user where that is not what the recording says.
+
+        Raises:
+            ForeactError: the recording says no number, and neither does the user.
+        """
+        if not (isinstance(recorded, int | float) and math.isfinite(recorded) and recorded >= 0.5):
+            if self.fps is None:
+                raise ForeactError(f"{where} says {recorded} frames per second: give fps")
+            return self.fps, ()
+        fps = self.fps or round(recorded)
+        note = f"{where} says {recorded:.2f} frames per second: taken as {fps}, with all its frames"
+        return fps, (note,) if abs(fps / recorded - 1) > 0.01 else ()
 
     def scaled(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the imported pictures, for recorded ones of `shape`."""
@@ -65,6 +86,7 @@ class EpisodeSource:
         cameras: name -> height and width, of the imported pictures.
         columns: feature -> names of its dimensions.
         robot_type: name of the robot, if known.
+        notes: what was not taken as it stands, for the user to know.
     """
 
     count: int
@@ -73,6 +95,7 @@ class EpisodeSource:
     cameras: Mapping[str, tuple[int, int]]
     columns: Mapping[str, Sequence[str]]
     robot_type: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def leading_rows(reached: np.ndarray) -> np.ndarray:
@@ -114,4 +137,5 @@ def join(parts: Sequence[EpisodeSource]) -> EpisodeSource:
         part, index = places[number]
         return part.read(index)
 
-    return replace(first, count=len(places), read=read, robot_type=robot_type)
+    notes = tuple(note for part in parts for note in part.notes)
+    return replace(first, count=len(places), read=read, robot_type=robot_type, notes=notes)

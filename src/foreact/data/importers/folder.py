@@ -1,8 +1,6 @@
 """A folder of videos, with a table of actions beside each: `pick_1.mp4` and `pick_1.csv` (or `.parquet`).
 
-A table's columns are the dimensions of the action. Where any of them is called `action.NAME` or `observation.state.NAME`
-(or another `observation.FEATURE.NAME`), all must be, and each feature gets the dimensions that are named so. A video
-without a table is an actionless episode. Row t of the actions leads from frame t to t + 1.
+A video without a table is an actionless episode. Row t of the actions leads from frame t to t + 1.
 """
 
 from __future__ import annotations
@@ -11,26 +9,23 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import byte_size
 from foreact.data.importers.episodes import EpisodeSource, ImportOptions, RawEpisode, pad_last_row
+from foreact.data.importers.tables import TABLES, Features, read_tables
+from foreact.data.importers.timing import choose_frames, common_fps
 from foreact.data.video import Video
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
-TABLES = (".csv", ".parquet")
-_CLOCKS = {"t", "time", "timestamp", "frame", "frame_index", "index", "step"}
+_KINDS = "mp4 mov m4v mkv avi webm mpg mpeg ts mts m2ts wmv flv 3gp h264 264 hevc h265 265 mjpeg"
+VIDEOS = tuple(f".{kind}" for kind in _KINDS.split())
 # An episode is held in memory while it is written.
-_MOST_BYTES = 8 << 30
-
-Columns = dict[str, dict[str, np.ndarray]]
+_MOST_BYTES = 8e9
 
 
 def is_folder(source: Path) -> bool:
     """Whether `source` is a folder of videos."""
-    return source.is_dir() and any(path.suffix.lower() in VIDEOS for path in source.iterdir())
+    return source.is_dir() and bool(_listed(source, VIDEOS))
 
 
 def open_folder(source: Path, options: ImportOptions) -> EpisodeSource:
@@ -40,41 +35,57 @@ def open_folder(source: Path, options: ImportOptions) -> EpisodeSource:
         ForeactError: videos of different sizes or rates, tables that do not fit their video or each other.
     """
     options.refuse("actor", "actions", format="folder")
-    paths = sorted((path for path in source.iterdir() if path.suffix.lower() in VIDEOS), key=_natural)
+    if source.is_file():
+        raise ForeactError(f"{source} is a file: give the folder that holds the videos")
+    paths = sorted(_listed(source, VIDEOS), key=_natural)
     if not paths:
         raise ForeactError(f"{source} holds no videos ({', '.join(VIDEOS)})")
     tables = _find_tables(source, paths)
-    features = _features(tables)
+    features, notes = read_tables(list(tables.values()))
     videos = [Video(path) for path in paths]
-    shape = _common_shape(videos)
-    camera, size = options.camera or "main", options.scaled(shape)
+    size = options.scaled(_common_shape(videos))
+    fps = options.fps or common_fps(videos)
+    chosen = [choose_frames(video, fps, table=tables.get(video.path.stem)) for video in videos]
+    for video, (numbers, _) in zip(videos, chosen):
+        _require_memory(video, len(numbers) * size[0] * size[1] * 3)
+    camera = options.camera or "main"
 
     def read(index: int) -> RawEpisode:
-        video, table = videos[index], tables.get(paths[index].stem)
-        needed = video.frame_count * size[0] * size[1] * 3
-        if needed > _MOST_BYTES:
-            raise ForeactError(
-                f"{video.path}: {video.frame_count} frames need {needed >> 30} GiB of memory: cut the video into shorter "
-                "episodes or give a smaller height"
-            )
-        frames = video.read(size=size)
-        columns = {} if table is None else _episode_columns(table, len(frames))
+        frames = videos[index].read_frames(chosen[index][0], size=size)
+        table = tables.get(paths[index].stem)
+        columns = {} if table is None else _episode_columns(table, features[table], len(frames))
         return RawEpisode(frames={camera: frames}, columns=columns, task=options.task or "")
 
     return EpisodeSource(
         count=len(videos),
         read=read,
-        fps=options.fps or _common_fps(videos),
+        fps=fps,
         cameras={camera: size},
-        columns=features,
+        columns={key: tuple(dims) for key, dims in next(iter(features.values()), {}).items()},
+        notes=(*notes, *(note for _, note in chosen if note)),
     )
+
+
+def _listed(source: Path, kinds: tuple[str, ...]) -> list[Path]:
+    """Files of some kinds; hidden ones are what systems leave beside the real ones, as `._clip.mp4`."""
+    return [path for path in source.iterdir() if path.suffix.lower() in kinds and not path.name.startswith(".")]
+
+
+def _require_memory(video: Video, needed: int) -> None:
+    if needed > _MOST_BYTES:
+        raise ForeactError(
+            f"{video.path}: its frames need {byte_size(needed)} of memory, more than {byte_size(_MOST_BYTES)}: cut the video into "
+            "shorter episodes or give a smaller height"
+        )
 
 
 def _find_tables(source: Path, videos: list[Path]) -> dict[str, Path]:
     """Video's stem -> its table."""
-    stems = {path.stem for path in videos}
+    stems = [path.stem for path in videos]
     tables: dict[str, Path] = {}
-    for path in sorted(path for path in source.iterdir() if path.suffix.lower() in TABLES):
+    for path in sorted(_listed(source, TABLES)):
+        if stems.count(path.stem) > 1:
+            raise ForeactError(f"{path} has several videos of the same name beside it: give each a name of its own")
         if path.stem not in stems:
             raise ForeactError(f"{path} has no video of the same name beside it")
         if path.stem in tables:
@@ -83,20 +94,9 @@ def _find_tables(source: Path, videos: list[Path]) -> dict[str, Path]:
     return tables
 
 
-def _features(tables: dict[str, Path]) -> dict[str, tuple[str, ...]]:
-    """Feature -> names of its dimensions, the same in all tables."""
-    features: dict[str, tuple[str, ...]] = {}
-    for path in tables.values():
-        found = {key: tuple(dims) for key, dims in _read_table(path).items()}
-        features = features or found
-        if found != features:
-            raise ForeactError(f"{path} has the columns {found}, but the tables before it have {features}")
-    return features
-
-
-def _episode_columns(path: Path, length: int) -> dict[str, np.ndarray]:
+def _episode_columns(path: Path, features: Features, length: int) -> dict[str, np.ndarray]:
     columns = {}
-    for key, dims in _read_table(path).items():
+    for key, dims in features.items():
         values = np.stack(list(dims.values()), axis=1)
         if key != "action" and len(values) != length:
             raise ForeactError(f"{path}: {len(values)} rows of {key} for {length} frames: it needs one per frame")
@@ -104,67 +104,16 @@ def _episode_columns(path: Path, length: int) -> dict[str, np.ndarray]:
     return columns
 
 
-def _read_table(path: Path) -> Columns:
-    """Feature -> dimension -> values (rows,)."""
-    try:
-        table = pyarrow.csv.read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ForeactError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
-    columns: Columns = {}
-    prefixed = any(_split(name)[1] for name in table.column_names)
-    for name in table.column_names:
-        values = _numbers(table.column(name), where=f"{path}: column {name!r}")
-        key, dim = _split(name)
-        if not prefixed:
-            key, dim = "action", name
-        if not dim or (not prefixed and name.lower() in _CLOCKS):
-            raise ForeactError(
-                f"{path}: is the column {name!r} an action? Name it action.NAME or observation.state.NAME, or take it out"
-            )
-        columns.setdefault(key, {}).update(
-            {dim: values[:, 0]} if values.shape[1] == 1 else {f"{dim}_{i}": v for i, v in enumerate(values.T)}
-        )
-    return columns
-
-
-def _split(name: str) -> tuple[str, str]:
-    """`observation.state.x` -> (`observation.state`, `x`); no dimension where there is no such prefix."""
-    match = re.fullmatch(r"(action|observation\.\w+)\.(.+)", name)
-    return (match[1], match[2]) if match else (name, "")
-
-
-def _numbers(column: pa.ChunkedArray, *, where: str) -> np.ndarray:
-    """A column of numbers or of lists of numbers, (rows, D)."""
-    try:
-        values = np.array(column.to_pylist(), dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ForeactError(f"{where} holds something other than numbers") from error
-    return values.reshape(len(values), -1)
-
-
 def _common_shape(videos: list[Video]) -> tuple[int, int]:
     for video in videos:
+        if video.damage:
+            raise ForeactError(f"{video.path} is damaged or cut short, {video.damage}: copy or record it again")
         if video.shape != videos[0].shape:
             raise ForeactError(
                 f"{video.path} has pictures of {video.shape[0]} x {video.shape[1]}, {videos[0].path} of "
                 f"{videos[0].shape[0]} x {videos[0].shape[1]}: a dataset needs one size"
             )
     return videos[0].shape
-
-
-def _common_fps(videos: list[Video]) -> int:
-    rates = {video.path: video.fps for video in videos if video.fps}
-    if not rates:
-        raise ForeactError(f"{videos[0].path}: no frame rate to be seen in videos of one frame: give fps")
-    first = next(iter(rates.values()))
-    for path, rate in rates.items():
-        if abs(rate / first - 1) > 0.01:
-            raise ForeactError(f"{path} has {rate:.2f} frames per second, the videos before it {first:.2f}: give fps")
-    if abs(first / max(round(first), 1) - 1) > 0.01:
-        raise ForeactError(
-            f"{videos[0].path} has {first:.2f} frames per second, a dataset needs a whole number: give fps"
-        )
-    return round(first)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

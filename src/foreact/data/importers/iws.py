@@ -55,7 +55,7 @@ def open_iws(source: Path, options: ImportOptions) -> EpisodeSource:
         raise ForeactError(f"actions must be one of {', '.join(SOURCES)}, not {kind!r}")
     with open_hdf5(files[0]) as file:
         cameras = _cameras(file, options, where=str(files[0]))
-        fps = options.fps or _rate(file)
+        fps, notes = options.rate(_rate(file), where=str(files[0]))
         names = {key: column.names for key, column in _columns(file, kind, where=str(files[0])).items()}
 
     def read(index: int) -> RawEpisode:
@@ -78,6 +78,7 @@ def open_iws(source: Path, options: ImportOptions) -> EpisodeSource:
         cameras={name: options.scaled(shape) for name, (_, shape) in cameras.items()},
         columns=names,
         robot_type="aloha",
+        notes=notes,
     )
 
 
@@ -104,10 +105,11 @@ def _cameras(file: Any, options: ImportOptions, *, where: str) -> dict[str, tupl
     return {name: place for name, place in cameras.items() if options.camera in (None, name)}
 
 
-def _rate(file: Any) -> int:
+def _rate(file: Any) -> float:
     if "timestamp" not in file or len(file["timestamp"]) < 2:
         return _FPS
-    return max(round(1 / float(np.median(np.diff(file["timestamp"])))), 1)
+    step = float(np.median(np.diff(file["timestamp"])))
+    return 1 / step if step else np.inf
 
 
 def _columns(file: Any, kind: str, *, where: str) -> dict[str, _Column]:

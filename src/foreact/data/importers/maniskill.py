@@ -6,13 +6,13 @@ repeated for the last frame. Episodes are taken in the order of the JSON file (H
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.core.files import read_json
 from foreact.data.importers.episodes import EpisodeSource, ImportOptions, RawEpisode, join, pad_last_row
 from foreact.data.importers.hdf5 import open_hdf5, read_array
 from foreact.data.video import scale_frames
@@ -73,19 +73,21 @@ def _open_file(path: Path, options: ImportOptions) -> EpisodeSource:
             return RawEpisode(frames=frames, columns=_columns(group, actor, where=where), task=task)
 
     robot = kwargs.get("robot_uids")
+    fps, notes = options.rate((kwargs.get("sim_config") or {}).get("control_freq", _FPS), where=str(path))
     return EpisodeSource(
         count=len(names),
         read=read,
-        fps=options.fps or int((kwargs.get("sim_config") or {}).get("control_freq", _FPS)),
+        fps=fps,
         cameras={name: options.scaled(shape) for name, shape in cameras.items()},
         columns={key: _names(key, values.shape[1]) for key, values in columns.items()},
         robot_type=robot if isinstance(robot, str) else None,
+        notes=notes,
     )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        described = json.loads(path.read_text())
+        described = read_json(path)
         if not described["episodes"] or "env_info" not in described:
             raise ForeactError(f"{path} lists no episodes or has no env_info: it is not a ManiSkill recording")
         return dict(described)

@@ -1,9 +1,9 @@
-"""What recording needs of a simulator: an arm that follows commands, poses, pictures. Metres, radians, the world's frame."""
+"""What recordings and environments need of a simulator: an arm that follows commands, poses, pictures. Metres, radians, the world's frame."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +37,8 @@ class Snapshot:
         objects: name -> pose (7,).
         goal: pose (7,) of the goal, None where there is none.
         success: whether the task is done.
+        reward: of the step that led here.
+        measures: further numbers of the task, such as the goal's covered share.
     """
 
     joints: Array
@@ -44,10 +46,17 @@ class Snapshot:
     objects: Mapping[str, Array]
     goal: Array | None
     success: bool
+    reward: float = 0.0
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Simulator(Protocol):
     """One world with one arm; 20 frames a second."""
+
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """Lowest and highest joint targets, (A,) each."""
+        ...
 
     def reset(self, seed: int) -> Snapshot:
         """A new episode; the same seed gives the same one."""
@@ -71,6 +80,10 @@ class Simulator(Protocol):
 
     def plan(self, seed: int) -> Array:
         """Actions (T, A) of ManiSkill's own motion planner for the episode `seed`, which must be reset again afterwards."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
         ...
 
 

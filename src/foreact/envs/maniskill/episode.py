@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from foreact.data.importers.maniskill import POSE
-from foreact.envs.maniskill.contract import Array, Script, Simulator, Snapshot
+from foreact.envs.maniskill.contract import Array, Simulator, Snapshot
+from foreact.envs.maniskill.drivers import follow, obey
 from foreact.envs.maniskill.robots import Robot
 from foreact.envs.maniskill.scripts import POLICIES
 from foreact.envs.maniskill.tasks import Task
@@ -21,8 +22,6 @@ SHOVES = (15, 45)  # frames from one unseen push to the next
 
 STATE, OBJECT, TOOL, ACTION = "observation.state", "observation.object_pose", "observation.tcp_pose", "action"
 SUCCESS, SHOVE = "next.success", "hidden.push"
-
-Driver = Generator[Array, Snapshot, None]
 
 
 def columns_of(robot: Robot, *, uncertain: bool) -> dict[str, tuple[str, ...]]:
@@ -84,7 +83,7 @@ def _perform(
     """Follow the plan or the script, not quite precisely, until a moment after success or its end."""
     plan = simulator.plan(seed) if task.manner(robot) == "planned" else None
     take = _Take(simulator, seed)
-    driver = _follow(plan) if plan is not None else _obey(simulator, POLICIES[task.name](rng, take.now))
+    driver = follow(plan) if plan is not None else obey(simulator, POLICIES[task.name](rng, take.now))
     off = rng.normal(0.0, OFF[bool(rng.random() < CLUMSY)])
     action, end = next(driver), task.max_frames
     while len(take.actions) < end:
@@ -115,23 +114,6 @@ def unseen_pushes(rng: np.random.Generator, speeds: tuple[float, float]) -> Iter
             yield np.zeros(2)
         angle = rng.uniform(-np.pi, np.pi)
         yield rng.uniform(*speeds) * np.array([np.cos(angle), np.sin(angle)])
-
-
-def _follow(plan: Array) -> Driver:
-    """The planned actions (T, A), whatever happens."""
-    for action in plan:  # noqa: UP028, the iterator of an array takes nothing sent to it
-        yield action
-
-
-def _obey(simulator: Simulator, script: Script) -> Driver:
-    """Joint targets for the commands of a script, which sees what comes of them."""
-    command = next(script)
-    while True:
-        seen = yield simulator.reach(command)
-        try:
-            command = script.send(seen)
-        except StopIteration:
-            return
 
 
 def _imprecision(rng: np.random.Generator, off: float, *, arm: int, dims: int) -> Array:

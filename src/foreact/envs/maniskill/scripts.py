@@ -6,6 +6,7 @@ They see poses, never pictures, and are there to make varied recordings with suc
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -68,12 +69,12 @@ def roll(rng: np.random.Generator, first: Snapshot) -> Script:
     yield from hand.wait(50)
 
 
-def push_tee(rng: np.random.Generator, first: Snapshot) -> Script:
+def push_tee(rng: np.random.Generator, first: Snapshot, *, manners: Manners = MANNERS) -> Script:
     """Push the T onto the target, sometimes elsewhere: gym-pusht's scripted pusher at ManiSkill's scale, two frames a step."""
     hand = Hand(first)
     assert first.goal is not None, "Push-T has a goal"
     agent, goal = to_window(hand.position[:2]), tee_in_window(first.goal)
-    pusher = ScriptedPusher(rng, agent, goal, radius=STICK_RADIUS * WINDOW, manners=MANNERS)
+    pusher = ScriptedPusher(rng, agent, goal, radius=STICK_RADIUS * WINDOW, manners=manners)
     yield from hand.to(hand.position[:2], LOW, speed=0.02)
     while True:
         target = pusher.act(to_window(hand.seen.tool[:2]), tee_in_window(hand.seen.objects["tee"]))
@@ -97,3 +98,7 @@ def tee_in_window(pose: Array) -> Array:
 
 POLICIES: dict[str, Policy] = {"PullCube": pull, "PokeCube": poke, "RollBall": roll, "PushT": push_tee, "Play": play}
 """Task -> script. PullCubeTool has none: only ManiSkill's own planner does it."""
+EXPERTS = POLICIES | {"PushT": partial(push_tee, manners=(("solve", 1.0),))}
+"""Task -> script that always has the task's aim."""
+PLAYERS: dict[str, Policy] = {"PushT": partial(push_tee, manners=(("push", 0.5), ("play", 0.5)))}
+"""Task -> script without an aim, where `play` does not suit its things."""

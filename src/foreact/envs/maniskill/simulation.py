@@ -1,4 +1,4 @@
-"""ManiSkill behind the interface that recording needs. Importing this file imports ManiSkill."""
+"""ManiSkill behind the interface that recordings and environments need. Importing this file imports ManiSkill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import sapien
-from mani_skill import ASSET_DIR
+from mani_skill import ASSET_DIR, logger
 from numpy.typing import NDArray
 
 from foreact.core.errors import ForeactError
@@ -22,6 +22,7 @@ from foreact.envs.maniskill.robots import Robot
 from foreact.envs.maniskill.tasks import Task
 from foreact.envs.maniskill.worlds import WORLDS
 
+_MEASURES = ("coverage",)
 _TOLERANCE = 0.01  # metres and radians by which a solution of the inverse kinematics may miss
 
 
@@ -41,7 +42,6 @@ def require_assets(robot: Robot) -> None:
 @contextlib.contextmanager
 def _without_remarks() -> Iterator[None]:
     """Gymnasium's remarks on limits and ManiSkill's on poses, several per episode, would break up the progress bar."""
-    logger = logging.getLogger("mani_skill")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -72,6 +72,12 @@ class ManiSkill:
         self._arm = np.arange(len(robot.joints)) < robot.arm
         self._target = np.array(robot.rest)
 
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """See `Simulator`."""
+        space = self._env.single_action_space
+        return space.low.astype(np.float64), space.high.astype(np.float64)
+
     def reset(self, seed: int) -> Snapshot:
         """See `Simulator`."""
         self._rebuild(seed)
@@ -81,8 +87,9 @@ class ManiSkill:
 
     def step(self, action: Array) -> Snapshot:
         """See `Simulator`."""
-        info = self._env.step(action.astype(np.float32))[4]
-        return self._snapshot(success=bool(info["success"]))
+        _, reward, _, _, info = self._env.step(action.astype(np.float32))
+        measures = {name: float(info[name]) for name in _MEASURES if name in info}
+        return self._snapshot(success=bool(info["success"]), reward=float(reward), measures=measures)
 
     def frame(self) -> NDArray[np.uint8]:
         """See `Simulator`."""
@@ -115,7 +122,16 @@ class ManiSkill:
         actor.set_linear_velocity(moved)
 
     def plan(self, seed: int) -> Array:
-        """See `Simulator`."""
+        """See `Simulator`.
+
+        Raises:
+            ForeactError: numpy 2, with which the planner ends the process.
+        """
+        if not np.__version__.startswith("1."):
+            raise ForeactError(
+                f"ManiSkill's planner crashes with numpy 2 (here {np.__version__}), and {self._task.name} is planned for "
+                f"{self._robot.name}: make the environment that requirements/maniskill.txt tells of"
+            )
         from mani_skill.examples.motionplanning.panda.solutions import solvePullCube, solvePullCubeTool
 
         solve = {"PullCube": solvePullCube, "PullCubeTool": solvePullCubeTool}[self._task.name]
@@ -129,6 +145,10 @@ class ManiSkill:
         with contextlib.redirect_stdout(open(os.devnull, "w")):  # its planner prints
             solve(listening, seed=seed)
         return np.stack(actions or [self._stay()])  # no way found: the arm stays where it is
+
+    def close(self) -> None:
+        """See `Simulator`."""
+        self._env.close()
 
     def _rebuild(self, seed: int) -> None:
         """A scene built anew: the physics' memory of earlier contacts would change what happens."""
@@ -147,9 +167,9 @@ class ManiSkill:
         named = {name: getattr(self._env, attribute) for name, attribute in self._task.objects.items()}
         return named or self._env.shapes
 
-    def _snapshot(self, *, success: bool = False) -> Snapshot:
+    def _snapshot(self, *, success: bool = False, **outcome: Any) -> Snapshot:
         agent = self._env.agent
-        tip = agent.tcp.pose.sp * self._tip
+        tip = agent.tcp.pose.sp
         goal = getattr(self._env, self._task.goal) if self._task.goal else None
         return Snapshot(
             joints=agent.robot.get_qpos()[0].numpy().astype(np.float64),
@@ -157,6 +177,7 @@ class ManiSkill:
             objects={name: _pose(thing) for name, thing in self._objects().items()},
             goal=None if goal is None else _pose(goal),
             success=success,
+            **outcome,
         )
 
 

@@ -23,18 +23,20 @@ class Task:
     Attributes:
         name: as on the command line.
         text: what the robot is to do, kept with every episode.
+        also: the same in other words.
         objects: name -> attribute of ManiSkill's environment; the first one's pose is the dataset's object pose.
         goal: attribute of the goal.
         robots: who can do it.
         wants: what the others lack.
         planned_for: robots for which ManiSkill ships motion planning; the others follow our scripts.
         shift: robot -> metres by which ManiSkill's layout is moved along x, to where that arm works with its hand upright.
-        max_frames: longest episode.
+        max_frames: longest recorded episode.
         shove: slowest and fastest unseen push of the uncertain setting, m/s.
     """
 
     name: TaskName
     text: str
+    also: tuple[str, ...] = ()
     objects: dict[str, str]
     goal: str | None = None
     robots: tuple[str, ...] = ALL
@@ -55,6 +57,7 @@ TASKS: dict[str, Task] = {
         Task(
             name="PullCube",
             text="pull the cube onto the target",
+            also=("drag the cube back to the target", "bring the cube to the red and white target"),
             objects={"cube": "obj"},
             goal="goal_region",
             planned_for=("panda",),
@@ -64,6 +67,7 @@ TASKS: dict[str, Task] = {
         Task(
             name="PullCubeTool",
             text="pull the cube with the tool",
+            also=("use the hook to bring the cube closer", "draw the cube near with the L-shaped tool"),
             objects={"cube": "cube", "tool": "l_shape_tool"},
             robots=("panda",),
             wants="a motion planner (ManiSkill ships one for the Panda)",
@@ -73,6 +77,7 @@ TASKS: dict[str, Task] = {
         Task(
             name="PokeCube",
             text="poke the cube onto the target with the peg",
+            also=("push the cube to the target with the peg", "use the peg to move the cube onto the target"),
             objects={"cube": "cube", "peg": "peg"},
             goal="goal_region",
             robots=GRIPPERS,
@@ -83,6 +88,7 @@ TASKS: dict[str, Task] = {
         Task(
             name="RollBall",
             text="roll the ball onto the target",
+            also=("hit the ball so that it rolls to the target", "make the ball roll over the target"),
             objects={"ball": "ball"},
             goal="goal_region",
             max_frames=120,
@@ -91,6 +97,7 @@ TASKS: dict[str, Task] = {
         Task(
             name="PushT",
             text="push the T-shaped block onto the target",
+            also=("move the T onto its outline", "bring the T-shaped block to the target"),
             objects={"tee": "tee"},
             goal="goal_tee",
             robots=("ur_10e",),

@@ -20,11 +20,32 @@ from mani_skill.utils.scene_builder.table import TableSceneBuilder
 from mani_skill.utils.structs.pose import Pose
 
 from foreact.envs.maniskill.play import FEWEST, MOST, sample_place
-from foreact.envs.maniskill.robots import BASE, EYE, FIELD_OF_VIEW, QPOS_NOISE, STICK, STICK_RADIUS, TARGET, Robot
+from foreact.envs.maniskill.robots import (
+    BASE,
+    EYE,
+    FIELD_OF_VIEW,
+    QPOS_NOISE,
+    STICK,
+    STICK_RADIUS,
+    TARGET,
+    UR10E,
+    Robot,
+)
 from foreact.envs.maniskill.tasks import Task
 
 POOL = 24  # shapes that exist; an episode shows some of them
 _PARKED = (3.0, -0.9)  # x and z of the others: on the floor behind the camera
+
+
+class _StickEnd:
+    """What ManiSkill's rewards ask for the pose of the hand."""
+
+    def __init__(self, flange: Any) -> None:
+        self._flange, self._tip = flange, sapien.Pose(UR10E.tip[:3], UR10E.tip[3:])
+
+    @property
+    def pose(self) -> Pose:
+        return Pose.create(self._flange.pose.sp * self._tip)
 
 
 @register_agent(asset_download_ids=["ur10e"])
@@ -55,7 +76,7 @@ class UR10eStick(UR10e):
         link.entity.add_component(body)
 
     def _after_init(self) -> None:
-        self.tcp = self.robot.links_map["wrist_3_link"]
+        self.tcp = _StickEnd(self.robot.links_map["wrist_3_link"])
 
 
 class Filmed(BaseEnv):
@@ -78,7 +99,7 @@ class Filmed(BaseEnv):
             sim_backend="physx_cpu",
             render_backend="cpu",
             control_mode="pd_joint_pos",
-            reward_mode="none",
+            reward_mode="normalized_dense",
         )
 
     @property
@@ -127,6 +148,11 @@ class PushT(Filmed, PushTEnv):
 
     def _lay_out(self) -> None:
         return
+
+    def evaluate(self) -> dict[str, Any]:
+        """ManiSkill's success, and the covered share of the goal that decides on it."""
+        coverage = self.pseudo_render_intersection()
+        return {"success": coverage >= self.intersection_thresh, "coverage": coverage}
 
 
 class RollBall(Filmed, RollBallEnv):
@@ -201,6 +227,10 @@ class Play(Filmed):
     def evaluate(self) -> dict[str, Any]:
         """Play has no aim."""
         return {"success": torch.zeros(1, dtype=torch.bool)}
+
+    def compute_normalized_dense_reward(self, obs: Any, action: Any, info: dict[str, Any]) -> torch.Tensor:
+        """Nor a reward."""
+        return torch.zeros(1)
 
 
 WORLDS: dict[str, type[Filmed]] = {

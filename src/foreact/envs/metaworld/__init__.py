@@ -1,0 +1,1 @@
+"""MetaWorld: one arm, one thing to open, close or press."""

@@ -1,0 +1,1 @@
+"""A policy's success in a simulator: the truth about any policy."""

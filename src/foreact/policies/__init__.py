@@ -1,0 +1,1 @@
+"""Policies: observation -> action chunk, one file per method."""

@@ -1,0 +1,108 @@
+"""A trained network as a policy: arrays and words in, arrays out.
+
+    policy = foreact.load("runs/push/wam")
+    policy.reset()
+    chunk = policy.act({"observation.images.top": frame, "observation.state": state})
+
+Shape legend: B observations, H actions of a chunk, A action dimension, P state dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foreact.core.contracts import Encoder, Observation
+from foreact.core.errors import ForeactError
+from foreact.data.lerobot import STATE
+from foreact.encoders.loading import load_encoder
+from foreact.policies.bc import BC, BCConfig, Camera
+
+
+class NetworkPolicy:
+    """Acts with the averaged weights; nothing is random. It stays on the device that its network is on.
+
+    Args:
+        model: of `foreact train bc` or `wam`.
+
+    Attributes:
+        config: of the model.
+        execute: actions of a chunk that are executed before the policy looks again.
+    """
+
+    def __init__(self, model: BC) -> None:
+        self.model, self.config, self.execute = model.eval(), model.config, model.config.execute
+        tokens = model.config.extras.tokens
+        self._encoder: Encoder | None = None
+        if tokens is not None:
+            self._encoder = load_encoder(tokens.encoder, image_size=tokens.image_size)
+            tokens.require(self._encoder.spec, model=model.config.kind, source="this encoder")
+            if isinstance(self._encoder, torch.nn.Module):
+                self._encoder.to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def reset(self, seeds: Sequence[int] | None = None) -> None:
+        """See `Policy`; it remembers nothing."""
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> np.ndarray:
+        """The next H actions in the units of the recordings: (B, H, A), or (H, A) for one observation.
+
+        Raises:
+            ForeactError: a camera or the state is missing or of another size than in the recordings.
+        """
+        alone = check_observation(self.config, observation)
+        pictures = {c.name: self._picture(observation[c.name], alone) for c in self.config.cameras}
+        state = self._tensor(observation[STATE], alone).float() if self.config.state else None
+        actions = self.model(pictures, state).float().cpu().numpy()
+        return actions[0] if alone else actions
+
+    def _picture(self, frames: Any, alone: bool) -> Tensor:
+        """Frames, or their tokens as caches have them, with B."""
+        seen = self._tensor(frames, alone)
+        return seen if self._encoder is None else self._encoder.encode(seen).half()
+
+    def _tensor(self, array: Any, alone: bool) -> Tensor:
+        rows = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return rows[None] if alone else rows
+
+
+def check_observation(config: BCConfig, observation: Observation) -> bool:
+    """Whether it is one observation, without B.
+
+    Raises:
+        ForeactError: it is not what the policy was trained on; names what is wrong.
+    """
+    wanted = [*(c.name for c in config.cameras), *([STATE] if config.state else [])]
+    missing = [name for name in wanted if name not in observation]
+    if missing:
+        raise ForeactError(
+            f"the observation lacks {missing[0]}: this policy sees {', '.join(wanted)}, the observation has "
+            f"{', '.join(observation)}"
+        )
+    alone = np.ndim(observation[config.cameras[0].name]) == 3
+    for camera in config.cameras:
+        _check_frames(camera, np.asarray(observation[camera.name]), alone)
+    if config.state:
+        state = np.asarray(observation[STATE])
+        if state.ndim != 2 - alone or state.shape[-1] != len(config.state):
+            raise ForeactError(
+                f"{STATE} has the shape {state.shape}, this policy takes {len(config.state)} numbers: {', '.join(config.state)}"
+            )
+    return alone
+
+
+def _check_frames(camera: Camera, frames: np.ndarray, alone: bool) -> None:
+    wanted = (camera.height, camera.width, 3)
+    if frames.dtype != np.uint8 or frames.ndim != 4 - alone or frames.shape[-3:] != wanted:
+        raise ForeactError(
+            f"{camera.name} gives {frames.dtype} {frames.shape}, this policy was trained on uint8 {wanted}: "
+            "resize the pictures as the recordings were, or use that camera"
+        )

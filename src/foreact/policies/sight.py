@@ -1,0 +1,71 @@
+"""What a policy makes of its cameras: tokens of width D, or pooled features.
+
+Shape legend: B batch, N picture tokens, C channels, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from foreact.encoders.base import resize
+from foreact.nn.attention import learned_tokens
+from foreact.nn.positions import PatchEmbedding
+from foreact.nn.resnet import STRIDE, ResNet18
+
+if TYPE_CHECKING:
+    from foreact.policies.bc import BCConfig
+
+
+class Sight(nn.Module):
+    """One network for all cameras; several are told apart by a learned code.
+
+    Args:
+        config: of the policy.
+        pooled: give the mean over each picture in the place of tokens.
+
+    Attributes:
+        features: width of the pooled features of all cameras.
+    """
+
+    def __init__(self, config: BCConfig, *, pooled: bool) -> None:
+        super().__init__()
+        self.size, self.pooled, tokens = config.image_size, pooled, config.extras.tokens
+        self.cameras = tuple(camera.name for camera in config.cameras)
+        self.decoder = config.extras.decoder.build().requires_grad_(False) if config.extras.decoder else None
+        rows = -(-config.image_size // STRIDE)
+        grid, channels = ((rows, rows), 8 * config.channels)
+        self.resnet: ResNet18 | None = None
+        if tokens is None or self.decoder is not None:
+            self.resnet = ResNet18(config.channels)
+        else:
+            grid, channels = tokens.grid, tokens.channels
+        self.norm = nn.LayerNorm(channels) if self.resnet is None else nn.Identity()
+        self.embed = None if pooled else PatchEmbedding(grid, channels, config.dim, config.extras.position_scale)
+        self.features = channels * len(self.cameras)
+        many = len(self.cameras) > 1 and not pooled
+        self.codes = learned_tokens(len(self.cameras), config.dim) if many else None
+
+    def forward(self, pictures: Mapping[str, Tensor]) -> Tensor:
+        """Camera -> uint8 (B, height, width, 3) or tokens (B, N, C); gives (B, cameras * N, D), or pooled (B, features)."""
+        maps = [self._map(pictures[name]) for name in self.cameras]
+        if self.embed is None:
+            return torch.cat([m.mean(dim=1) for m in maps], dim=1)
+        seen = [self.embed(m) for m in maps]
+        if self.codes is not None:
+            seen = [x + code for x, code in zip(seen, self.codes, strict=True)]
+        return torch.cat(seen, dim=1)
+
+    def _map(self, picture: Tensor) -> Tensor:
+        """Features of the places of one camera's picture, (B, N, C)."""
+        if self.resnet is None:
+            return self.norm(picture.float())
+        if self.decoder is not None:
+            with torch.no_grad():
+                images = resize((self.decoder.decode(picture.float()) * 255).round().to(torch.uint8), self.size)
+        else:
+            images = resize(picture, self.size)
+        return self.resnet(2 * images - 1).flatten(2).transpose(1, 2)
