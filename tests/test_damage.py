@@ -39,7 +39,7 @@ def test_a_damaged_dataset_gives_no_traceback(flips, make_dataset, tmp_path, cap
         path = files[number % len(files)]
         back = flipped(path, rng)
         try:
-            assert run(["inspect", str(data), "--contact-sheet", str(tmp_path / "sheet.png")]) in (0, 2), path
+            assert run(["inspect", str(data), "--contact-sheet", str(tmp_path / "sheet.png")]) in (0, 1, 2), path
         finally:
             back()
     assert "Traceback" not in capfd.readouterr().err

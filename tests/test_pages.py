@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from foreign import install
 
-from foreact import __version__, cli
+from foreact import __version__
 from foreact.cli import main
+from foreact.commands.parsing import parse
 from foreact.core.registry import card, trainable
 from foreact.dreams.imagination import load
 from foreact.encoders.tiny import TinyEncoderConfig
@@ -102,7 +103,7 @@ def test_every_command_is_understood(page, monkeypatch):
     for command in commands(page):
         words = shlex.split(command)[1:]
         words = [own.get(word, word) for word in words if "--width" not in words or word not in ("--width", "64")]
-        assert callable(cli._parse(words)), command
+        assert callable(parse(words)), command
 
 
 def test_the_pages_show_commands():

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from foreact.core.cards import DataSpec, ModelCard, ModelTraining, option_names
+from foreact.core.cards import DataSpec, ModelCard, ModelTraining, RobotSpec, option_names
 from foreact.core.errors import ForeactError
 from foreact.core.presets import PRESETS, preset
 from foreact.core.pretrained import meta_build
@@ -20,10 +20,21 @@ TOKENS = TokenSpec(grid=(8, 8), channels=192, fingerprint="test@0", encoder="tin
 WITH_CLASS = dataclasses.replace(TOKENS, grid=(1, 65), encoder="cls:tiny")
 
 
+ROBOT = RobotSpec(
+    camera="observation.images.top",
+    cameras={"observation.images.top": (96, 96)},
+    action=tuple("abcdefgh"),
+    state=tuple("ijklmnopq"),
+    fps=10.0,
+)
+
+
 def configure(kind, size="tiny", **options):
     """The config of a kind over tokens that suit it, with eight actions and nine numbers of state."""
     tokens = {"adaworld": PixelEncoder(128).spec, "video_diffusion": PixelEncoder(128).spec, "dino_cls": WITH_CLASS}
-    data = DataSpec(tokens=tokens.get(kind, TOKENS), action_dim=8, state_dim=9)
+    data = DataSpec(tokens=tokens.get(kind, TOKENS), action_dim=8, state_dim=9, robot=ROBOT)
+    if kind == "wam":  # stands on a learner of z
+        return card(kind).training(**options)._config(preset(size), data, {"latent": configure("rla", size).build()})
     return card(kind).training(**options).configure(preset(size), data)
 
 
@@ -112,7 +123,7 @@ class Unfinished(ModelTraining):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"role": "policy"}, r"its role is 'policy', not one of \['world_model', "),
+        ({"role": "chief"}, r"its role is 'chief', not one of \['world_model', "),
         ({"config": dict}, "its config is no ModelConfig"),
         ({"config": ImageDecoderConfig}, "its config's kind is 'image_decoder', not 'dino_wm'"),
         ({"cost": None}, "a world model needs a cost"),

@@ -30,7 +30,9 @@ def test_a_task_cannot_write_on_the_terminal(make_dataset, tmp_path, capsys):
     from foreact.cli import main
 
     data = make_dataset(lengths=(5,), tasks=("\x1b[31mred[/] [bold]task",))
-    main(["inspect", str(data), "--contact-sheet", str(tmp_path / "sheet.png")])
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(data), "--contact-sheet", str(tmp_path / "sheet.png")])
+    assert ended.value.code in (None, 0, 1)
     told = capsys.readouterr()
     assert "\x1b" not in told.out + told.err
     assert r"\x1b[31mred[/] [bold]task: 1 episodes" in told.out

@@ -164,7 +164,10 @@ def test_collect_is_one_command(words, kept, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--policy", "expart"], "no policy 'expart': choose one of expert, lucky, play, random, or module:function"),
+        (
+            ["--policy", "expart"],
+            "no policy 'expart': choose one of expert, lucky, play, random, a run, or module:function",
+        ),
         (["--policy", "dot_world:Nobody"], "cannot be imported"),
         (["--policy", "dot_world:Breaks"], "not finite"),
         (["--noise", "0.2"], "no policy 'noisy'"),

@@ -129,7 +129,7 @@ def test_the_results_file_has_rows_episodes_and_versions(run, tmp_path):
             "act",
             str(run),
             "--env",
-            "dot",
+            "ring",
             "--episodes",
             "6",
             "--seed",

@@ -68,7 +68,7 @@ def read_info(root: Path) -> Info:
             features={str(k): _feature(path, str(k), v) for k, v in raw["features"].items()},
             data_path=str(raw["data_path"]),
             video_path=raw.get("video_path"),
-            chunks_size=int(raw.get("chunks_size") or 1000),
+            chunks_size=1000 if raw.get("chunks_size") is None else int(raw["chunks_size"]),
             totals={key: int(raw[key]) for key in ("total_episodes", "total_frames") if raw.get(key) is not None},
         )
     except KeyError as error:
@@ -104,15 +104,11 @@ def _rate(path: Path, fps: Any) -> float:
 
 
 def _feature(path: Path, key: str, about: Any) -> dict[str, Any]:
-    """The description of a feature, which has a shape wherever something depends on it."""
+    """The description of a feature; see `require_features` for what it must hold."""
     if not isinstance(about, dict):
         raise ForeactError(
             f"{path}: the feature {key!r} is {json.dumps(about)}, not a description with dtype and shape"
         )
-    shape = about.get("shape")
-    is_shape = isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)
-    if _is_read(about) and not is_shape:
-        raise ForeactError(f"{path}: the shape of {key!r} is {json.dumps(shape)}, not a list of whole numbers")
     return about
 
 

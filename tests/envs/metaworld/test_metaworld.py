@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
+from importlib.metadata import distributions
 
 import fake_metaworld
 import numpy as np
@@ -15,7 +15,9 @@ from foreact.envs.metaworld.world import CAMERA, CARD, OBJECT, MetaWorld
 from foreact.envs.registry import make_env
 
 MOVE = np.array([1.0, -0.5, 0.25, 1.0])
-needs_metaworld = pytest.mark.skipif(find_spec("metaworld") is None, reason="MetaWorld is not installed")
+needs_metaworld = pytest.mark.skipif(
+    not any(d.name == "metaworld" for d in distributions()), reason="MetaWorld is not installed"
+)
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=needs_metaworld)])

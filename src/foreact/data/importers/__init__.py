@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from foreact.core.errors import ForeactError
 from foreact.core.lock import locked
@@ -69,16 +70,8 @@ def import_recordings(
     recordings = _FORMATS[_detect(source) if format == "auto" else format][1](source, options)
     for note in recordings.notes:
         on_note(note)
-    with (
-        locked(Path(out)),
-        LeRobotWriter(
-            out,
-            fps=recordings.fps,
-            cameras=recordings.cameras,
-            columns=recordings.columns,
-            robot_type=recordings.robot_type,
-        ) as writer,
-    ):
+    described: dict[str, Any] = {"fps": recordings.fps, "cameras": recordings.cameras, "columns": recordings.columns}
+    with locked(Path(out)), LeRobotWriter(out, **described, robot_type=recordings.robot_type) as writer:
         for index in range(writer.episodes_written, recordings.count):
             recording = recordings.read(index)
             writer.add_episode(recording.frames, recording.columns, recording.task)

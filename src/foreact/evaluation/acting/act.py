@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +176,14 @@ def film(request: ActRequest, results: Results, folder: Path, *, each: int = 3) 
     for kind, chosen in seeds.items():
         for seed in chosen:
             frames: list[np.ndarray] = []
-            keep: Callable[[int, np.ndarray], None] = lambda _, frame: frames.append(frame)  # noqa: B023, E731
-            play([env], policy, [seed], wave.execution(env), on_frame=keep)
+            play([env], policy, [seed], wave.execution(env), on_frame=partial(_keep, frames))
             path = folder / f"{'success' if kind else 'failure'}-seed-{seed}.mp4"
             folder.mkdir(parents=True, exist_ok=True)
-            write_video(path, np.stack(frames), round(env.world.spec.fps))
+            write_video(path, np.stack(frames), env.world.spec.fps)
             paths.append(path)
     env.close()
     return paths
+
+
+def _keep(frames: list[np.ndarray], _: int, frame: np.ndarray) -> None:
+    frames.append(frame)
