@@ -1,4 +1,4 @@
-"""What a policy makes of its cameras: tokens of width D, or pooled features.
+"""What a policy makes of its cameras, or of UNet(DINO(x_t)) (E17): tokens of width D, or pooled features.
 
 Shape legend: B batch, N picture tokens, C channels, D width.
 """

@@ -1,7 +1,7 @@
 """The world action model (RLA-WM, section 4.2): behaviour cloning that also predicts what will have changed.
 
-    z^ = a second linear head on the same features
-    loss = action MSE + 0.05 |z^ - z|_1 + 0.05 |z^ - z|_2^2,  z = f_enc(s_t, s_{t+12}), standardised
+    a^_{t:t+h}, z^ = two linear heads on the same features                                              (E12)
+    loss = action MSE + 0.05 |z^ - z|_1 + 0.05 |z^ - z|_2^2,  z = f_enc(s_t, s_{t+12}), standardised    (E13)
 
 Half of each batch comes from labelled episodes, half from silent ones: these have no action loss, and a learned token in the
 place of the robot's state. z comes from any latent-action learner; the head is not used in acting.
