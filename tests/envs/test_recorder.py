@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from dot_world import Goes
 
 from foreact.cli import main
 from foreact.core.errors import ForeactError
+from foreact.core.lock import LOCK_FILE
 from foreact.data.lerobot import LeRobotDataset
 from foreact.envs import recorder
 from foreact.envs.recorder import Cast, record_takes
@@ -128,6 +131,17 @@ def test_a_crash_in_one_process_is_named_and_nothing_is_lost(tmp_path, monkeypat
     record_takes(tmp_path / "out", cast, episodes=3)
     record_takes(tmp_path / "whole", cast, episodes=3)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_two_processes_do_not_record_into_one_folder(tmp_path):
+    holds = f"from foreact.core.lock import *; from pathlib import *\nwith locked(Path({str(tmp_path / 'out')!r})): print(input())"
+    with subprocess.Popen([sys.executable, "-uc", holds], stdin=subprocess.PIPE) as other:
+        while not (tmp_path / "out" / LOCK_FILE).exists() or not (tmp_path / "out" / LOCK_FILE).read_text():
+            time.sleep(0.05)
+        with pytest.raises(ForeactError, match="out"):
+            record_takes(tmp_path / "out", LUCKY, successes=1)
+        other.communicate(b"\n")
+    record_takes(tmp_path / "out", LUCKY, successes=1)
 
 
 def test_a_finished_recording_is_left_as_it_is(recorded, monkeypatch):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -72,7 +73,7 @@ class Studio:
         if self.finished(out, episodes):
             return
         (camera,) = self.cameras
-        with locked(out), self.writer(out) as writer:
+        with self.writer(out) as writer:
             if writer.episodes_written > episodes:
                 raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
             write_atomically(out / RECIPE_FILE, self._described.encode())
@@ -81,9 +82,16 @@ class Studio:
                 if on_progress is not None:
                     on_progress(writer.episodes_written, episodes)
 
-    def writer(self, out: Path) -> LeRobotWriter:
-        """What writes episodes into `out`, or goes on with an interrupted recording there."""
-        return LeRobotWriter(out, fps=self.fps, cameras=self.cameras, columns=self.columns, robot_type=self.robot_type)
+    @contextmanager
+    def writer(self, out: Path) -> Iterator[LeRobotWriter]:
+        """What writes episodes into `out`, or goes on with an interrupted recording there; one process at a time."""
+        with (
+            locked(out),
+            LeRobotWriter(
+                out, fps=self.fps, cameras=self.cameras, columns=self.columns, robot_type=self.robot_type
+            ) as writer,
+        ):
+            yield writer
 
     @property
     def _described(self) -> str:
