@@ -68,7 +68,7 @@ def test_a_world_model_of_another_package_goes_through_every_verb(make_dataset, 
 
 
 OF_ONE_PAPER = {
-    "studies/actionless.py": {"rla", "univla", "adaworld", "lawm", "future_tokens", "bc"},
+    "studies/actionless.py": {"rla", "univla", "adaworld", "lawm", "future_tokens", "bc", "wam", "dino_cls"},
     "studies/cheaper.py": {"rla", "rla_wm", "dino_wm"},
     "studies/coin_scores.py": {"dino_wm", "fm_wm"},
     "studies/coin_world.py": {"rla_wm", "rae", "video_diffusion"},

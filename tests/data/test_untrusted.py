@@ -99,12 +99,12 @@ def feature(**about):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (feature(shape=["2", "3"]), "the shape of action is .*, not a list of sizes"),
-        (feature(shape=[-2]), "the shape of action"),
-        (feature(shape=[10**18]), "the shape of action"),
-        (feature(shape=[1 << 20, 1 << 20]), "the shape of action"),
-        (feature(shape=None), "the shape of action"),
-        (feature(shape="ab"), "the shape of action"),
+        (feature(shape=["2", "3"]), "the shape of 'action' is .*, not a list of sizes"),
+        (feature(shape=[-2]), "the shape of 'action'"),
+        (feature(shape=[10**18]), "the shape of 'action'"),
+        (feature(shape=[1 << 20, 1 << 20]), "the shape of 'action'"),
+        (feature(shape=None), "the shape of 'action'"),
+        (feature(shape="ab"), "the shape of 'action'"),
         (feature(names=7), "names or info of action"),
         (feature(info=[1]), "names or info of action"),
         (lambda info: info.update(chunks_size=0), "chunks_size must be a positive number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,7 @@ def require_features(features: Mapping[str, Mapping[str, Any]], where: str) -> N
         shape, names, about = feature.get("shape"), feature.get("names"), feature.get("info")
         sizes = shape if isinstance(shape, list) else [None]
         if not all(type(size) is int and size > 0 for size in sizes) or math.prod(sizes) > _LARGEST:
-            raise ForeactError(f"{where}: the shape of {key} is {str(shape)[:80]}, not a list of sizes")
+            raise ForeactError(f"{where}: the shape of {key!r} is {json.dumps(shape)[:80]}, not a list of sizes")
         if not isinstance(names, list | dict | None) or not isinstance(about, dict | None):
             raise ForeactError(f"{where}: names or info of {key} are neither a list nor an object")
 
