@@ -12,6 +12,7 @@ from foreact.evaluation.figures import label
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import distinct
+from foreact.studies.actionless import table as success_table
 from foreact.studies.latent_claims import markdown
 
 CLAIMS = ROOT / "benchmarks" / "claims.json"
@@ -28,6 +29,13 @@ STUDIES = {
         "the current frame and z. The controls are the z of another episode, and the z of the same motion seen by a moved camera. "
         "R² is how well a linear map reads actions or motions from z (1 is perfectly, 0 is not at all); a rollout applies z after z; a "
         "transfer applies the z of one clip in another.",
+    ),
+    "actionless": (
+        "Policies from few actions and many silent videos",
+        "RLA-WM's Table 2 with two controls: a policy that also predicts z (WAM) against one that does not (BC), all with the same number of "
+        "updates and the same labelled episodes. *bc-all* sees the actions of all episodes. *wam-shuffled* predicts the z of another episode, "
+        "*wam-future-tokens* as many numbers about the future tokens themselves. z comes from learners that were trained on play of the same "
+        "robot, in *own* on the silent videos of the task.",
     ),
 }
 _FEW = 30  # verdicts that stand in the open
@@ -87,7 +95,7 @@ def _study(name: str, result: Results) -> list[str]:
     known = {"dataset": result.dataset.get("name"), "split_hash": result.split_hash, **result.settings}
     kept = [
         f"{key.replace('_', ' ')} {known[key]}"
-        for key in ("dataset", "preset", "steps", "held_out", "split_hash", "subset")
+        for key in ("dataset", "preset", "steps", "held_out", "split_hash", "subset", "env", "labelled", "episodes")
         if known.get(key)
     ]
     lines = [
@@ -99,7 +107,9 @@ def _study(name: str, result: Results) -> list[str]:
         *diverged,
         "",
     ]
-    if result.study == "latent_actions":
+    if result.study == "actionless":
+        lines += [*success_table(result).splitlines(), ""]
+    elif result.study == "latent_actions":
         lines += [*markdown(result).splitlines()[2:], ""]
     else:
         rows = [row for row in result.rows if (row["chunk"] or 0) == result.last_chunk]
