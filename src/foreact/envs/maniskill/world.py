@@ -135,7 +135,7 @@ CARD = EnvCard(
     robot="panda, xarm6_robotiq or ur_10e",
     cameras=(CAMERA,),
     fps=FPS,
-    make=ManiSkillWorld,
+    make=lambda task, image_size, robot=None: ManiSkillWorld(task, image_size, robot),
     packages=("mani_skill", "sapien"),
     install="pip install -r requirements/maniskill.txt",
     policies={
