@@ -98,12 +98,15 @@ def scaled_down() -> Iterator[None]:
     from foreact.core import presets
     from foreact.decoders import unet
     from foreact.evaluation.state_probe import ProbeConfig
+    from foreact.policies import bc_training
     from foreact.recordings import batches
     from foreact.world_models import rae, video_diffusion
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "tiny", partial(replace, presets.tiny(), dim=48, heads=3))
         patch.setitem(rae._HEAD, "tiny", 64)
+        sizes = {"channels": 4, "dim": 16, "depth": 1, "heads": 2, "queries": 2, "hidden": (16,)}
+        patch.setitem(bc_training._SIZES, "tiny", sizes)
         patch.setitem(video_diffusion._WIDTHS, "tiny", (16, 32))
         patch.setitem(unet._CHANNELS, "tiny", (16, 8, 8, 8))
         patch.setattr(batches, "_STATISTICS_PAIRS", 64)

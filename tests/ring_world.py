@@ -107,9 +107,15 @@ class Still:
 
 
 def demonstrate(
-    root: Path, episodes: int, *, actionless: tuple[int, ...] = (), seed: int = 1000, side: int = SIDE
+    root: Path,
+    episodes: int,
+    *,
+    actionless: tuple[int, ...] = (),
+    seed: int = 1000,
+    side: int = SIDE,
+    linger: int = 4,
 ) -> Path:
-    """Record the expert, with one frame after the last action."""
+    """Record the expert, and how it lingers for some frames."""
     world = RingWorld(side)
     columns = {STATE: ("x", "y"), "action": ("dx", "dy")}
     with LeRobotWriter(root, fps=10, cameras={"top": (side, side)}, columns=columns, robot_type="dot") as writer:
@@ -118,7 +124,7 @@ def demonstrate(
             expert = Expert(world)
             expert.reset([seed + number])
             frames, states, actions, done, after = [], [], [], False, 0
-            while after < 4 and len(actions) < MOST:
+            while after < linger and len(actions) < MOST:
                 frames.append(world.pictures()[CAMERA])
                 states.append(world.dot.copy())
                 actions.append(expert.act({})[0])

@@ -153,6 +153,6 @@ def _infer(model: PretrainedModel, source: Recording, episode: int, horizon: int
     tokens = torch.from_numpy(np.array(source.cache.tokens(episode)))
     infer: Any = model.infer
     now, then = tokens[: max(len(tokens) - horizon, 0)], tokens[horizon:]
-    device = next(model.parameters()).device
+    device = next(iter(model.state_dict().values())).device
     z = [infer(a.to(device).float(), b.to(device).float()).cpu() for a, b in zip(now.split(_BATCH), then.split(_BATCH))]
     return torch.cat(z).half().numpy() if len(now) else np.zeros((0, 1, 1), np.float16)
