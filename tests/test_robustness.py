@@ -1,8 +1,10 @@
 """What people type and do at the command line that used to end in a traceback, in every verb alike."""
 
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -103,7 +105,13 @@ def test_ctrl_c_while_something_is_imported_ends_as_anywhere(module, tmp_path):
     """Some libraries turn what is raised while they are imported into something else."""
     words = ["collect", "pusht", "--out", str(tmp_path / "out")]
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, module, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", INTERRUPTED, module, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # it is ignored in what shells start behind them
     )
     assert done.stderr == "foreact: interrupted; run the same command again to go on\n"
     assert done.returncode == 130
