@@ -175,7 +175,6 @@ class Actionless(Study):
             episodes=s.episodes,
             seed=s.first_seed,
             options=parse_options(s.option),
-            batch=s.episodes if s.workers == 1 else -(-s.episodes // s.workers),
             workers=s.workers,
         )
         return act(asked, out, self.progress)

@@ -11,9 +11,10 @@ from fake_table import FakeTable
 from gymnasium.utils.env_checker import check_env
 
 from foreact.core.errors import ForeactError
+from foreact.envs.env import RobotEnv
 from foreact.envs.maniskill import scripts
 from foreact.envs.maniskill.robots import ROBOTS
-from foreact.envs.maniskill.world import CARD, PAPERS
+from foreact.envs.maniskill.world import CARD, PAPERS, ManiSkillWorld
 from foreact.envs.pusher import ScriptedPusher
 from foreact.envs.registry import find_env, gymnasium_id, make_env
 
@@ -21,7 +22,9 @@ CAMERA = "observation.images.front"
 
 
 def table(task, **options):
-    return make_env(f"maniskill/{task}", image_size=16, make=FakeTable, **options)
+    max_steps = options.pop("max_steps", None)
+    world = ManiSkillWorld(task, 16, **options, make=FakeTable)
+    return RobotEnv(world, max_steps=max_steps or world.spec.max_steps)
 
 
 def run(env, policy, seed, steps=None):
