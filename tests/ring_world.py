@@ -114,23 +114,27 @@ def demonstrate(
     seed: int = 1000,
     side: int = SIDE,
     linger: int = 4,
+    told: bool = False,
 ) -> Path:
     """Record the expert, and how it lingers for some frames."""
     world = RingWorld(side)
-    columns = {STATE: ("x", "y"), "action": ("dx", "dy")}
+    columns = {STATE: ("x", "y"), "action": ("dx", "dy")} | ({"next.success": ("success",)} if told else {})
     with LeRobotWriter(root, fps=10, cameras={"top": (side, side)}, columns=columns, robot_type="dot") as writer:
         for number in range(episodes):
             world.start(seed + number)
             expert = Expert(world)
             expert.reset([seed + number])
-            frames, states, actions, done, after = [], [], [], False, 0
+            frames, states, actions, successes, done, after = [], [], [], [], False, 0
             while after < linger and len(actions) < MOST:
                 frames.append(world.pictures()[CAMERA])
                 states.append(world.dot.copy())
                 actions.append(expert.act({})[0])
                 done = world.act(actions[-1]).success or done
+                successes.append(done)
                 after += done
             rows = {STATE: np.array(states, np.float32), "action": np.array(actions, np.float32)}
+            if told:
+                rows["next.success"] = np.array(successes, np.float32)[:, None]
             if number in actionless:
                 del rows["action"]
             writer.add_episode({"top": np.stack(frames)}, rows, "go to the ring")

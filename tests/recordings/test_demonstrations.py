@@ -173,6 +173,21 @@ def test_episodes_shorter_than_the_horizon_have_no_z(recordings, learner):
         infer_latents(learner, recordings, horizon=500, cache=None, progress=progress_bar)
 
 
+def test_what_comes_after_success_is_not_learnt_from(encoder, tmp_path):
+    """A recorder lingers; a policy that learnt from these frames would stand still."""
+    data = demonstrate(tmp_path / "told", 6, linger=9, told=True)
+    found = open_recordings(data, encoder=encoder, image_size=32, cache=None, live=True, progress=progress_bar)
+    drawn = batches(found)
+    rows = [drawn._labelled.sample(step, 0, 1) for step in range(60)]
+    last = {}
+    for _, episodes, frames in rows:
+        for e, t in zip(episodes.tolist(), frames.tolist(), strict=True):
+            last[e] = max(t, last.get(e, 0))
+    done = {e: int(np.flatnonzero(found.dataset.column("next.success", e).ravel())[0]) for e in found.split.train}
+    assert last == done
+    assert all(found.single.lengths[e] > done[e] + 5 for e in done)
+
+
 def test_an_odd_batch_cannot_be_halved(recordings, latents):
     with pytest.raises(ForeactError, match="half with actions"):
         batches(recordings, demonstrations=Demonstrations(labelled=0.3), latents=latents, batch_size=7)

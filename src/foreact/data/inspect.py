@@ -15,10 +15,9 @@ from foreact.core.terminal import in_markup
 from foreact.data.contact_sheet import contact_sheet
 from foreact.data.defects import DefectFinder, data_columns, finite_actions
 from foreact.data.inspect_episode import defect_lines
-from foreact.data.lerobot import ACTION, LeRobotDataset
+from foreact.data.lerobot import ACTION, SUCCESS, LeRobotDataset
 from foreact.data.lerobot_meta import holds_numbers
 
-SUCCESS = "next.success"  # LeRobot's name
 __all__ = ["DimensionRange", "Inspection", "contact_sheet", "inspect_dataset", "render_inspection"]
 
 

@@ -23,6 +23,8 @@ from foreact.data.video_places import PlaceFinder, Places
 
 ACTION = "action"
 STATE = "observation.state"
+SUCCESS = "next.success"
+"""Whether the task is done after the row's action."""
 
 
 @dataclass(frozen=True, kw_only=True)

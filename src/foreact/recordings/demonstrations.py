@@ -18,7 +18,7 @@ from torch import Tensor
 
 from foreact.core.cards import Demonstrations
 from foreact.core.errors import ForeactError
-from foreact.data.lerobot import ACTION, STATE
+from foreact.data.lerobot import ACTION, STATE, SUCCESS
 from foreact.recordings.latents import Latents
 from foreact.recordings.mixture import RowSampler
 from foreact.recordings.recording import IMAGES, TOKENS, Recording
@@ -191,9 +191,20 @@ class _Rows:
 
 
 def _rows(source: Recording, episodes: Sequence[int], ahead: int) -> np.ndarray:
-    """All (episode, frame) of episodes from which the frame `ahead` is inside, (n, 2)."""
-    rows = [(e, t) for e in episodes for t in range(int(source.lengths[e]) - ahead)]
+    """All (episode, frame) of episodes from which the frame `ahead` is inside, (n, 2); none after the task was done."""
+    rows = [(e, t) for e in episodes for t in range(min(int(source.lengths[e]) - ahead, _until_success(source, e)))]
     return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+
+def _until_success(source: Recording, episode: int) -> int:
+    """Frames up to the one whose action completes the task; all where that is not recorded, or did not happen.
+
+    Recorders linger after success: who learns from these frames learns to stand still.
+    """
+    if SUCCESS not in source.dataset.features:
+        return int(source.lengths[episode])
+    done = np.flatnonzero(source.dataset.column(SUCCESS, episode).ravel() > 0)
+    return int(done[0]) + 1 if len(done) else int(source.lengths[episode])
 
 
 def _column(source: Recording, name: str) -> Mapping[int, np.ndarray]:
