@@ -193,3 +193,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path) -> tup
 def place(trained: tuple[Path, list[str]], small_scale: None) -> tuple[Path, list[str]]:
     """`trained`, for a test that goes on training or evaluates: what it trains is small, too."""
     return trained
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The world of `ring_world`, which comes from another package by its entry point; other processes find it there as well."""
+    from foreact.envs import registry
+    from tests.foreign import install
+
+    points = {"ring": "tests.ring_world:CARD"}
+    folder = install(tmp_path_factory.mktemp("site"), points, {}, name="rings", group="foreact.envs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        registry.env_cards.cache_clear()
+        yield
+    registry.env_cards.cache_clear()

@@ -12,30 +12,17 @@ from foreact.cli import main
 from foreact.core.errors import ForeactError
 from foreact.core.progress import progress_bar
 from foreact.data.video import count_frames
-from foreact.envs import registry
 from foreact.envs.registry import find_env, make_env
 from foreact.evaluation.acting import act as module
 from foreact.evaluation.acting.act import ActRequest, act
 from foreact.evaluation.acting.choosing import load_policy
 from foreact.evaluation.acting.episodes import Execution, play
 from foreact.evaluation.results import Results
-from tests.foreign import install
 from tests.ring_world import SIDE, demonstrate
 
+pytestmark = pytest.mark.usefixtures("ring")
+
 TINY = ["--batch-size", "16", "--precision", "no", "--image-size", "32"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ring_world(tmp_path_factory):
-    """The world comes from another package, by its entry point; processes of their own find it there as well."""
-    folder = install(
-        tmp_path_factory.mktemp("site"), {"ring": "tests.ring_world:CARD"}, {}, name="rings", group="foreact.envs"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        registry.env_cards.cache_clear()
-        yield
-    registry.env_cards.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from foreact.data.lerobot import ACTION, STATE
 from foreact.decoders.unet import ImageDecoderConfig
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.policies.acting import NetworkPolicy
-from foreact.policies.bc import BCConfig, Camera, Extras
+from foreact.policies.bc import BCConfig, Camera
+from foreact.policies.sight import Extras
 from foreact.policies.wam import WAMConfig
 from foreact.recordings.demonstrations import LATENT
 from foreact.recordings.recording import TOKENS

@@ -11,27 +11,13 @@ import torch
 from foreact.cli import main
 from foreact.core.pretrained import load_model
 from foreact.core.token_spec import TokenSpec
-from foreact.envs import registry
 from foreact.evaluation.results import Results
 from foreact.latent_actions.future_tokens import FutureTokensConfig
 from foreact.recordings.latents import Latents
 from foreact.studies import actionless
-from tests.foreign import install
 from tests.ring_world import demonstrate
 
 ROWS = ("bc", "wam-rla", "wam-shuffled", "wam-future-tokens", "wam-rla-own")
-
-
-@pytest.fixture(scope="module")
-def ring(tmp_path_factory):
-    folder = install(
-        tmp_path_factory.mktemp("site"), {"ring": "tests.ring_world:CARD"}, {}, name="rings", group="foreact.envs"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        registry.env_cards.cache_clear()
-        yield
-    registry.env_cards.cache_clear()
 
 
 @pytest.fixture(scope="module")

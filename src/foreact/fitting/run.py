@@ -151,8 +151,9 @@ def _conclude(setup: Setup) -> None:
     out, data = setup.request.out, setup.datasets[0].root
     if setup.protocol is None:
         for kind in setup.kinds:
-            last = read_log(run_folder(out, kind))[-1]
-            print(f"{card(kind).label}: loss on held-out data {last.get('held_out_loss', last['loss']):.3g}")
+            last = (read_log(run_folder(out, kind)) or [{}])[-1]
+            loss = last.get("held_out_loss", last.get("loss"))
+            print(f"{card(kind).label}: " + (f"loss on held-out data {loss:.3g}" if loss else "its log is empty"))
         print(f"Next: foreact benchmark latent-actions --data {data} --out {out / 'latent-actions'}")
         return
     results = Results.load(out / RESULTS)

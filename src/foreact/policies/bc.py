@@ -21,12 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from foreact.core.config import ModelConfig
-from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import DemonstrationData, TrainableModel
 from foreact.data.lerobot import ACTION, STATE
-from foreact.decoders.unet import ImageDecoderConfig
 from foreact.nn.attention import Block, learned_tokens
-from foreact.policies.sight import Sight
+from foreact.policies.sight import Extras, Sight
 from foreact.recordings.recording import TOKENS
 from foreact.recordings.windows import WindowBatch
 
@@ -38,22 +36,6 @@ class Camera:
     name: str
     height: int
     width: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extras:
-    """What RLA-WM's policies do not have.
-
-    Attributes:
-        tokens: of a frozen encoder that is looked at in the place of pictures.
-        decoder: of an image decoder: pictures are drawn from these tokens before the policy looks at them, in training and in
-            acting, so that imagined pictures and filmed ones look alike (the released code does this for reinforcement learning).
-        position_scale: amplitude of the 2-D position codes on picture tokens.
-    """
-
-    tokens: TokenSpec | None = None
-    decoder: ImageDecoderConfig | None = None
-    position_scale: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +97,8 @@ class BC(TrainableModel):
         super().__init__()
         self.config = config
         pooled = config.head == "pooled"
-        self.sight = Sight(config, pooled=pooled)
+        names = tuple(camera.name for camera in config.cameras)
+        self.sight = Sight(names, config.image_size, config.channels, config.dim, config.extras, pooled=pooled)
         self.action_limits = Limits(len(config.action))
         self.state_limits = Limits(len(config.state))
         self.state_token = (

@@ -22,7 +22,8 @@ from foreact.core.presets import Preset
 from foreact.core.pretrained import PretrainedModel
 from foreact.core.recipe import TrainConfig
 from foreact.policies.acting import NetworkPolicy
-from foreact.policies.bc import BCConfig, Camera, Extras
+from foreact.policies.bc import BCConfig, Camera
+from foreact.policies.sight import Extras
 
 if TYPE_CHECKING:
     from foreact.core.trainable import TrainableModel
