@@ -21,9 +21,9 @@ def batch():
     ("config", "steps", "depth"),
     [
         (FAST, 1, None),
-        (FAST, 1, 1),
+        pytest.param(FAST, 1, 1, marks=pytest.mark.slow),
         pytest.param(FAST, 2, None, marks=pytest.mark.slow),
-        (RELEASED, 1, None),
+        pytest.param(RELEASED, 1, None, marks=pytest.mark.slow),
         (RELEASED, 2, 1),
     ],
 )
