@@ -34,6 +34,7 @@ def nano():
     return dataclasses.replace(preset, train_latent=few, train=few)
 
 
+@pytest.mark.slow
 def test_imagination_compares_every_variant_with_the_released_code_and_regression():
     import imagination
 

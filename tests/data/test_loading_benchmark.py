@@ -99,6 +99,7 @@ def test_warm_reads_once_more_what_cold_read(
     assert max(rates["cold"]) < max(rates["warm"])
 
 
+@pytest.mark.slow
 def test_it_runs_shows_and_writes(
     loading: ModuleType, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

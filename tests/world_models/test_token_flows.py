@@ -45,6 +45,7 @@ def test_a_flow_from_the_present_starts_at_persistence():
     assert torch.equal(predict(model, batch.tokens_t, batch.actions, batch.lengths), batch.tokens_t)
 
 
+@pytest.mark.slow
 def test_conditioning_a_flow_on_its_own_source_is_a_trap():
     """With s_t known, x_tau tells the whole future for tau > 0: the loss falls without the actions, which are not learned."""
 
