@@ -145,7 +145,9 @@ def test_what_is_no_line_of_a_log_is_left_out(line, tmp_path):
 
 def test_any_seed_trains(tmp_path):
     """NumPy takes seeds below 2^32 alone."""
-    train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=1, seed=2**31 - 1), tmp_path)
+    last = train(toy.toy_task(tmp_path), replace(toy.CONFIG, steps=1, seed=2**31 - 1), tmp_path)
+    assert np.isfinite(last["loss"])
+    assert (tmp_path / "model.safetensors").exists()
 
 
 def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
