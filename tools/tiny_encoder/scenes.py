@@ -120,7 +120,7 @@ def draw_probe_scenes(
         x, y = _position(rng)
         body = dataclasses.replace(base.objects[0], position=(x, y), angle=float(rng.uniform(-math.pi, math.pi)))
         scene = dataclasses.replace(
-            base, objects=(body,), joints=_shift(base.joints, np.array(_position(rng)) - base.joints[-1][:2])
+            base, objects=(body,), joints=shift(base.joints, np.array(_position(rng)) - base.joints[-1][:2])
         )
         labels = scene_labels(scene, size)
         places = np.concatenate([labels["agent_xy"], labels["object_xy"]])
@@ -134,7 +134,7 @@ def _draw_all(scenes: list[Scene], size: int) -> tuple[NDArray[np.uint8], dict[s
     return np.stack([draw_scene(s, size) for s in scenes]), {k: np.stack([x[k] for x in labels]) for k in labels[0]}
 
 
-def _shift(joints: Joints, by_2: NDArray[np.float64]) -> Joints:
+def shift(joints: Joints, by_2: NDArray[np.float64]) -> Joints:
     """The same arm with its wrist moved over the table, its base in place; or the pusher moved."""
     moved = np.array(joints)
     reach = np.linspace(0, 1, len(joints))[:, None] if len(joints) > 1 else np.ones((1, 1))

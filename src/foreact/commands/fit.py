@@ -29,6 +29,8 @@ class Fit(RecordingOptions):
         minutes: for everything: trainings get as many steps as that allows on this machine, at least a quarter of the preset's
             and at most all.
         seed: of the trainings; the preset's by default.
+        from_scratch: begin with fresh weights; by default RLA and image decoder adapt those that ship, where these are of the preset
+            and encoder.
         name: what the dataset is called in the report; its folder's name by default.
     """
 
@@ -41,6 +43,7 @@ class Fit(RecordingOptions):
     steps: int | None = None
     minutes: float | None = None
     seed: Seed | None = None
+    from_scratch: bool = False
     name: str | None = None
 
     def run(self) -> None:
@@ -59,6 +62,7 @@ class Fit(RecordingOptions):
                 steps=self.steps,
                 minutes=self.minutes,
                 seed=self.seed,
+                from_scratch=self.from_scratch,
                 name=self.name,
             )
         )

@@ -46,6 +46,8 @@ class Train(RecordingOptions):
     Attributes:
         data: LeRobot datasets; of several, PATH:WEIGHT says how often each is drawn from, PATH@CAMERA which camera is seen.
         out: folder of the run: model, log.jsonl, TensorBoard files, checkpoints.
+        start: a trained model of the same kind and sizes to begin with, in the place of fresh weights: a run, or one that ships,
+            such as generic/rla.
         preset: sizes and training recipe.
         seconds: from the first frame to the second of every pair; by default 1.2 for lawm and the preset's law for the others.
         steps: optimiser steps; the preset's by default.
@@ -61,6 +63,7 @@ class Train(RecordingOptions):
 
     data: Annotated[tuple[str, ...], arg(metavar="DATA [DATA ...]")]
     out: OutFolder
+    start: Annotated[str | None, arg(name="from")] = None
     preset: PresetName = "tiny"
     seconds: float | None = None
     steps: int | None = None
@@ -113,6 +116,7 @@ class Train(RecordingOptions):
                 preset=self.preset,
                 overrides={name: value for name, value in asked.items() if value is not None and value is not False},
                 seconds=self.seconds,
+                start=self.start,
                 no_cache=self.no_cache,
                 **self.recordings(self.data),
             ),

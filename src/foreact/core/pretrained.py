@@ -24,6 +24,10 @@ SCHEMA = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
+SHIPPED = Path(__file__).parent.parent / "systems"
+"""Trained models that come with the library: folders of runs, by the name of what they were trained for."""
+GENERIC, SYSTEM_FILE = "generic", "system.json"
+"""Those that were trained on many scenes, to begin with; and what a system was trained on and how it does, as data."""
 
 T = TypeVar("T")
 
@@ -128,11 +132,19 @@ def find_beside(folder: Path, kind: str) -> list[Path]:
     return [p for p in sorted(parent.iterdir()) if p.is_dir() and read_kind(p) == kind] if parent.is_dir() else []
 
 
-def _local_folder(source: str | Path, revision: str | None) -> Path:
-    folder = Path(source)
+def find_local(source: str | Path) -> Path | None:
+    """The folder of that path, else what ships under that name: `pusht`, or one of its models, `pusht/rla-wm`; else None."""
+    folder, name = Path(source), str(source)
     if folder.is_dir():
         return folder
-    name = str(source)
+    plain = all(part.replace("-", "_").isidentifier() for part in name.split("/"))
+    return SHIPPED / name if plain and (SHIPPED / name).is_dir() else None
+
+
+def _local_folder(source: str | Path, revision: str | None) -> Path:
+    folder, name = find_local(source), str(source)
+    if folder is not None:
+        return folder
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ForeactError(f"{source}: no such folder (and not a Hub id of the form owner/name)")
     from huggingface_hub import snapshot_download

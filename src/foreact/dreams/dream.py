@@ -156,7 +156,9 @@ class Dream:
         taken = torch.full((B,), actions.shape[1]) if lengths is None else torch.as_tensor(lengths).long()
         if taken.shape != (B,) or not 1 <= int(taken.min()) <= int(taken.max()) <= actions.shape[1]:
             raise ForeactError(f"lengths are {B} numbers from 1 to {actions.shape[1]} here, not {taken.tolist()}")
-        return nn.functional.pad(actions, (0, 0, 0, self.horizon - actions.shape[1])), taken
+        inside = torch.arange(actions.shape[1]) < taken[:, None]
+        chunk = torch.where(inside[..., None].to(actions.device), actions, 0.0)
+        return nn.functional.pad(chunk, (0, 0, 0, self.horizon - actions.shape[1])), taken
 
 
 def _as_floats(numbers: np.ndarray | Tensor) -> Tensor:

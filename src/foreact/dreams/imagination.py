@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from foreact.core import registry
 from foreact.core.contracts import Encoder, ImageDecoder
 from foreact.core.errors import ForeactError
-from foreact.core.pretrained import find_beside, load_model
+from foreact.core.pretrained import find_beside, find_local, load_model, read_kind
 from foreact.core.registry import card
 from foreact.dreams.dream import Dream, DreamState
 from foreact.encoders.loading import load_encoder
@@ -89,7 +90,8 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None, device:
     """Load a saved model from a run folder or the Hub.
 
     Args:
-        source: folder or Hub id.
+        source: a run's folder; a folder of runs, such as `foreact fit` makes, of which RLA-WM or the first other world model is
+            taken; the name of a system that ships, `pusht`; or a Hub id.
         image_decoder: draws the imagined tokens; by default the one that lies beside a world model's folder. A model that
             imagines pixels needs none.
         device: where the model and its parts are put.
@@ -100,6 +102,7 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None, device:
     Raises:
         ForeactError: nothing readable there, or parts that do not fit together.
     """
+    source = _world_model_in(source)
     model: Any = load_model(source).to(device)
     found = card(model.config.kind)
     if found.policy is not None:
@@ -115,3 +118,12 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None, device:
     chosen = image_decoder or (beside[0] if len(beside) == 1 else None)
     decoder: Any = None if chosen is None else load_model(chosen).to(device)
     return Imagination(model, encoder, decoder)
+
+
+def _world_model_in(source: str | Path) -> str | Path:
+    """The world model in a folder of runs, the first in the order in which they are known; anything else as it is."""
+    folder = find_local(source)
+    if folder is None or read_kind(folder) is not None:
+        return folder or source
+    runs = {read_kind(run): run for run in sorted(folder.iterdir()) if run.is_dir()}
+    return next((runs[kind] for kind in registry.kinds("world_model") if kind in runs), folder)

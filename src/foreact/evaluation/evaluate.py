@@ -19,6 +19,7 @@ from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import LeRobotDataset
 from foreact.encoders.pixels import are_pixels
 from foreact.evaluation.aggregate import PERSISTENCE, Scoreboard
+from foreact.evaluation.film import make_films
 from foreact.evaluation.metrics import load_lpips
 from foreact.evaluation.poses import PoseTarget, find_poses
 from foreact.evaluation.residuals import SUFFIX
@@ -100,6 +101,7 @@ def evaluate(
         timings=time_models(models, decoder, seen, protocol, config.timing_batch),
         notes=notes,
         strips=strips,
+        films=make_films(scorer, models, list(shown)[: config.films]),
         episodes=board.episode_values(subsets) if config.keep_episodes else (),
     )
 

@@ -10,6 +10,7 @@ as data URIs, so the file can be moved and sent alone. Tables and figures are ma
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,7 @@ class StripRow:
     images: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for image in self.images:
-            if not image.startswith("data:"):
-                raise ForeactError(f"the film strip {self.label} has the picture {image[:60]!r}: only data: is shown")
+        _require_inside(f"the film strip {self.label}", self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +63,25 @@ class FilmStrip:
     moving: bool
     frames: tuple[int, ...]
     rows: tuple[StripRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """A moving picture, panels side by side, from frame `start` of `episode`: an animated data URI, and its last frame as another.
+
+    Raises:
+        ForeactError: a picture that is not in the file itself.
+    """
+
+    episode: int
+    start: int
+    task: str
+    panels: tuple[str, ...]
+    moving: str
+    still: str
+
+    def __post_init__(self) -> None:
+        _require_inside(f"the film of episode {self.episode}", (self.moving, self.still))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +103,7 @@ class Results:
         timings: measured milliseconds.
         notes: what a reader must know; an empty column's name -> the reason.
         strips: film strips.
+        films: moving pictures of the first of them.
         episodes: the values of single episodes, where they were asked for.
         claims: {"figures": [{"title", "caption", "png": base64 or None, "lines": keys of a line, "rows": rows}]}.
         study: which one, of a study.
@@ -108,6 +127,7 @@ class Results:
     timings: tuple[Timing, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
     strips: tuple[FilmStrip, ...] = ()
+    films: tuple[Film, ...] = ()
     episodes: tuple[EpisodeValues, ...] = ()
     claims: dict[str, Any] = field(default_factory=dict)
     study: str = ""
@@ -200,6 +220,12 @@ class Results:
         filled = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
         filled |= {f.name: f.default_factory() for f in fields if f.default_factory is not dataclasses.MISSING}
         return decode(cls, filled | data, str(path))
+
+
+def _require_inside(what: str, images: Iterable[str]) -> None:
+    for image in images:
+        if not image.startswith("data:"):
+            raise ForeactError(f"{what} has the picture {image[:60]!r}: only data: is shown")
 
 
 def _read_json(path: Path) -> Any:

@@ -43,6 +43,7 @@ class EvaluationConfig:
         probe: how the state probe is trained.
         bootstrap: how intervals are made.
         strips: film strips, each of another episode.
+        films: of the first film strips, how many are moving pictures as well.
         strip_samples: samples of a stochastic model in a strip.
         timing_batch: batch size of the second timing, beside 1.
         keep_episodes: whether the values of single episodes are kept in the results.
@@ -53,6 +54,7 @@ class EvaluationConfig:
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     strips: int = 6
+    films: int = 3
     strip_samples: int = 3
     timing_batch: int = 16
     keep_episodes: bool = False

@@ -204,7 +204,7 @@ def measure_training(setup: Setup, kind: str, samples: list[SampledTokens], fold
     plan = plan_training(request)
     recordings = _sampled_recordings(setup, samples)
     few = replace(plan.recipe, steps=_STEPS, save_every=_STEPS, log_every=_STEPS)
-    task = make_task(replace(plan, law=replace(plan.law, moving=0.0)), recordings, few)
+    task = make_task(replace(plan, law=replace(plan.law, moving=0.0)), recordings, few, start=request.start)
     ticks: list[float] = []
     train(task, few, request.out, on_step=lambda *_: ticks.append(time.perf_counter()))
     written = time.perf_counter() - ticks[-1]
@@ -242,6 +242,7 @@ def measure_evaluation(setup: Setup, protocol: Protocol, sampled: SampledTokens,
             protocol=replace(protocol, starts_per_episode=_WINDOWS),
             probe=replace(ProbeConfig(), steps=_PROBE_STEPS, frames=256),
             strips=1,
+            films=1,
         ),
         progress=watch,
     )

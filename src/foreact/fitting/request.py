@@ -10,7 +10,9 @@ from typing import Any
 
 from foreact.core.cards import ModelTraining
 from foreact.core.errors import ForeactError
+from foreact.core.files import read_json
 from foreact.core.presets import preset
+from foreact.core.pretrained import GENERIC, SHIPPED, SYSTEM_FILE
 from foreact.core.progress import ProgressFactory
 from foreact.core.registry import card
 from foreact.data.lerobot import LeRobotDataset
@@ -21,6 +23,10 @@ from foreact.recordings.splits import Split, Splits, split_episodes
 from foreact.training.run import TrainRequest
 
 WORLD_MODEL = "rla_wm"
+ADAPTED = ("rla", "image_decoder")
+"""What ships, trained on many scenes (`systems/generic`), and adapts to the recordings."""
+_STEPS, _RATE = 0.25, 0.3
+"""Of the preset's steps and learning rate, what adapting takes."""
 _STARTS = 3
 
 
@@ -38,6 +44,7 @@ class FitRequest:
         steps: of every training; the preset's if None.
         minutes: for everything; steps are chosen by measured rates so that it takes no longer.
         seed: of the trainings; the preset's if None.
+        from_scratch: begin with fresh weights also where trained ones ship.
         name: what the dataset is called in the report; its folder's name if None.
     """
 
@@ -50,6 +57,7 @@ class FitRequest:
     steps: int | None = None
     minutes: float | None = None
     seed: int | None = None
+    from_scratch: bool = False
     name: str | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -57,10 +65,19 @@ class FitRequest:
         asked = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.name not in ("recordings", "out", "name")
+            if f.name not in ("recordings", "out", "name", "from_scratch")
         }
         learnt = {name: _plain(value) for name, value in self.recordings.items() if name != "cache"}
-        return {**learnt, **asked, "compare": list(self.compare)}
+        starts = {kind: name for kind in ADAPTED if (name := self.start(kind))}
+        return {**learnt, **asked, "compare": list(self.compare)} | ({"start": starts} if starts else {})
+
+    def start(self, kind: str) -> str | None:
+        """The shipped model that the training of a kind begins with; None where there is none of this preset and encoder."""
+        if self.from_scratch or kind not in ADAPTED or not (SHIPPED / GENERIC).is_dir():
+            return None
+        made = read_json(SHIPPED / GENERIC / SYSTEM_FILE)
+        seen = (self.preset, self.encoder or preset(self.preset).encoder)
+        return f"{GENERIC}/{card(kind).name}" if seen == (made["preset"], made["encoder"]) else None
 
     def options(self, kind: str) -> ModelTraining:
         """How a kind of model is trained: with what was asked for, as far as it sees tokens."""
@@ -111,14 +128,19 @@ class Setup:
 
     def training(self, kind: str, folder: Path, steps: int | None) -> TrainRequest:
         """The request for a training in a folder, its run named as on the command line."""
-        asked = {"steps": steps, "seed": self.request.seed}
-        options = self.request.options(kind)
+        asked: dict[str, Any] = {"steps": steps, "seed": self.request.seed}
+        options, start = self.request.options(kind), self.request.start(kind)
+        if start is not None:
+            recipe = options.recipe(preset(self.request.preset))
+            adapting = {"steps": round(recipe.steps * _STEPS), "learning_rate": recipe.learning_rate * _RATE}
+            asked = adapting | {name: value for name, value in asked.items() if value is not None}
         parts: dict[str, Any] = {name: run_folder(folder, part.kind) for name, part in options.parts().items()}
         return TrainRequest(
             kind=kind,
             options=dataclasses.replace(options, **parts),
             out=run_folder(folder, kind),
             preset=self.request.preset,
+            start=start,
             overrides={name: value for name, value in asked.items() if value is not None},
             **self.recordings,
         )

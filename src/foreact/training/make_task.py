@@ -12,6 +12,7 @@ from accelerate import PartialState
 from foreact.core.cards import DataSpec, Demonstrations, RobotSpec, TrainingPlan
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_json
+from foreact.core.pretrained import load_model
 from foreact.core.recipe import TrainConfig
 from foreact.core.trainable import TrainableModel
 from foreact.data.lerobot import ACTION, STATE
@@ -25,12 +26,18 @@ from foreact.recordings.splits import SPLIT_FILE
 from foreact.recordings.token_cache import device_of
 from foreact.recordings.windows import Window
 from foreact.training.task import FrozenPart, Task
+from foreact.training.warm_start import begin_with
 
 Batches = PairBatches | FrameBatches | RecordedFrames | DemonstrationBatches
 
 
 def make_task(
-    plan: TrainingPlan, recordings: Recordings, config: TrainConfig, *, latents: Latents | None = None
+    plan: TrainingPlan,
+    recordings: Recordings,
+    config: TrainConfig,
+    *,
+    latents: Latents | None = None,
+    start: str | None = None,
 ) -> Task:
     """Build the model of a plan, fit its statistics, and put everything together.
 
@@ -39,6 +46,7 @@ def make_task(
         recordings: what it learns from.
         config: how it is trained.
         latents: z of all episodes, for a policy that learns from it.
+        start: folder, shipped name or Hub id of a trained model whose weights and statistics this one begins with.
 
     Raises:
         ForeactError: recordings that lack what the model needs, or have it in another shape.
@@ -54,9 +62,11 @@ def make_task(
     _require_fit(model, recordings)
     draw = _batches(model, plan, config, recordings, latents)
     batches = draw(recordings)
-    if not plan.fitted:
-        model.fit(batches)
     about = {"kind": model.exported.config.kind, "model": model.config.to_dict(), "split": recordings.splits.hash}
+    if start is not None:
+        about["start"] = begin_with(model, load_model(start), source=start, frozen=plan.frozen)
+    elif not plan.fitted:
+        model.fit(batches)
     return Task(
         model=model,
         loss=plan.loss or (lambda module, batch, generator: module.loss(batch, generator)),

@@ -50,6 +50,7 @@ class TrainRequest:
         skip_missing: leave out episodes whose files are missing.
         cache: folder of token caches.
         no_cache: encode frames while training instead of once beforehand.
+        start: folder, shipped name or Hub id of a trained model of the same kind, whose weights the training begins with.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class TrainRequest:
     skip_missing: bool = False
     cache: Path | None = None
     no_cache: bool = False
+    start: str | None = None
 
 
 def run_training(request: TrainRequest, progress: ProgressFactory) -> dict[str, float]:
@@ -92,7 +94,7 @@ def _train(request: TrainRequest, progress: ProgressFactory) -> dict[str, float]
     live = request.no_cache or kind.role == "encoder"
     recordings = _open(request, plan, plan.encoder, plan.image_size, live=live, progress=progress)
     latents = _latents(request, plan, recordings, live=live, progress=progress)
-    task = make_task(plan, recordings, plan.recipe, latents=latents)
+    task = make_task(plan, recordings, plan.recipe, latents=latents, start=request.start)
     fast = use_bf16(plan.recipe.precision, PartialState().device.type)
     with progress(f"train {kind.name}{'' if fast else ' in float32'}", "steps") as on_progress:
         return train(task, plan.recipe, request.out, on_step=on_progress)

@@ -1,0 +1,1 @@
+"""Makes the trained models that ship in `src/foreact/systems`."""
