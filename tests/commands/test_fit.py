@@ -16,6 +16,7 @@ import pytest
 
 from foreact.cli import main
 from foreact.core import progress
+from foreact.core.pretrained import load_model
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.fitting import run as fit_run
 from foreact.fitting.overall import Overall
@@ -113,6 +114,33 @@ def test_other_settings_are_refused(fitted: tuple[Path, str], fit: Callable[...,
     out, _ = fitted
     assert f"foreact: {out} was begun with other settings (steps: 6 -> 7)" in fit(out, "--steps", "7")
     assert "(compare: ['dino-wm'] -> ['fm-wm'])" in fit(out, model="fm-wm")
+
+
+def test_models_that_ship_are_begun_with(
+    fitted: tuple[Path, str], fit: Callable[..., str], encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systems, out = tmp_path / "systems", tmp_path / "moving-squares"
+    for model in ("rla", "image-decoder"):
+        trained = load_model(fitted[0] / model)
+        trained.load_state_dict({name: 1.5 * tensor for name, tensor in trained.state_dict().items()})
+        trained.save_pretrained(systems / "generic" / model)
+    (systems / "generic" / "system.json").write_text(json.dumps({"preset": "tiny", "encoder": str(encoder)}))
+    for module in ("core.pretrained", "fitting.request"):
+        monkeypatch.setattr(f"foreact.{module}.SHIPPED", systems)
+    fit(out, "--steps", "1")
+    for model in ("rla", "image-decoder"):
+        assert 0 < _apart(load_model(out / model), load_model(systems / "generic" / model)) < 0.02
+    fit(tmp_path / "fresh", "--steps", "1", "--from-scratch")
+    assert _apart(load_model(tmp_path / "fresh" / "rla"), load_model(systems / "generic" / "rla")) > 0.2
+    assert "foreact: " + str(out) + " was begun with other settings (start: " in fit(
+        out, "--steps", "1", "--from-scratch"
+    )
+
+
+def _apart(one: Any, other: Any) -> float:
+    """Mean difference of weights in units of their size."""
+    pairs = [(a.float(), other.state_dict()[name].float()) for name, a in one.state_dict().items()]
+    return float(sum((a - b).abs().sum() for a, b in pairs) / sum(b.abs().sum() for _, b in pairs))
 
 
 class _Killed(BaseException):

@@ -219,3 +219,33 @@ def test_strips_are_chosen_without_looking_at_predictions():
     assert choose_strips(windows, moving, 0) == {}
     assert [(w.episode, w.start) for w in choose_strips(windows, moving, 2)] == [(1, 9), (4, 9)]
     assert len(choose_strips(windows, np.zeros(10, dtype=bool), 9)) == 5
+
+
+def test_films_show_every_frame_of_the_same_futures(results, cache):
+    import base64
+    import io
+
+    from PIL import Image, ImageSequence
+
+    assert [film.episode for film in results.films] == [strip.episode for strip in results.strips]
+    film, strip = results.films[0], results.strips[0]
+    assert film.panels == ("real", "rla_wm #1", "rla_wm #2", "difference", "dino_wm")
+    moving = Image.open(io.BytesIO(base64.b64decode(film.moving.partition(",")[2])))
+    frames = []
+    for frame in ImageSequence.Iterator(moving):
+        shown = np.asarray(frame.convert("RGB"))
+        frames += [shown] * round(frame.info["duration"] * cache.dataset.fps / 1000)  # equal frames are stored once
+    assert len(frames) == PROTOCOL.steps + 9  # the last one rests
+    side = frames[0].shape[0]
+
+    def panel(name, time):
+        left = film.panels.index(name) * (side + 2)
+        return frames[time][:, left : left + side].astype(float)
+
+    for row in strip.rows:
+        if row.label not in film.panels:
+            continue
+        for time, image in zip((PROTOCOL.boundaries if row.label != "real" else (0, *PROTOCOL.boundaries)), row.images):
+            assert np.abs(panel(row.label, time) - picture(image)).mean() < 6, (row.label, time)  # both are compressed
+    assert np.abs(panel("real", 0) - panel("dino_wm", 0)).mean() < 3
+    assert panel("difference", 0).min() > 200
