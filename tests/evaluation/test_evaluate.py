@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 
 import numpy as np
@@ -11,6 +12,8 @@ from foreact.core.errors import ForeactError
 from foreact.data.lerobot import LeRobotDataset
 from foreact.evaluation.evaluate import evaluate
 from foreact.evaluation.figures import picture
+from foreact.evaluation.film import _frames as frames_of
+from foreact.evaluation.film import write_film
 from foreact.evaluation.intervals import Bootstrap
 from foreact.evaluation.results import Results
 from foreact.evaluation.rollout_scorer import EvaluationConfig, choose_strips
@@ -221,20 +224,11 @@ def test_strips_are_chosen_without_looking_at_predictions():
     assert len(choose_strips(windows, np.zeros(10, dtype=bool), 9)) == 5
 
 
-def test_films_show_every_frame_of_the_same_futures(results, cache):
-    import base64
-    import io
-
-    from PIL import Image, ImageSequence
-
+def test_films_show_every_frame_of_the_same_futures(results, tmp_path):
     assert [film.episode for film in results.films] == [strip.episode for strip in results.strips]
     film, strip = results.films[0], results.strips[0]
     assert film.panels == ("real", "rla_wm #1", "rla_wm #2", "difference", "dino_wm")
-    moving = Image.open(io.BytesIO(base64.b64decode(film.moving.partition(",")[2])))
-    frames = []
-    for frame in ImageSequence.Iterator(moving):
-        shown = np.asarray(frame.convert("RGB"))
-        frames += [shown] * round(frame.info["duration"] * cache.dataset.fps / 1000)  # equal frames are stored once
+    frames, _ = frames_of(film.moving)
     assert len(frames) == PROTOCOL.steps + 9  # the last one rests
     side = frames[0].shape[0]
 
@@ -243,9 +237,13 @@ def test_films_show_every_frame_of_the_same_futures(results, cache):
         return frames[time][:, left : left + side].astype(float)
 
     for row in strip.rows:
-        if row.label not in film.panels:
-            continue
-        for time, image in zip((PROTOCOL.boundaries if row.label != "real" else (0, *PROTOCOL.boundaries)), row.images):
+        times = (0, *PROTOCOL.boundaries)[-len(row.images) :]
+        for time, image in zip(times, row.images if row.label in film.panels else ()):
             assert np.abs(panel(row.label, time) - picture(image)).mean() < 6, (row.label, time)  # both are compressed
     assert np.abs(panel("real", 0) - panel("dino_wm", 0)).mean() < 3
     assert panel("difference", 0).min() > 200
+    write_film(results, tmp_path / "film.webp")
+    written, _ = frames_of("," + base64.b64encode((tmp_path / "film.webp").read_bytes()).decode())
+    assert [frame.shape for frame in written] == [(14 + 2 * side, *frames[0].shape[1:])] * len(frames)
+    with pytest.raises(ForeactError, match="hold no films"):
+        write_film(dataclasses.replace(results, films=()), tmp_path / "none.webp")

@@ -19,15 +19,18 @@ class Report:
         results: a results file of `foreact evaluate`.
         out: the page; report.html beside the results by default.
         picture: also draw the film strips as a PNG.
+        film: also write the films as one animated WebP.
     """
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     out: OutFile | None = None
     picture: OutFile | None = None
+    film: OutFile | None = None
 
     def run(self) -> None:
         """Write the page."""
         from foreact.evaluation.figures import write_picture
+        from foreact.evaluation.film import write_film
         from foreact.evaluation.report import write_report
         from foreact.evaluation.results import Results
 
@@ -35,4 +38,6 @@ class Report:
         write_report(results, page)
         if self.picture is not None:
             write_picture(results, self.picture)
+        if self.film is not None:
+            write_film(results, self.film)
         print(f"report: {page}")

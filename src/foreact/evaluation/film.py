@@ -9,22 +9,26 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageSequence
 from torch import Tensor
 
 from foreact.core.contracts import WorldModel
+from foreact.core.errors import ForeactError
+from foreact.core.files import write_atomically
 from foreact.dreams.dream import Dream, DreamState
-from foreact.evaluation.figures import data_uri
-from foreact.evaluation.results import Film
+from foreact.evaluation.figures import data_uri, label
+from foreact.evaluation.results import Film, Results
 from foreact.evaluation.rollout_scorer import RolloutScorer
 from foreact.evaluation.rollouts import Protocol, Window, noise_seed
 
 REAL, DIFFERENCE = "real", "difference"
 _HOLD_MS = 900  # of the last frame
 _GAP = 2  # white pixels between panels
+_LINE = 14  # of their names
 _FUTURES = 2  # of a stochastic model
 _MODELS = 2
 
@@ -90,12 +94,52 @@ def imagine_every_frame(dream: Dream, start: Tensor, actions: np.ndarray, protoc
 
 
 def animation(frames: Sequence[np.ndarray], fps: float) -> str:
-    """Pictures uint8 (height, width, 3) as an animated WebP data URI that repeats for ever and rests on its last picture."""
+    """Pictures uint8 (height, width, 3) as an animated data URI that repeats for ever and rests on its last picture."""
+    durations = [round(1000 / fps)] * (len(frames) - 1) + [_HOLD_MS]
+    return "data:image/webp;base64," + base64.b64encode(_webp(frames, durations)).decode()
+
+
+def write_film(results: Results, path: str | Path, *, films: int = 2) -> None:
+    """The first films of results, one below the other with the panels' names, as an animated WebP for a README.
+
+    Raises:
+        ForeactError: the results hold no films, or the file cannot be written.
+    """
+    if not results.films:
+        raise ForeactError("the results hold no films: evaluate again, with an image decoder")
+    read = [_frames(film.moving) for film in results.films[:films]]
+    count, step = max(len(frames) for frames, _ in read), min(step for _, step in read)
+    names = _names(results.films[0].panels, read[0][0][0].shape[1])
+    together = [np.concatenate([names, *(frames[min(t, len(frames) - 1)] for frames, _ in read)]) for t in range(count)]
+    write_atomically(Path(path), _webp(together, [step] * count))
+
+
+def _webp(frames: Sequence[np.ndarray], durations: Sequence[int]) -> bytes:
     content = io.BytesIO()
     first, *others = (Image.fromarray(frame) for frame in frames)
-    durations = [round(1000 / fps)] * len(others) + [_HOLD_MS]
-    first.save(content, "WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=80, method=4)
-    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+    first.save(content, "WEBP", save_all=True, append_images=others, duration=list(durations), loop=0, quality=80)
+    return content.getvalue()
+
+
+def _frames(moving: str) -> tuple[list[np.ndarray], int]:
+    """Pictures of an animation, each shown for the same number of milliseconds, and that number; equal ones are stored once."""
+    content = io.BytesIO(base64.b64decode(moving.partition(",")[2]))
+    read = [(f.convert("RGB"), int(f.info["duration"])) for f in ImageSequence.Iterator(Image.open(content))]
+    step = min(duration for _, duration in read)
+    return [np.asarray(picture) for picture, duration in read for _ in range(round(duration / step))], step
+
+
+def _names(panels: Sequence[str], width: int) -> np.ndarray:
+    """A line with the panels' names over their middles, uint8 (_LINE, width, 3)."""
+    line = Image.new("RGB", (width, _LINE), "white")
+    for k, panel in enumerate(panels):
+        ImageDraw.Draw(line).text(((k + 0.5) * width / len(panels), 2), name_of(panel), fill="black", anchor="mt")
+    return np.asarray(line)
+
+
+def name_of(panel: str) -> str:
+    """A panel's name for a reader."""
+    return {REAL: "filmed", DIFFERENCE: "difference"}.get(panel) or label(panel)
 
 
 def _copies(state: DreamState, count: int) -> DreamState:

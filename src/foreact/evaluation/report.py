@@ -15,7 +15,7 @@ from rich.table import Table
 from foreact.core.config import decode
 from foreact.core.files import write_atomically
 from foreact.evaluation.figures import about, colour, drift_curve, label
-from foreact.evaluation.film import DIFFERENCE, REAL
+from foreact.evaluation.film import name_of
 from foreact.evaluation.metrics import describe
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import Row, distinct
@@ -48,7 +48,7 @@ def write_report(results: Results, path: str | Path) -> None:
 def render_report(results: Results) -> str:
     """The report as HTML without any reference to the outside."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"label": label, "quantity": quantity, "number": number, "panel": panel}
+    environment.filters |= {"label": label, "quantity": quantity, "number": number, "panel": name_of}
     source = files("foreact.evaluation").joinpath("templates/report.html.j2").read_text()
     subset = results.headline_subset
     metrics = [m for m in results.metrics() if not m.endswith(_OF_SAMPLES)]
@@ -133,11 +133,6 @@ def summary_table(results: Results) -> Table:
         title=f"{rolled_out}{rows[0].n if rows else 0} {'held-out ' * bool(rolled_out)}episodes",
         caption="mean and 95 % interval" + "; bold: better than every other model beyond doubt" * bool(rolled_out),
     )
-
-
-def panel(name: str) -> str:
-    """A film's panel for a reader."""
-    return {REAL: "filmed", DIFFERENCE: "difference"}.get(name) or label(name)
 
 
 def quantity(value: float, unit: str = "") -> str:
