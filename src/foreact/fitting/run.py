@@ -10,6 +10,8 @@ from accelerate import PartialState
 
 from foreact.core.files import write_json
 from foreact.core.lock import locked
+from foreact.core.presets import preset
+from foreact.core.pretrained import GENERIC
 from foreact.core.progress import ProgressFactory, overall_bar, progress_bar
 from foreact.core.registry import card
 from foreact.core.terminal import printable, show
@@ -20,6 +22,7 @@ from foreact.evaluation.results import Results
 from foreact.evaluation.session import evaluate_runs
 from foreact.evaluation.summary import details, verdict
 from foreact.fitting.measure import measure
+from foreact.fitting.motion import advise
 from foreact.fitting.overall import Overall
 from foreact.fitting.planning import (
     INSPECTION,
@@ -59,6 +62,12 @@ def _fit(request: FitRequest) -> None:
     left = what_is_left(setup, plan)
     if setup.why_no_world_model:
         print(f"{setup.why_no_world_model}: RLA and the image decoder are trained, and no world model", flush=True)
+    starts = [card(kind).label for kind in setup.kinds if setup.request.start(kind)]
+    if starts:
+        print(
+            f"{' and '.join(starts)} begin with the weights that ship (systems/{GENERIC}); --from-scratch does not",
+            flush=True,
+        )
     if any(part.pieces for part in left):
         begun = not all(part.whole for part in left)
         print(f"What is {'left' if begun else 'to be done'}, as measured on {describe_machine(PartialState().device)}:")
@@ -115,7 +124,7 @@ def _inspect(setup: Setup, stage_progress: ProgressFactory) -> None:
 
 def _encode(setup: Setup, encoder: str, size: int, *, frames: bool, stage_progress: ProgressFactory) -> None:
     asked = setup.recordings
-    open_recordings(
+    recordings = open_recordings(
         asked["data"],
         camera=asked["camera"],
         encoder=encoder,
@@ -126,6 +135,8 @@ def _encode(setup: Setup, encoder: str, size: int, *, frames: bool, stage_progre
         splits=setup.splits,
         progress=stage_progress,
     )
+    if advice := advise(recordings, preset(setup.request.preset).horizon):
+        print(advice, flush=True)
 
 
 def _evaluate(setup: Setup, stage_progress: ProgressFactory) -> None:

@@ -11,12 +11,14 @@ from foreact.core.lock import locked
 from foreact.data.importers.episodes import EpisodeSource, ImportOptions
 from foreact.data.importers.folder import VIDEOS, is_folder, open_folder
 from foreact.data.importers.iws import is_iws, open_iws
+from foreact.data.importers.lerobot import is_lerobot, open_lerobot
 from foreact.data.importers.maniskill import is_maniskill, open_maniskill
 from foreact.data.writer import LeRobotWriter
 
 __all__ = ["FORMATS", "import_recordings"]
 
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ImportOptions], EpisodeSource]]] = {
+    "lerobot": (is_lerobot, open_lerobot),
     "iws": (is_iws, open_iws),
     "maniskill": (is_maniskill, open_maniskill),
     "folder": (is_folder, open_folder),
@@ -35,23 +37,25 @@ def import_recordings(
     height: int | None = None,
     actor: str | None = None,
     actions: str | None = None,
+    stride: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_note: Callable[[str], object] = print,
 ) -> int:
     """Write the recordings at `source` as a LeRobot dataset; interrupted, it goes on where it stopped when run again.
 
     Args:
-        source: a folder of videos (with .csv or .parquet tables of actions), ManiSkill's .h5 and .json, or a folder of
-            Interactive World Sim's .hdf5 episodes.
+        source: a folder of videos (with .csv or .parquet tables of actions), ManiSkill's .h5 and .json, a folder of
+            Interactive World Sim's .hdf5 episodes, or a LeRobot dataset that is to have a lower rate.
         out: the dataset's folder, new or of an interrupted import.
-        format: "folder", "maniskill", "iws", or "auto" to detect it.
+        format: "folder", "maniskill", "iws", "lerobot", or "auto" to detect it.
         fps: frames per second; what the recordings say if None. Videos of another or a changing rate are resampled by their
             times, unless tables have rows for their frames.
         camera: the camera to take (all if None); in a folder of videos, the name to give to it ("main" if None).
         task: what the robot was to do; ManiSkill's environment if None.
         height: scale the pictures to this even height, keeping their shape (to an even width).
         actor: ManiSkill: the object whose pose is kept; the only one that moves if None.
-        actions: IWS: "reached" (if None), "joints" or "commanded"; see `foreact.data.importers.iws`.
+        actions: IWS: "reached" (if None), "joints" or "commanded"; see `foreact.data.importers.iws`. LeRobot: "last" or "sum".
+        stride: LeRobot: every stride-th frame is taken; see `foreact.data.importers.lerobot`.
         on_progress: called with (episodes done, episodes).
         on_note: called with each thing that was not taken as it stands: columns left out, videos resampled.
 
@@ -62,7 +66,9 @@ def import_recordings(
         ForeactError: an unknown format, recordings that are damaged or do not fit together, a disk that is full.
     """
     source = Path(source)
-    options = ImportOptions(fps=fps, camera=camera, task=task, height=height, actor=actor, actions=actions)
+    options = ImportOptions(
+        fps=fps, camera=camera, task=task, height=height, actor=actor, actions=actions, stride=stride
+    )
     if format not in FORMATS:
         raise ForeactError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     if not source.exists():
@@ -81,8 +87,8 @@ def import_recordings(
 
 
 def _detect(source: Path) -> str:
-    if (source / "meta" / "info.json").is_file():
-        raise ForeactError(f"{source} is a LeRobot dataset already: use it as it is")
+    if is_lerobot(source):
+        return "lerobot"
     if source.is_file() and source.suffix.lower() in VIDEOS:
         return "folder"
     found = [name for name, (is_format, _) in _FORMATS.items() if is_format(source)]

@@ -21,7 +21,8 @@ class ImportOptions:
         task: what the robot was to do.
         height: scale the pictures to this height, keeping their shape (to an even width).
         actor: ManiSkill: the object whose pose is kept.
-        actions: IWS: "reached", "joints" or "commanded".
+        actions: IWS: "reached", "joints" or "commanded"; LeRobot: "last" or "sum".
+        stride: LeRobot: every stride-th frame is taken.
     """
 
     fps: int | None = None
@@ -30,6 +31,7 @@ class ImportOptions:
     height: int | None = None
     actor: str | None = None
     actions: str | None = None
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         if self.fps is not None and not (isinstance(self.fps, int) and self.fps >= 1):

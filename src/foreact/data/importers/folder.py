@@ -34,7 +34,7 @@ def open_folder(source: Path, options: ImportOptions) -> EpisodeSource:
     Raises:
         ForeactError: videos of different sizes or rates, tables that do not fit their video or each other.
     """
-    options.refuse("actor", "actions", format="folder")
+    options.refuse("actor", "actions", "stride", format="folder")
     if source.is_file():
         raise ForeactError(f"{source} is a file: give the folder that holds the videos")
     paths = sorted(_listed(source, VIDEOS), key=_natural)

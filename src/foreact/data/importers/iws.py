@@ -46,7 +46,7 @@ def open_iws(source: Path, options: ImportOptions) -> EpisodeSource:
     Raises:
         ForeactError: no or damaged episodes, missing keys, arrays of different lengths.
     """
-    options.refuse("actor", format="iws")
+    options.refuse("actor", "stride", format="iws")
     files = _files(source)
     if not files:
         raise ForeactError(f"{source} holds no episode_<number>.hdf5; import its folders train and val one by one")

@@ -34,7 +34,7 @@ def open_maniskill(source: Path, options: ImportOptions) -> EpisodeSource:
     Raises:
         ForeactError: recordings without pictures, missing keys, several objects of which none was chosen.
     """
-    options.refuse("actions", format="maniskill")
+    options.refuse("actions", "stride", format="maniskill")
     files = _files(source)
     if not files:
         raise ForeactError(f"{source}: no ManiSkill recording (an .h5 file with a .json file of the same name)")
