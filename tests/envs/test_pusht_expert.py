@@ -70,14 +70,39 @@ def test_the_expert_solves_gym_pushts_own_starts(env):
     assert np.mean([record_take(env, make(env.world), seed=seed).success for seed in range(20)]) >= 0.9
 
 
-def test_near_is_near_and_any_other_start_is_refused(env):
-    near = make_env("pusht", image_size=16, start="near")
+@pytest.mark.parametrize(("start", "turn"), [("near", np.pi / 4), ("behind", np.pi / 12)])
+def test_near_is_near_and_behind_is_behind(env, start, turn):
+    near = make_env("pusht", image_size=16, start=start)
     assert near.max_steps < env.max_steps
     for seed in range(20):
         near.reset(seed=seed)
         block, goal = near.world.hidden()["observation.environment_state"], near.world.goal
-        assert 55 < np.linalg.norm(centre_of(block) - centre_of(goal)) < 125
-        assert abs(block[2] - goal[2]) < np.pi / 4 + 0.01
-        assert distance_to_block(near.world.state(), block) > 15
-    with pytest.raises(ForeactError, match="anywhere, near"):
-        make_env("pusht", start="far")
+        centre, home, agent = centre_of(block), centre_of(goal), near.world.state()
+        assert 55 < np.linalg.norm(centre - home) < 125
+        assert abs(block[2] - goal[2]) < turn + 0.01
+        assert distance_to_block(agent, block) > 15
+        if start == "behind":
+            assert np.dot(agent - centre, home - centre) < -0.9 * np.linalg.norm(agent - centre) * np.linalg.norm(
+                home - centre
+            )
+
+
+def test_success_is_what_was_asked_for():
+    easy, hard = (make_env("pusht", image_size=16, start="behind", covered=share) for share in (0.5, 0.95))
+    make = find_env("pusht")[0].policies["expert"]
+    takes = [record_take(env, make(env.world), seed=3) for env in (easy, hard)]
+    assert all(take.success for take in takes)
+    assert len(takes[0].columns["action"]) < len(takes[1].columns["action"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"start": "far"}, "anywhere, near, behind"),
+        ({"covered": 0.0}, "above 0 and at most 0.95, not 0"),
+        ({"covered": 1.0}, "not 1"),
+    ],
+)
+def test_other_options_are_refused(options, said):
+    with pytest.raises(ForeactError, match=said):
+        make_env("pusht", **options)

@@ -37,7 +37,7 @@ class Collect:
         fps: control rate, where the simulator has a choice.
         look: pusht: unseen has other colours and an L for a block, to see what a model does with a scene it was not
             trained on.
-        start: pusht: near begins with the block near its goal.
+        start: pusht: near begins with the block near its goal, behind also with the agent on the block's far side.
         task: maniskill's script: what the arm does.
         robot: maniskill: which arm.
         uncertain: maniskill's script: objects get unseen pushes at random times, so that the future is truly uncertain.
@@ -58,7 +58,7 @@ class Collect:
     max_steps: int | None = None
     fps: int | None = None
     look: Literal["default", "unseen"] | None = None
-    start: Literal["anywhere", "near"] | None = None
+    start: Literal["anywhere", "near", "behind"] | None = None
     task: Literal["PullCube", "PullCubeTool", "PokeCube", "RollBall", "PushT", "Play"] | None = None
     robot: Literal["panda", "xarm6_robotiq", "ur_10e"] | None = None
     uncertain: bool = False

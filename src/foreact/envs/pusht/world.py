@@ -16,9 +16,14 @@ from foreact.envs.pusht.recording import CAMERA, COLUMNS, FPS, TASKS, LookName, 
 from foreact.envs.pusht.sliding import Sliding
 from foreact.envs.world import EnvCard, Floats, Frame, Outcome, World, WorldSpec
 
-Start = Literal["anywhere", "near"]
-MAX_STEPS: dict[str, int] = {"anywhere": 190, "near": 130}
-NEAR, NEAR_TURN = (60.0, 120.0), np.pi / 4  # pixels between the centres of block and goal; radians
+Start = Literal["anywhere", "near", "behind"]
+MAX_STEPS: dict[str, int] = {"anywhere": 190, "near": 130, "behind": 100}
+NEAR, TURNS = (
+    (60.0, 120.0),
+    {"near": np.pi / 4, "behind": np.pi / 12},
+)  # pixels between block's and goal's centres; radians
+BEHIND = np.pi / 8  # radians, seen from the block, that the agent is away from straight behind it
+COVERED = 0.95
 WALLS = (7.0, 504.0)  # where they begin
 
 
@@ -29,7 +34,9 @@ class PushTWorld(World):
         image_size: side of the pictures.
         look: "unseen" has other colours and an L for a block.
         start: "anywhere" is where gym-pusht puts agent and block; "near", for quicker studies, has the block 60 to 120 pixels
-            from its goal and turned by 45 degrees at most.
+            from its goal and turned by 45 degrees at most; "behind", which is easier still, turned by 15 at most and with the agent
+            on its far side.
+        covered: share of the goal that is success; 0.95 is gym-pusht's.
 
     Attributes:
         done: whether the goal is covered.
@@ -37,10 +44,16 @@ class PushTWorld(World):
 
     done = False
 
-    def __init__(self, image_size: int, look: LookName = "default", start: Start = "anywhere") -> None:
+    def __init__(
+        self, image_size: int, look: LookName = "default", start: Start = "anywhere", covered: float = COVERED
+    ) -> None:
         if look not in LOOKS or start not in MAX_STEPS:
             raise ForeactError(f"no look {look!r} with start {start!r}: {', '.join(LOOKS)}; {', '.join(MAX_STEPS)}")
-        self.look, self._near_goal = LOOKS[look], start == "near"
+        if not 0 < covered <= COVERED:
+            raise ForeactError(
+                f"covered is the share of the goal that is success, above 0 and at most {COVERED}, not {covered}"
+            )
+        self.look, self._start, self._covered = LOOKS[look], start, covered
         self._env = make_pusht(image_size, self.look, draws=False)
         self.spec = WorldSpec(
             robot="pusht",
@@ -60,14 +73,14 @@ class PushTWorld(World):
 
     def start(self, seed: int) -> None:
         """See `World`."""
-        near = {"reset_to_state": self._near(np.random.default_rng(seed))} if self._near_goal else None
+        near = {"reset_to_state": self._near(np.random.default_rng(seed))} if self._start != "anywhere" else None
         self._info = self._env.reset(seed=seed, options=near)[1]
         self.done = False
 
     def act(self, action: Floats) -> Outcome:
         """See `World`; the reward is the covered share of the goal over 0.95, at most 1."""
-        _, reward, done, _, self._info = self._env.step(action)
-        self.done = bool(done)
+        _, reward, _, _, self._info = self._env.step(action)
+        self.done = bool(self._info["coverage"] > self._covered)
         return Outcome(reward=float(reward), success=self.done, measures={"coverage": float(self._info["coverage"])})
 
     def pictures(self) -> dict[str, Frame]:
@@ -105,17 +118,23 @@ class PushTWorld(World):
 
     def _near(self, rng: np.random.Generator) -> Floats:
         """Agent and block as gym-pusht sets them, (5,): the block is put down upright and then turned about its centre."""
-        turn, way = rng.uniform(-NEAR_TURN, NEAR_TURN), rng.uniform(-np.pi, np.pi)
+        most = TURNS[self._start]
+        turn, way = rng.uniform(-most, most), rng.uniform(-np.pi, np.pi)
         goal = np.array([256.0, 256.0, np.pi / 4])
         centre = centre_of(goal) + rng.uniform(*NEAR) * np.array([np.cos(way), np.sin(way)])
         agent = centre
         while np.linalg.norm(agent - centre) < ORBIT:
             agent = rng.uniform(50, 450, 2)
+        if self._start == "behind":
+            way += rng.uniform(-BEHIND, BEHIND)
+            agent = centre + (ORBIT + rng.uniform(5, 25)) * np.array([np.cos(way), np.sin(way)])
         return np.concatenate([agent, centre - BLOCK_CENTRE, [goal[2] + turn]])
 
 
-def _make(task: str, image_size: int, look: LookName = "default", start: Start = "anywhere") -> PushTWorld:
-    return PushTWorld(image_size, look, start)
+def _make(
+    task: str, image_size: int, look: LookName = "default", start: Start = "anywhere", covered: float = COVERED
+) -> PushTWorld:
+    return PushTWorld(image_size, look, start, covered)
 
 
 CARD = EnvCard(
