@@ -19,8 +19,9 @@ _SHOWN = ("agent_error_px", "block_error_px", "ssim", "token_l1_skill")
 
 def generic_card(about: dict[str, Any]) -> str:
     """Of RLA and image decoder that were trained on many scenes."""
+    short = about["steps"]["short"]
     lines = [
-        "| recordings | these weights | 1,000 steps on all | 1,000 steps without these |",
+        f"| recordings | these weights | {short} steps on all | {short} steps without these |",
         "|---|---|---|---|",
         *(
             f"| {family} | {told['generic']:.3f} | {told['short']:.3f} | {told['short, without it']:.3f} |"
@@ -34,16 +35,16 @@ RLA and the image decoder of preset `{about["preset"]}`, over the bundled encode
 model is trained from nothing (`--from-scratch` does not); `foreact train rla --from generic/rla` does the same. Other picture sizes
 are taken as well: no weight depends on the grid of patches.
 
-Trained for {about["steps"]["rla"]:,} (RLA) and {about["steps"]["image-decoder"]:,} steps (image decoder) on random drawn scenes (`tools/systems/moving_scenes.py`), 166 episodes of a
-simulated Panda arm, and
+RLA was trained for {about["steps"]["early"]:,} steps on a part and {about["steps"]["rla"]:,} on all, the image decoder for {about["steps"]["image-decoder"]:,} on all of: random drawn scenes
+(`tools/systems/moving_scenes.py`), 166 episodes of a simulated Panda arm, and
 
 {recordings}
 
-with seeds that no demo and no evaluation of the library uses. No real pictures.
+No demo and no evaluation of the library uses these seeds. No real pictures.
 
 ## Held-out recordings, and simulators never seen
 
-Skill of the true z decoded, against a copy of the present, on pairs {10} frames apart of held-out episodes (1: the true tokens, 0: a copy).
+Skill of the true z decoded, against a copy of the present, on pairs 10 frames apart of held-out episodes (1: the true tokens, 0: a copy).
 The last two columns say what is lost where a simulator is left out of the training.
 
 {chr(10).join(lines)}

@@ -1,7 +1,8 @@
 """Make the trained models that ship, from `foreact` commands: record, train, measure, and write them with their cards.
 
     python -m tools.systems.make record --out runs/systems --foreact metaworld=.venv-metaworld/bin/foreact
-    python -m tools.systems.make train --out runs/systems --panda DATASET
+    python -m tools.systems.make generic --out runs/systems --panda DATASET
+    python -m tools.systems.make pusht --out runs/systems
     python -m tools.systems.make ship --out runs/systems --panda DATASET
 
 Every stage is resumable; what is done is left as it is. `generic` learns from all recordings, `pusht` from Push-T and begins with it.
@@ -25,8 +26,8 @@ from tools.systems.recordings import FAMILIES, RECORDINGS
 from tools.systems.skill import held_out_skill
 
 PRESET, ENCODER, SIDE = "tiny", "tiny", 96
-STEPS = {"rla": 14_000, "image-decoder": 6_000, "short": 1_000}
-PUSHT_STEPS = {"rla": 2_000, "image-decoder": 2_000, "teacher": 9_000, "rla-wm": 1_500, "dino-wm": 6_000}
+STEPS = {"early": 6_000, "rla": 2_000, "image-decoder": 3_000, "short": 500}
+PUSHT_STEPS = {"rla": 1_500, "image-decoder": 2_000, "teacher": 5_000, "rla-wm": 1_000, "dino-wm": 3_000}
 PUSHT = "pusht-7001"
 
 
@@ -41,26 +42,32 @@ def record(out: Path, programs: dict[str, str]) -> None:
             _run([program, "collect", *words])
 
 
-def train(out: Path, panda: Path) -> None:
-    """The generic models, what each family's absence costs, and the Push-T system."""
+def train_generic(out: Path, panda: Path) -> None:
+    """RLA and image decoder on everything, RLA first on a part; and what each family's absence costs."""
     everything = [folder for folders in families(out, panda).values() for folder in folders]
-    _train("rla", everything, out / GENERIC / "rla", STEPS["rla"], out)
+    early = [out / "data" / recording.name for recording in RECORDINGS if recording.early]
+    first = out / "early" / "rla"
+    _train("rla", [*early[:2], panda, *early[2:]], first, STEPS["early"], out)
     _train("image-decoder", everything, out / GENERIC / "image-decoder", STEPS["image-decoder"], out)
-    data, pusht = [out / "data" / PUSHT], out / "pusht"
-    for kind in ("rla", "image-decoder"):
-        adapting = ["--from", str(out / GENERIC / kind), "--learning-rate", "1e-3"]
-        _train(kind, data, pusht / kind, PUSHT_STEPS[kind], out, *adapting)
-    _train("rla-wm", data, pusht / "teacher", PUSHT_STEPS["teacher"], out, "--rla", str(pusht / "rla"))
-    student = ["--teacher", str(pusht / "teacher"), "--flow-steps", "1"]
-    _train("rla-wm", data, pusht / "rla-wm", PUSHT_STEPS["rla-wm"], out, *student)
-    _train("dino-wm", data, pusht / "dino-wm", PUSHT_STEPS["dino-wm"], out)
-    parts = ["--rla", str(pusht / "rla"), "--image-decoder", str(pusht / "image-decoder")]
-    runs = [str(pusht / "rla-wm"), str(pusht / "dino-wm")]
-    measured = ["--data", str(data[0]), "--cache", str(out / "cache"), "--out", str(pusht / "results.json")]
-    _run(["foreact", "evaluate", *runs, *measured, *parts])
+    _train("rla", everything, out / GENERIC / "rla", STEPS["rla"], out, "--from", str(first), "--learning-rate", "2e-3")
     for left_out in (None, *FAMILIES):
         kept = [f for family, folders in families(out, panda).items() if family != left_out for f in folders]
         _train("rla", kept, _short(out, left_out), STEPS["short"], out)
+
+
+def train_pusht(out: Path) -> None:
+    """The Push-T system, once the first stage of the generic models is done."""
+    data, pusht, first = [out / "data" / PUSHT], out / "pusht", out / "early" / "rla"
+    _train("rla", data, pusht / "rla", PUSHT_STEPS["rla"], out, "--from", str(first), "--learning-rate", "2e-3")
+    _train("rla-wm", data, pusht / "teacher", PUSHT_STEPS["teacher"], out, "--rla", str(pusht / "rla"))
+    _train("dino-wm", data, pusht / "dino-wm", PUSHT_STEPS["dino-wm"], out)
+    student = ["--teacher", str(pusht / "teacher"), "--flow-steps", "1"]
+    _train("rla-wm", data, pusht / "rla-wm", PUSHT_STEPS["rla-wm"], out, *student)
+    begun = ["--from", str(out / GENERIC / "image-decoder"), "--learning-rate", "2e-3"]
+    _train("image-decoder", data, pusht / "image-decoder", PUSHT_STEPS["image-decoder"], out, *begun)
+    runs = [str(pusht / "rla-wm"), str(pusht / "dino-wm")]
+    measured = ["--data", str(data[0]), "--cache", str(out / "cache"), "--out", str(pusht / "results.json")]
+    _run(["foreact", "evaluate", *runs, *measured, "--rla", str(pusht / "rla")])
 
 
 def ship(out: Path, panda: Path) -> None:
@@ -109,17 +116,19 @@ def _run(words: list[str]) -> None:
 def main() -> None:
     """One stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["record", "train", "ship"])
+    parser.add_argument("stage", choices=["record", "generic", "pusht", "ship"])
     parser.add_argument("--out", type=Path, required=True, help="recordings, token caches and runs")
-    parser.add_argument("--panda", type=Path, help="LeRobot dataset of ManiSkill's Panda, for train and ship")
+    parser.add_argument("--panda", type=Path, help="LeRobot dataset of ManiSkill's Panda, for generic and ship")
     parser.add_argument("--foreact", nargs="*", default=[], help="FAMILY=PROGRAM: the foreact beside a simulator")
     asked = parser.parse_args()
     if asked.stage == "record":
         record(asked.out, dict(pair.split("=", 1) for pair in asked.foreact))
+    elif asked.stage == "pusht":
+        train_pusht(asked.out)
     elif asked.panda is None:
-        parser.error("--panda is needed to train and to ship")
+        parser.error(f"{asked.stage} needs --panda")
     else:
-        {"train": train, "ship": ship}[asked.stage](asked.out, asked.panda)
+        {"generic": train_generic, "ship": ship}[asked.stage](asked.out, asked.panda)
 
 
 if __name__ == "__main__":
