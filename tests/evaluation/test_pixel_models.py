@@ -73,6 +73,7 @@ def video_run(trained, in_small, tiny_dataset):
     return run
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_evaluated_beside_a_model_of_features(place, tiny_dataset, video_run, tmp_path):
     root, _ = place
     where = ["--data", str(tiny_dataset), "--cache", str(root / "cache"), "--out", str(tmp_path / "r.json")]

@@ -145,6 +145,7 @@ def test_pretrained_weights_without_diffusers_say_what_to_install(monkeypatch):
         PretrainedVideo.start_from("somewhere", CONFIG)
 
 
+@pytest.mark.slow
 def test_it_learns_to_follow_actions():
     """The picture gets brighter or darker as the action says."""
     torch.manual_seed(0)
