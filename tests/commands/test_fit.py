@@ -20,7 +20,7 @@ from foreact.core.pretrained import load_model
 from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.fitting import run as fit_run
 from foreact.fitting.overall import Overall
-from foreact.fitting.planning import Left, within
+from foreact.fitting.planning import Left, table, within
 from foreact.fitting.stages import Piece, Stage, total_disk
 
 MODELS = ("rla", "rla-wm", "image-decoder", "dino-wm")
@@ -260,6 +260,18 @@ def test_steps_follow_the_minutes() -> None:
 def test_what_is_written_in_passing_counts_once() -> None:
     stages = [stage(name, "steps", 1, 1.0, disk=10, passing=passing) for name, passing in (("a", 7), ("b", 3))]
     assert total_disk(stages) == 23
+
+
+def test_the_work_of_several_datasets_is_told_as_one_sum() -> None:
+    resized = Piece(unit="frames", count=30, seconds=0.1, told=False)
+    pieces = (
+        Piece(unit="frames", count=10, seconds=0.1),
+        resized,
+        Piece(unit="frames", count=1500, seconds=0.1),
+        resized,
+    )
+    left = [Left.all_of(Stage(name="encode", pieces=pieces)), Left.all_of(stage("rla", "steps", 5, 0.1), 0.0)]
+    assert [*table(left).columns[1].cells][:2] == ["1,510 frames", "done"]
 
 
 def test_the_overall_progress_weighs_stages_by_their_seconds() -> None:

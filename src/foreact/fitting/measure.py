@@ -159,7 +159,7 @@ def measure_encoding(setup: Setup, encoder: str, size: int, *, frames: bool) -> 
         count = sum(dataset.episode(e).length for e in episodes)
         pieces.append(Piece(unit="frames", count=count, seconds=read + encoded))
         if frames:
-            pieces.append(Piece(unit="frames", count=count, seconds=read))
+            pieces.append(Piece(unit="frames", count=count, seconds=read, told=False))
         samples.append(sample)
         disk += cache.required_bytes(frames=frames)
     name = "encode" if encoder != "pixels" or len(setup.encodings) == 1 else "encode pixels"
@@ -252,7 +252,7 @@ def measure_evaluation(setup: Setup, protocol: Protocol, sampled: SampledTokens,
     windows = len(select_windows(lengths, protocol))
     pieces = [Piece(unit="windows", count=windows, seconds=window)]
     if "steps" in watch.seen:
-        pieces.insert(0, Piece(unit="steps", count=ProbeConfig().steps, seconds=probe))
+        pieces.insert(0, Piece(unit="steps", count=ProbeConfig().steps, seconds=probe, told=False))
     results.save(folder / "results.json")
     strips = EvaluationConfig().strips
     return Stage(

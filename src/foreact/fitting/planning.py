@@ -144,9 +144,9 @@ def table(left: Sequence[Left]) -> Table:
     for heading in ("stage", "work", "time", "disk"):
         shown.add_column(heading, justify="left" if heading == "stage" else "right")
     for part in left:
-        piece = part.pieces[-1 if part.stage.name == "evaluate" else 0] if part.pieces else None
-        work = f"{piece.count:,} {piece.unit}" if piece else "done"
-        shown.add_row(part.stage.name, work, *((minutes(part.seconds), byte_size(part.disk)) if piece else ("", "")))
+        told = [piece for piece in part.pieces if piece.told] or part.pieces
+        work = f"{sum(piece.count for piece in told):,} {told[0].unit}" if told else "done"
+        shown.add_row(part.stage.name, work, *((minutes(part.seconds), byte_size(part.disk)) if told else ("", "")))
     shown.add_section()
     seconds, disk = sum(part.seconds for part in left), sum(part.disk for part in left)
     shown.add_row("all", "", minutes(seconds), byte_size(disk), style="bold")

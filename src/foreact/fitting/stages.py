@@ -22,11 +22,13 @@ class Piece:
         unit: episodes, frames, steps or windows.
         count: how many.
         seconds: for one.
+        told: whether it is part of what a stage's work is told as; not what goes along with it.
     """
 
     unit: str
     count: int
     seconds: float
+    told: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,8 @@ class Plan:
             raise ForeactError(
                 f"{out} was begun with other settings ({told}); choose another --out or the same settings"
             )
+        for piece in (piece for stage in data["plan"]["stages"] for piece in stage["pieces"]):
+            piece.setdefault("told", True)  # as in files of version 0.2
         return decode(cls, data["plan"], str(path))
 
 
