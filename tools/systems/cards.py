@@ -35,8 +35,8 @@ RLA and the image decoder of preset `{about["preset"]}`, over the bundled encode
 model is trained from nothing (`--from-scratch` does not); `foreact train rla --from generic/rla` does the same. Other picture sizes
 are taken as well: no weight depends on the grid of patches.
 
-RLA was trained for {about["steps"]["early"]:,} steps on a part and {about["steps"]["rla"]:,} on all, the image decoder for {about["steps"]["image-decoder"]:,} on all of: random drawn scenes
-(`tools/systems/moving_scenes.py`), 166 episodes of a simulated Panda arm, and
+RLA was trained for {about["steps"]["early"]:,} steps on a part and {about["steps"]["rla"]:,} on all, the image decoder for {about["steps"]["image-decoder"]:,} on all, of
+166 episodes of a simulated Panda arm and of
 
 {recordings}
 

@@ -26,20 +26,17 @@ from tools.systems.recordings import FAMILIES, RECORDINGS
 from tools.systems.skill import held_out_skill
 
 PRESET, ENCODER, SIDE = "tiny", "tiny", 96
-STEPS = {"early": 6_000, "rla": 2_000, "image-decoder": 3_000, "short": 500}
-PUSHT_STEPS = {"rla": 1_500, "image-decoder": 2_000, "teacher": 5_000, "rla-wm": 1_000, "dino-wm": 3_000}
+STEPS = {"early": 6_000, "rla": 2_000, "image-decoder": 3_000, "short": 300}
+PUSHT_STEPS = {"rla": 1_500, "image-decoder": 1_200, "teacher": 5_000, "rla-wm": 1_000, "dino-wm": 2_000}
 PUSHT = "pusht-7001"
 
 
 def record(out: Path, programs: dict[str, str]) -> None:
     """All recordings; simulators live in Python environments of their own, whose `foreact` is named."""
     for recording in RECORDINGS:
-        words = [*recording.words.split(), "--seed", str(recording.seed), "--out", str(out / "data" / recording.name)]
-        if recording.family == "scenes":
-            _run([sys.executable, "-m", "tools.systems.moving_scenes", *words])
-        else:
-            program = programs.get(recording.family, "foreact")
-            _run([program, "collect", *words])
+        words = [*recording.command.split(), "--out", str(out / "data" / recording.name)]
+        program = {"python": sys.executable, "foreact": programs.get(recording.family, "foreact")}[words[0]]
+        _run([program, *words[1:]])
 
 
 def train_generic(out: Path, panda: Path) -> None:
@@ -60,9 +57,9 @@ def train_pusht(out: Path) -> None:
     data, pusht, first = [out / "data" / PUSHT], out / "pusht", out / "early" / "rla"
     _train("rla", data, pusht / "rla", PUSHT_STEPS["rla"], out, "--from", str(first), "--learning-rate", "2e-3")
     _train("rla-wm", data, pusht / "teacher", PUSHT_STEPS["teacher"], out, "--rla", str(pusht / "rla"))
-    _train("dino-wm", data, pusht / "dino-wm", PUSHT_STEPS["dino-wm"], out)
     student = ["--teacher", str(pusht / "teacher"), "--flow-steps", "1"]
     _train("rla-wm", data, pusht / "rla-wm", PUSHT_STEPS["rla-wm"], out, *student)
+    _train("dino-wm", data, pusht / "dino-wm", PUSHT_STEPS["dino-wm"], out)
     begun = ["--from", str(out / GENERIC / "image-decoder"), "--learning-rate", "2e-3"]
     _train("image-decoder", data, pusht / "image-decoder", PUSHT_STEPS["image-decoder"], out, *begun)
     runs = [str(pusht / "rla-wm"), str(pusht / "dino-wm")]
@@ -77,7 +74,7 @@ def ship(out: Path, panda: Path) -> None:
         runs = {GENERIC: out / GENERIC / "rla", "short": _short(out, None), "short, without it": _short(out, family)}
         skill[family] = {name: held_out_skill(run, folders, cache=out / "cache") for name, run in runs.items()}
     about: dict[str, Any] = {"preset": PRESET, "encoder": ENCODER, "image_size": SIDE}
-    about["recordings"] = {r.name: f"foreact collect {r.words} --seed {r.seed}" for r in RECORDINGS}
+    about["recordings"] = {recording.name: recording.command for recording in RECORDINGS}
     generic = about | {"steps": STEPS, "skill": skill}
     _write(out / GENERIC, GENERIC, ("rla", "image-decoder"), generic_card(generic), generic)
     results = Results.load(out / "pusht" / "results.json")

@@ -31,6 +31,12 @@ class Recording:
         task = self.words.split()[0].partition("/")[2]
         return "-".join(filter(None, (self.family, task, str(self.seed))))
 
+    @property
+    def command(self) -> str:
+        """That makes it, without --out."""
+        program = "python -m tools.systems.moving_scenes" if self.family == "scenes" else "foreact collect"
+        return f"{program} {self.words} --seed {self.seed}"
+
 
 _SUCCESSES, _PLAY = ("--successes 120 --image-size 96", "--policy play --episodes {} --max-steps {} --image-size 96")
 _PLAYED = ("drawer-open", "drawer-close", "window-open", "faucet-close", "button-press", "button-press-topdown")
