@@ -4,6 +4,7 @@ VERBS = {
     "fit": "foreact.commands.fit:Fit",
     "collect": "foreact.commands.collect:Collect",
     "import": "foreact.commands.importing:Import",
+    "import-weights": "foreact.commands.import_weights:ImportWeights",
     "inspect": "foreact.commands.inspect:Inspect",
     "train": "foreact.commands.train:Train",
     "act": "foreact.commands.act:Act",

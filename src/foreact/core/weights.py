@@ -1,6 +1,7 @@
 """Tensors on disk: safetensors files that carry a checksum of their content in their own header.
 
-Any reader of safetensors reads them. A file without the checksum, such as one of an earlier version, is read as it is.
+Any reader of safetensors reads them. A file without the checksum, such as one of an earlier version, is read as it is. Files of
+other libraries are read where they hold tensors alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from foreact.core.errors import ForeactError
@@ -71,6 +73,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not same:
         raise ForeactError(f"{path} is damaged: its content is not what was written; copy it from its source again")
     return tensors
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of another library's file by name: of safetensors, or of a torch checkpoint that holds nothing else.
+
+    Nothing in it is ever run, as a pickle would be.
+
+    Raises:
+        ForeactError: the file is missing, unreadable, or holds something else.
+    """
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ForeactError(
+            f"{path} is missing or no checkpoint of tensors alone ({type(error).__name__}); a file that would run code is not opened"
+        ) from error
+    found = loaded.get("model_state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ForeactError(f"{path} holds more than tensors by name: export the model's state_dict alone")
+    return {str(name): tensor for name, tensor in found.items()}
 
 
 def _read_header(file: BinaryIO) -> dict[str, Any]:

@@ -42,9 +42,11 @@ class ImageDecoderConfig(ModelConfig):
         stem_channels: channels before the first stage; the tokens' C if None.
         ssim_weight: weight of 1 - SSIM.
         standardise: fit statistics of tokens before training (not in the paper).
+        released_blocks: residual blocks as the released weights were trained with, and one more after the last stage.
     """
 
     kind: ClassVar[str] = "image_decoder"
+    added: ClassVar[tuple[str, ...]] = ("released_blocks",)
 
     tokens: TokenSpec
     channels: tuple[int, ...] = (512, 256, 128, 64)
@@ -52,6 +54,7 @@ class ImageDecoderConfig(ModelConfig):
     stem_channels: int | None = None
     ssim_weight: float = 0.2
     standardise: bool = False
+    released_blocks: bool = False
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -74,15 +77,18 @@ class UNetDecoder(TrainableModel):
         self.config = config
         self.scale = TokenScale(config.tokens.channels)
         stem = config.stem_channels or config.tokens.channels
+        block = ReleasedBlock if config.released_blocks else ResidualBlock
         layers: list[nn.Module] = [
             nn.Conv2d(config.tokens.channels, stem, 3, padding=1),
             group_norm(stem),
             nn.GELU(),
-            *[ResidualBlock(stem) for _ in range(config.blocks)],
+            *[block(stem) for _ in range(config.blocks)],
         ]
         for inputs, outputs in zip((stem, *config.channels), config.channels, strict=False):
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
-            layers += [ResidualBlock(outputs) for _ in range(config.blocks)]
+            layers += [block(outputs) for _ in range(config.blocks)]
+        if config.released_blocks:
+            layers.append(block(config.channels[-1]))
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(config.channels[-1], 3, 3, padding=1)
         zero(self.out)
@@ -133,6 +139,22 @@ class ResidualBlock(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         return x_BCHW + self.body(x_BCHW)
+
+
+class ReleasedBlock(nn.Module):
+    """The released code's: each of two 3x3 convolutions comes before its group norm; the last GELU follows the sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1 = nn.GroupNorm(8, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(8, channels)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        change = self.norm2(self.conv2(F.gelu(self.norm1(self.conv1(x_BCHW)))))
+        return F.gelu(x_BCHW + change)
 
 
 _CHANNELS = {"tiny": (64, 32, 16, 8), "small": (96, 48, 24, 12)}

@@ -32,7 +32,7 @@ from foreact.core.presets import Preset
 from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import TrainableModel, TrainingData
 from foreact.latent_actions.training import LatentActionTraining
-from foreact.nn.attention import Block, initialise, learned_tokens
+from foreact.nn.attention import Block, exact_gelu, initialise, learned_tokens
 from foreact.nn.latent_decoder import LatentDecoder
 from foreact.nn.positions import PatchEmbedding
 from foreact.nn.tokens import TokenScale
@@ -54,10 +54,12 @@ class RLAConfig(ModelConfig):
         standardise: fit statistics of tokens and changes before training.
         decoder_merge: side of the squares of patches that are one token inside the decoder: 2 quarters the cost of a decoded
             future. Not in the paper.
+        exact_gelu: GELU instead of its approximation by tanh, as the released weights were trained with; also in the
+            world model on top.
     """
 
     kind: ClassVar[str] = "rla"
-    added: ClassVar[tuple[str, ...]] = ("decoder_merge",)
+    added: ClassVar[tuple[str, ...]] = ("decoder_merge", "exact_gelu")
 
     tokens: TokenSpec
     dim: int = 1024
@@ -69,6 +71,7 @@ class RLAConfig(ModelConfig):
     residual_output: bool = False
     standardise: bool = False
     decoder_merge: int = 1
+    exact_gelu: bool = False
 
     def build(self) -> RLA:
         """An RLA autoencoder with fresh weights."""
@@ -95,6 +98,8 @@ class RLA(TrainableModel):
             position_scale=config.position_scale,
             merge=config.decoder_merge,
         )
+        if config.exact_gelu:
+            exact_gelu(self)
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """z = f_enc(s_{t+h} - s_t) (E2): two (B, N, C) -> (B, Q, Z)."""

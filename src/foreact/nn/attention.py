@@ -127,6 +127,13 @@ def initialise(module: nn.Module) -> None:
             zero(child.modulation)
 
 
+def exact_gelu(module: nn.Module) -> None:
+    """Replace the approximation of GELU by GELU itself, in every MLP inside."""
+    for child in module.modules():
+        if isinstance(child, nn.GELU):
+            child.approximate = "none"
+
+
 def zero(layer: nn.Linear | nn.Conv2d) -> None:
     """Make a layer start at zero output."""
     nn.init.zeros_(layer.weight)

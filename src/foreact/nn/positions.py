@@ -30,8 +30,15 @@ def sincos_2d(grid: tuple[int, int], dim: int, *, fastest: float = 1.0, ratio: f
     return torch.cat([f(a) for a in angles for f in (torch.sin, torch.cos)], dim=1).float()
 
 
+def time_angles(time_B: Tensor, frequencies: int) -> Tensor:
+    """1000 t times each of `frequencies` rates from 1 down to nearly 1 / 10,000, radians: (B,) -> (B, frequencies)."""
+    scale = -math.log(10_000) / frequencies
+    rates = torch.exp(scale * torch.arange(frequencies, device=time_B.device, dtype=torch.float32))
+    return 1000.0 * widen(time_B)[:, None] * rates
+
+
 class TimeEmbedding(nn.Module):
-    """Flow time in [0, 1] -> (B, dim): sinusoids of 1000 t, then a two-layer MLP."""
+    """Flow time in [0, 1] -> (B, dim): cosines, then sines, of `time_angles` through a two-layer MLP."""
 
     def __init__(self, dim: int, *, frequencies: int = 128) -> None:
         super().__init__()
@@ -40,9 +47,7 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, time_B: Tensor) -> Tensor:
         """(B,) -> (B, dim)."""
-        scale = -math.log(10_000) / self.frequencies
-        rates = torch.exp(scale * torch.arange(self.frequencies, device=time_B.device, dtype=torch.float32))
-        angles = 1000.0 * widen(time_B)[:, None] * rates
+        angles = time_angles(time_B, self.frequencies)
         return self.mlp(torch.cat([torch.cos(angles), torch.sin(angles)], dim=1))
 
 

@@ -27,6 +27,7 @@ from foreact.core.cost import Stage, all_steps, count_stage, meta
 from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import TrainingData
 from foreact.latent_actions.rla import RLA, RLAConfig
+from foreact.nn.attention import exact_gelu
 from foreact.nn.floats import widen
 from foreact.nn.flow import Solver, TimeLaw, integrate, interpolate, sample_times
 from foreact.world_models.base import PretrainedWorldModel
@@ -130,6 +131,8 @@ class RLAWorldModel(PretrainedWorldModel):
         self.condition: Any
         self.flow: Any
         self.condition, self.flow = self.build_networks()
+        if config.rla.exact_gelu:
+            exact_gelu(self)
         regressions = Regressions(config.extras, config.dim, config.rla)
         self.mean, self.future = regressions.mean, regressions.future
         self.register_buffer("latent_mean", torch.zeros(config.latent))

@@ -3,7 +3,8 @@
     s_t through blocks modulated by a GRU of the actions -> N condition tokens; the flow cross-attends to all of them
     loss = MSE + L1 on velocities;   tau is logit-normal;   no slot tokens;   no position codes (in its RLA)
 
-The released code divides z by 10; here it is standardised as in the paper's variant.
+The released code divides z by 10; here it is standardised as in the paper's variant. `released_weights` makes this model of
+the weights that the authors trained.
 
 Shape legend: B batch, N patch tokens, C channels, Q latent tokens, Z latent channels, M context tokens, D width.
 """
@@ -26,9 +27,17 @@ from foreact.world_models.rla_wm_networks import Sizes
 
 @dataclass(frozen=True, kw_only=True)
 class ReleasedRLAWorldModelConfig(RLAWorldModelConfig):
-    """As `RLAWorldModelConfig`; made by `released`."""
+    """As `RLAWorldModelConfig`; made by `released`.
+
+    Attributes:
+        project_actions: each block of the condition network has a linear layer of its own for the actions' vector (on in
+            the released weights).
+    """
 
     kind: ClassVar[str] = "rla_wm_released"
+    added: ClassVar[tuple[str, ...]] = ("project_actions",)
+
+    project_actions: bool = False
 
     def build(self) -> ReleasedRLAWorldModel:
         """A world model with fresh weights.
@@ -59,19 +68,24 @@ def released(paper: RLAWorldModelConfig) -> ReleasedRLAWorldModelConfig:
 class ReleasedRLAWorldModel(RLAWorldModel):
     """The same model over the released code's networks."""
 
+    config: ReleasedRLAWorldModelConfig
+
     def build_networks(self) -> tuple[nn.Module, nn.Module]:
         """Condition and flow network."""
         config = self.config
-        return AdaptiveCondition(config.sizes(config.condition_depth)), CrossFlow(config.sizes(config.flow_depth))
+        condition = AdaptiveCondition(config.sizes(config.condition_depth), project_actions=config.project_actions)
+        return condition, CrossFlow(config.sizes(config.flow_depth))
 
 
 class AdaptiveCondition(nn.Module):
     """The released code's: s_t through blocks modulated by one vector of the actions; all N tokens are passed on."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, *, project_actions: bool = False) -> None:
         super().__init__()
         self.project = PatchEmbedding(sizes.grid, sizes.channels, sizes.dim, sizes.position_scale)
         self.embed_actions = RecurrentEncoder(sizes.actions[1], sizes.dim)
+        own = [nn.Linear(sizes.dim, sizes.dim) if project_actions else nn.Identity() for _ in range(sizes.depth)]
+        self.project_actions = nn.ModuleList(own)
         self.blocks = nn.ModuleList([ModulatedBlock(sizes.dim, sizes.heads) for _ in range(sizes.depth)])
         initialise(self)
 
@@ -84,8 +98,8 @@ class AdaptiveCondition(nn.Module):
         """s_t (B, N, C), standardised actions (B, H, A), their mask (B, H) -> condition tokens (B, N, D)."""
         x_BND = self.project(tokens_BNC)
         action_BD = self.embed_actions(actions_BHA, mask_BH)
-        for block in self.blocks:
-            x_BND = block(x_BND, action_BD)
+        for project, block in zip(self.project_actions, self.blocks, strict=True):
+            x_BND = block(x_BND, project(action_BD))
         return x_BND
 
 
