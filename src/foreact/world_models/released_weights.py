@@ -114,7 +114,7 @@ def make_world_model(flow: Tensors, rla: RLA, *, heads: int, horizon: int) -> Re
     if len(robots) != 1:
         raise ForeactError(f"a world model is of one robot, this checkpoint has action encoders of {robots or 'none'}")
     (D, Z), C = _shape(flow, "flow_latent_proj.weight"), rla.config.tokens.channels
-    if Z != rla.config.latent_channels:
+    if rla.config.latent_channels != Z:
         raise ForeactError(f"this world model makes a z of {Z} channels, its RLA has {rla.config.latent_channels}")
     paper = RLAWorldModelConfig(
         rla=rla.config,
@@ -170,7 +170,7 @@ def _reversed(weight: Tensor) -> Tensor:
     cos(a - x) and sin(a - x), with a the angle of time 1, are sums of cos x and sin x.
     """
     cosines, sines = weight.double().chunk(2, dim=1)
-    whole = time_angles(torch.ones(1), cosines.shape[1]).double()
+    whole = time_angles(torch.ones(1, dtype=torch.float64), cosines.shape[1])
     c, s = whole.cos(), whole.sin()
     return torch.cat([cosines * c + sines * s, cosines * s - sines * c], dim=1).float()
 
