@@ -90,9 +90,10 @@ class ImportWeights:
 
     def _tokens(self) -> TokenSpec:
         from foreact.encoders.loading import load_encoder
-        from foreact.encoders.meta import meta_encoder
 
         if self.shapes_only:
+            from foreact.encoders.meta import meta_encoder
+
             return meta_encoder(self.encoder, image_size=self.image_size)[1]
         try:
             return load_encoder(self.encoder, image_size=self.image_size).spec

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,7 +87,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_tensors(path)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how it was pickled
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ForeactError(
             f"{path} is missing or no checkpoint of tensors alone ({type(error).__name__}); a file that would run code is not opened"

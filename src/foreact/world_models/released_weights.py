@@ -91,8 +91,17 @@ def make_rla(encoder: Tensors, decoder: Tensors, tokens: TokenSpec, *, heads: in
     """
     (Q, D), (Z, _), (_, C) = (_shape(encoder, n) for n in ("tokens", "out_layer.weight", "input_layer.weight"))
     _require_channels(C, tokens)
-    sizes = {"dim": D, "depth": _depth(encoder, "blocks"), "heads": heads, "latent_tokens": Q, "latent_channels": Z}
-    model = _build(RLAConfig(tokens=tokens, **sizes, position_scale=0.0, exact_gelu=True))
+    config = RLAConfig(
+        tokens=tokens,
+        dim=D,
+        depth=_depth(encoder, "blocks"),
+        heads=heads,
+        latent_tokens=Q,
+        latent_channels=Z,
+        position_scale=0.0,
+        exact_gelu=True,
+    )
+    model = _build(config)
     _fill(model.encoder, _renamed(encoder, ENCODER), "encoder")
     _fill(model.decoder, _renamed(decoder, DECODER), "decoder")
     return model.eval()
@@ -128,19 +137,18 @@ def make_world_model(flow: Tensors, rla: RLA, *, heads: int, horizon: int) -> Re
     model = _build(replace(released(paper), project_actions=True))
     found = _renamed(flow, {line.replace("ROBOT", robots[0]): ours for line, ours in WORLD_MODEL.items()})
     if C == D:
-        found = {
-            "condition.project.linear.weight": torch.eye(D),
-            "condition.project.linear.bias": torch.zeros(D),
-        } | found
+        unchanged = {"weight": torch.eye(D), "bias": torch.zeros(D)}
+        found = {f"condition.project.linear.{name}": tensor for name, tensor in unchanged.items()} | found
     for name in [name for name in found if ".cross.qkv." in name]:
         whole = found.pop(name)
         found[name.replace("qkv", "q")], found[name.replace("qkv", "kv")] = whole[:D], whole[D:]
-    found |= {name: -found[name] for name in ("flow.out.weight", "flow.out.bias") if name in found}
-    if (first := "flow.time.mlp.0.weight") in found:
-        found[first] = _reversed(found[first])
     _fill(model, found, "world model", given=("rla.",))
+    with torch.no_grad():
+        model.flow.out.weight.neg_()
+        model.flow.out.bias.neg_()
+        model.flow.time.mlp[0].weight.copy_(_reversed(model.flow.time.mlp[0].weight))
+        model.latent_std.fill_(Z_SCALE)
     model.rla.load_state_dict(rla.state_dict())
-    model.latent_std.fill_(Z_SCALE)
     return model.eval()
 
 
@@ -158,9 +166,9 @@ def make_image_decoder(tensors: Tensors, tokens: TokenSpec) -> UNetDecoder:
     )
     found = _renamed(tensors, IMAGE_DECODER)
     found = {name: F.pad(t, (1, 1, 1, 1)) if t.shape[2:] == (2, 2) else t for name, t in found.items()}
-    if "out.bias" in found:
-        found["out.bias"] = found["out.bias"] - 0.5
     _fill(model, found, "image decoder")
+    with torch.no_grad():
+        model.out.bias.sub_(0.5)
     return model.eval()
 
 
@@ -172,18 +180,16 @@ def _reversed(weight: Tensor) -> Tensor:
     cosines, sines = weight.double().chunk(2, dim=1)
     whole = time_angles(torch.ones(1, dtype=torch.float64), cosines.shape[1])
     c, s = whole.cos(), whole.sin()
-    return torch.cat([cosines * c + sines * s, cosines * s - sines * c], dim=1).float()
+    return torch.cat([cosines * c + sines * s, cosines * s - sines * c], dim=1)
 
 
 def _renamed(tensors: Tensors, table: Mapping[str, str]) -> dict[str, Tensor]:
     """Their tensors in float32 by our names."""
-    lines = [
-        (re.compile(re.escape(line).replace(r"\#", r"(\d+)").replace(r"\*", "(.+)")), o) for line, o in table.items()
-    ]
+    lines = {re.escape(line).replace(r"\#", r"(\d+)").replace(r"\*", "(.+)"): ours for line, ours in table.items()}
     found, strange = {}, []
     for theirs, tensor in tensors.items():
-        fitting = [(match, ours) for pattern, ours in lines if (match := pattern.fullmatch(theirs))]
-        if not fitting:
+        fitting = [(match, ours) for line, ours in lines.items() if (match := re.fullmatch(line, theirs))]
+        if not fitting or not tensor.ndim:
             strange.append(theirs)
             continue
         match, ours = fitting[0]
@@ -221,7 +227,10 @@ def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
 
 
 def _depth(tensors: Tensors, blocks: str) -> int:
-    return len({name.split(".")[1] for name in tensors if name.startswith(f"{blocks}.")})
+    depth = len({name.split(".")[1] for name in tensors if name.startswith(f"{blocks}.")})
+    if not depth:
+        raise ForeactError(f"the checkpoint has no {blocks}: a part of it is missing")
+    return depth
 
 
 def _require_channels(channels: int, tokens: TokenSpec) -> None:
