@@ -7,6 +7,7 @@ VERBS = {
     "inspect": "foreact.commands.inspect:Inspect",
     "train": "foreact.commands.train:Train",
     "act": "foreact.commands.act:Act",
+    "serve": "foreact.commands.serve:Serve",
     "evaluate": "foreact.commands.evaluate:Evaluate",
     "claims": "foreact.commands.claims:Claims",
     "report": "foreact.commands.report:Report",
