@@ -88,3 +88,14 @@ def served(policy, **options) -> Iterator[str]:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+def listen_once(policy, port: int) -> None:
+    """Begin to listen, and stop."""
+
+    async def run() -> None:
+        server = PolicyServer(policy=policy, spec=PolicySpec.of(CONFIG, "test"))
+        async with server.listening("127.0.0.1", port):
+            pass
+
+    asyncio.run(run())

@@ -25,6 +25,7 @@ class RemotePolicy:
 
     Args:
         url: such as ws://127.0.0.1:8000.
+        patience: seconds for which a server that is not there is waited for.
 
     Attributes:
         config: what the policy there says of itself.
@@ -35,14 +36,14 @@ class RemotePolicy:
         ForeactError: no server there, or one that does not say what its policy sees.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = 10.0) -> None:
         try:
             from foreact_client import Client, ClientError
         except ModuleNotFoundError as error:
             raise ForeactError(f"{url}: {CLIENT}") from error
         self._failure = ClientError
         try:
-            self._client = Client(url, token=os.environ.get(TOKEN))
+            self._client = Client(url, token=os.environ.get(TOKEN), patience=patience)
         except ClientError as error:
             raise ForeactError(str(error)) from error
         told: dict[str, Any] = self._client.metadata

@@ -12,32 +12,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from foreact.core.contracts import Observation, Policy
+from foreact.core.contracts import Policy
 from foreact.core.errors import ForeactError
+from foreact.serving.requests import Request
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a robot asks.
-
-    Attributes:
-        observation: checked; arrays and words.
-        rows: B; None for one observation without B.
-        seeds: of episodes that begin with it.
-        answer: where its actions appear, (B, H, A) or (H, A).
-    """
-
-    observation: Observation
-    rows: int | None
-    seeds: Sequence[int] | None = None
-    answer: asyncio.Future[np.ndarray] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Batcher:
@@ -51,7 +34,7 @@ class Batcher:
 
     def __init__(self, policy: Policy, *, rows: int, memoryless: bool) -> None:
         self._policy, self._rows, self._memoryless = policy, rows, memoryless
-        self._waiting: asyncio.Queue[Request] = asyncio.Queue()
+        self._waiting: asyncio.Queue[tuple[Request, asyncio.Future[np.ndarray]]] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1)
 
     async def act(self, request: Request) -> np.ndarray:
@@ -60,24 +43,25 @@ class Batcher:
         Raises:
             ForeactError: what is wrong with the observation, or with the policy.
         """
-        self._waiting.put_nowait(request)
-        return await request.answer
+        answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((request, answer))
+        return await answer
 
     async def run(self) -> None:
         """Answer requests until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._waiting.get()]
-            while self._memoryless and not self._waiting.empty() and sum(r.rows or 1 for r in batch) < self._rows:
+            while self._memoryless and not self._waiting.empty() and sum(r.rows or 1 for r, _ in batch) < self._rows:
                 batch.append(self._waiting.get_nowait())
-            answers = await loop.run_in_executor(self._thread, self._answer, batch)
-            for request, answer in zip(batch, answers, strict=True):
-                if request.answer.done():  # its robot has gone
+            answers = await loop.run_in_executor(self._thread, self._answer, [request for request, _ in batch])
+            for (_, waiting), answer in zip(batch, answers, strict=True):
+                if waiting.done():  # its robot has gone
                     continue
                 if isinstance(answer, ForeactError):
-                    request.answer.set_exception(answer)
+                    waiting.set_exception(answer)
                 else:
-                    request.answer.set_result(answer)
+                    waiting.set_result(answer)
 
     def _answer(self, batch: Sequence[Request]) -> list[np.ndarray | ForeactError]:
         """One answer to each; what one request breaks is broken for no other."""

@@ -20,24 +20,19 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from foreact_client.wire import ACTIONS, REQUEST, RESET, WireError, pack, unpack
+from foreact_client.wire import ACTIONS, REQUEST, pack
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from foreact.core.contracts import Policy
 from foreact.core.errors import ForeactError
-from foreact.data.lerobot import STATE
-from foreact.policies.acting import check_observation
 from foreact.policies.spec import PolicySpec
-from foreact.serving.batching import Batcher, Request
+from foreact.serving.batching import Batcher
 from foreact.serving.door import Door
+from foreact.serving.requests import MOST_ROWS, read_request
 from foreact.serving.watch import Watch
 
-MOST_ROWS = 64
-"""Observations in one request, and about as many in a batch."""
 _WORDS = 2**16  # bytes of an observation beside its arrays
-_TASK = "task"
 _TRY_LATER = 1013  # of websockets' codes
 
 
@@ -152,53 +147,11 @@ class PolicyServer:
     async def _reply(self, message: str | bytes, count: int, begins: list[int] | None, batcher: Batcher) -> str | bytes:
         began = time.monotonic()
         try:
-            number, request = self._read(message, count, begins)
+            request = read_request(message, self.spec, number=count, seeds=begins, rename=self.rename)
             actions = await batcher.act(request)
         except ForeactError as error:
             self.watch.refuse(str(error))
             return f"request {count} of this line: {error}"
         seconds = time.monotonic() - began
         self.watch.answer(request.observation, actions, request.rows, seconds)
-        return pack({ACTIONS: actions, REQUEST: number, "server_timing": {"infer_ms": seconds * 1000}})
-
-    def _read(self, message: str | bytes, count: int, begins: list[int] | None) -> tuple[int, Request]:
-        """The number of a request, and what it asks.
-
-        Raises:
-            ForeactError: what is wrong with it.
-        """
-        try:
-            told = None if isinstance(message, str) else unpack(message)
-        except WireError as error:
-            raise ForeactError(str(error)) from error
-        if not isinstance(told, dict):
-            raise ForeactError("an observation is a map of names to arrays and words, packed by msgpack")
-        named = {self.rename.get(name, name): value for name, value in told.items() if isinstance(name, str)}
-        wanted = [*(camera.name for camera in self.spec.cameras), *([STATE] if self.spec.state else [])]
-        observation: dict[str, Any] = {name: np.array(named[name]) for name in wanted if name in named}
-        alone = check_observation(self.spec, observation)
-        rows = None if alone else len(observation[wanted[0]])
-        observation[_TASK] = _words(named.get(_TASK), rows)
-        if rows is not None and not 1 <= rows <= MOST_ROWS:
-            raise ForeactError(f"{rows} observations in one request: send 1 to {MOST_ROWS}")
-        number, seeds = told.get(REQUEST, count), told.get(RESET, begins)
-        if not isinstance(number, int) or not (seeds is None or _are_seeds(seeds, rows)):
-            raise ForeactError(f"{REQUEST} is a number, {RESET} a list of seeds, one for each observation")
-        return number, Request(observation=observation, rows=rows, seeds=seeds)
-
-
-def _words(task: Any, rows: int | None) -> str | list[str]:
-    """The task of an observation, or of each of its rows; empty where nothing is said."""
-    if task is None:
-        return "" if rows is None else [""] * rows
-    if rows is not None and isinstance(task, str):
-        return [task] * rows
-    right = isinstance(task, str) if rows is None else isinstance(task, list) and all(isinstance(w, str) for w in task)
-    if not right or (rows is not None and len(task) != rows):
-        raise ForeactError(f"{_TASK} is the task in words, one for each observation")
-    return task  # type: ignore[no-any-return]
-
-
-def _are_seeds(seeds: Any, rows: int | None) -> bool:
-    whole = isinstance(seeds, list) and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
-    return whole and len(seeds) >= 1 and (rows is None or len(seeds) in (1, rows))
+        return pack({ACTIONS: actions, REQUEST: request.number, "server_timing": {"infer_ms": seconds * 1000}})

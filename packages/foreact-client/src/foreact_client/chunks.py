@@ -53,9 +53,11 @@ class ChunkExecutor:
             ValueError: chunks of fewer actions than are to be executed.
             ClientError: what the policy raises; an answer that is late only where nothing is left of the old chunk.
         """
+        if self._asked is not None and self._asked[1].done():
+            self._take_over(*self._asked)
         if self._asked is None and self._step >= self._start + (self._execute or len(self._chunk)) - self._ahead:
             self._asked = (self._step, self._pool.submit(self._policy.act, observation))
-        if self._asked is not None and (self._asked[1].done() or not self._ahead or not self._left()):
+        if self._asked is not None and (not self._ahead or not self._left()):
             self._take_over(*self._asked)
         if not self._left():  # what came has passed already
             self._take_over(self._step, self._pool.submit(self._policy.act, observation))
@@ -85,7 +87,7 @@ class ChunkExecutor:
                 return
             raise
         if chunk.ndim != 2 or len(chunk) < max(self._execute or 1, 1):
-            raise ValueError("the policy gives {} for {} actions to be executed".format(chunk.shape, self._execute))
+            raise ValueError(f"the policy gives {chunk.shape} for {self._execute} actions to be executed")
         new, old = chunk[self._step - start :], self._chunk[self._step - self._start :]
         both = min(len(new), len(old))
         if self._join == "blend" and both:

@@ -74,7 +74,7 @@ class Client:
         try:
             data = pack({**observation, **begins, REQUEST: self._number})
         except WireError as error:
-            raise RefusedError("the observation cannot be sent: {}".format(error)) from error
+            raise RefusedError(f"the observation cannot be sent: {error}") from error
         for last in (False, True):
             try:
                 answer = self._exchange(data, until)
@@ -82,11 +82,9 @@ class Client:
             except ConnectionClosed as error:
                 self._hang_up()
                 if error.rcvd is not None and error.rcvd.code == _TOO_LARGE:
-                    raise RefusedError(
-                        "{} does not take an observation of {} bytes".format(self._url, len(data))
-                    ) from error
+                    raise RefusedError(f"{self._url} does not take an observation of {len(data)} bytes") from error
                 if last:
-                    raise ClientError("the line to {} broke: {}".format(self._url, error)) from error
+                    raise ClientError(f"the line to {self._url} broke: {error}") from error
         self._seeds = None
         return answer
 
@@ -118,12 +116,13 @@ class Client:
                 continue
             if isinstance(message, str):
                 raise RefusedError(message)
-            answer = unpack(message)
+            try:
+                answer = unpack(message)
+            except WireError:
+                answer = None
             if not isinstance(answer, dict) or ACTIONS not in answer or answer.get(REQUEST, number) != number:
                 self.close()
-                raise ClientError(
-                    "{} answers with something else than actions for request {}".format(self._url, number)
-                )
+                raise ClientError(f"{self._url} answers with something else than actions for request {number}")
             return answer
 
     def _next(self, until: float | None) -> tuple[int, Any]:
@@ -132,12 +131,12 @@ class Client:
         try:
             message = self._line.recv(None if until is None else max(until - time.monotonic(), 0.0))
         except TimeoutError as error:
-            raise LateError("no answer from {} to request {} in time".format(self._url, self._number)) from error
+            raise LateError(f"no answer from {self._url} to request {self._number} in time") from error
         return self._waiting.popleft(), message
 
     def _connect(self, until: float | None = None) -> None:
         end = min(time.monotonic() + self._patience, float("inf") if until is None else until)
-        headers = {"Authorization": "Bearer {}".format(self._token)} if self._token else {}
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         while True:
             try:
                 self._line = connect(self._url, additional_headers=headers, compression=None, max_size=None)
@@ -145,15 +144,13 @@ class Client:
                 self.metadata: dict[str, Any] = unpack(self._line.recv(10.0))
                 return
             except InvalidURI as error:
-                raise ClientError(
-                    "{} is no address of a policy server: write ws://HOST:PORT".format(self._url)
-                ) from error
+                raise ClientError(f"{self._url} is no address of a policy server: write ws://HOST:PORT") from error
             except InvalidHandshake as error:
-                raise ClientError("{} refuses: {}".format(self._url, _refusal(error))) from error
+                raise ClientError(f"{self._url} refuses: {_refusal(error)}") from error
             except (OSError, ConnectionClosed, WireError) as error:
                 self._hang_up()
                 if time.monotonic() + _PAUSE > end:
-                    raise ClientError("no policy server at {}: {}".format(self._url, error)) from error
+                    raise ClientError(f"no policy server at {self._url}: {error}") from error
                 time.sleep(_PAUSE)
 
     def _hang_up(self) -> None:

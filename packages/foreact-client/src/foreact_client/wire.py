@@ -35,23 +35,25 @@ def pack(message: Any) -> bytes:
         raise WireError(str(error)) from error
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: str | bytes) -> Any:
     """The message that `pack` made bytes of; arrays cannot be written to.
 
     Raises:
         WireError: bytes that are no message, or arrays of something else than numbers.
     """
+    if isinstance(data, str):
+        raise WireError(f"text, not a msgpack message: {data[:200]}")
     try:
         return msgpack.unpackb(data, object_hook=_unpack_array)
     except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
-        raise WireError("not a msgpack message: {}".format(str(error) or type(error).__name__)) from error
+        raise WireError(f"not a msgpack message: {str(error) or type(error).__name__}") from error
 
 
 def _pack_array(value: Any) -> Any:
     if not isinstance(value, (np.ndarray, np.generic)):
-        raise TypeError("a {} cannot be sent".format(type(value).__name__))
+        raise TypeError(f"a {type(value).__name__} cannot be sent")
     if value.dtype.kind not in _KINDS:
-        raise TypeError("an array of dtype {} cannot be sent".format(value.dtype))
+        raise TypeError(f"an array of dtype {value.dtype} cannot be sent")
     if isinstance(value, np.generic):
         return {b"__npgeneric__": True, b"data": value.item(), b"dtype": value.dtype.str}
     return {b"__ndarray__": True, b"data": value.tobytes(), b"dtype": value.dtype.str, b"shape": value.shape}
@@ -68,5 +70,5 @@ def _unpack_array(value: Any) -> Any:
 def _dtype(value: Any) -> Any:
     dtype = np.dtype(str(value[b"dtype"]))
     if dtype.kind not in _KINDS:
-        raise ValueError("arrays of dtype {} are not read".format(dtype))
+        raise ValueError(f"arrays of dtype {dtype} are not read")
     return dtype
