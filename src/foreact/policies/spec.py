@@ -55,9 +55,9 @@ class PolicySpec:
             ForeactError: it is none.
         """
         try:
-            told = {field.name: message[field.name] for field in dataclasses.fields(cls)}
-            cameras = tuple(Camera(**camera) for camera in told.pop("cameras"))
-            return cls(cameras=cameras, **{k: tuple(v) if isinstance(v, list) else v for k, v in told.items()})
+            told: dict[str, Any] = {field.name: message[field.name] for field in dataclasses.fields(cls)}
+            told["cameras"] = tuple(Camera(**camera) for camera in told["cameras"])
+            return cls(**told | {"state": tuple(told["state"]), "action": tuple(told["action"])})
         except (KeyError, TypeError) as error:
             raise ForeactError(
                 f"{where} does not say what its policy sees and does, as foreact serve would ({error})"
