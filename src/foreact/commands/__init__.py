@@ -8,6 +8,7 @@ VERBS = {
     "train": "foreact.commands.train:Train",
     "act": "foreact.commands.act:Act",
     "serve": "foreact.commands.serve:Serve",
+    "export": "foreact.commands.export:Export",
     "evaluate": "foreact.commands.evaluate:Evaluate",
     "claims": "foreact.commands.claims:Claims",
     "report": "foreact.commands.report:Report",

@@ -68,6 +68,6 @@ class Watch:
         told = {"answers per second": len(late) / span, "observations per second": sum(a.rows for a in late) / span}
         taken = np.array([answer.seconds for answer in self._answers]) * 1000
         if len(taken):
-            told |= {"ms, median": float(np.median(taken)), "ms, 95 %": float(np.quantile(taken, 0.95))}
-            told["ms, longest"] = float(taken.max())
+            told["milliseconds to an answer: median"] = float(np.median(taken))
+            told |= {"95 %": float(np.quantile(taken, 0.95)), "longest": float(taken.max())}
         return told
