@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFolder
 from foreact.core.progress import progress_bar
 
 
@@ -24,6 +25,7 @@ class Act:
         seed: of the first episode; the others count up.
         out: the results file, JSON.
         video: folder for videos of three successes and three failures.
+        record: folder for the same episodes as a LeRobot dataset; they go on for a moment after success.
         execute: actions of each predicted chunk that are executed; the policy's own number by default.
         delay: milliseconds for which an observation has grown old when the policy sees it.
         max_steps: after which an episode is cut; the task's own limit by default.
@@ -40,6 +42,7 @@ class Act:
     seed: int = 0
     out: Path | None = None
     video: Path | None = None
+    record: OutFolder | None = None
     execute: int | None = None
     delay: float = 0.0
     max_steps: int | None = None
@@ -55,9 +58,10 @@ class Act:
 
         from foreact.envs.registry import parse_options
         from foreact.evaluation.acting.act import ActRequest, act, film
+        from foreact.evaluation.acting.recording import record
         from foreact.evaluation.acting.table import success_table
 
-        asked = {k: v for k, v in vars(self).items() if k not in ("out", "video", "option")}
+        asked = {k: v for k, v in vars(self).items() if k not in ("out", "video", "record", "option")}
         request = ActRequest(**asked, options=parse_options(self.option))
         results = act(request, self.out, progress_bar)
         show(success_table(results))
@@ -65,5 +69,8 @@ class Act:
             print(f"{seed}: {what}")
         if self.video is not None:
             print(*film(request, results, self.video), sep="\n")
+        if self.record is not None:
+            record(request, self.record, progress_bar)
+            print(f"dataset: {self.record}")
         if self.out is not None:
             print(f"results: {self.out}")

@@ -45,9 +45,9 @@ def load_policy(
     return policy if policy.config.fps == fps else Resampled(policy, policy.config.fps, fps)
 
 
-def make_any_policy(name: str, env: RobotEnv, card: EnvCard) -> Policy:
+def make_any_policy(name: str, env: RobotEnv, card: EnvCard, *, resample: bool = False) -> Policy:
     """The policy of a name in one environment, trained ones included; see `load_policy`."""
-    return load_policy(name, card, [env]) if is_trained(name) else make_policy(name, env, card)
+    return load_policy(name, card, [env], resample=resample) if is_trained(name) else make_policy(name, env, card)
 
 
 def is_trained(name: str) -> bool:
