@@ -144,7 +144,18 @@ def test_the_results_file_has_rows_episodes_and_versions(run, tmp_path):
 
 def test_what_a_policy_did_becomes_a_dataset(tmp_path):
     out = tmp_path / "recorded"
-    command = ["act", "expert", "--env", "ring", "--episodes", "3", "--seed", "7", "--out", str(tmp_path / "results.json")]
+    command = [
+        "act",
+        "expert",
+        "--env",
+        "ring",
+        "--episodes",
+        "3",
+        "--seed",
+        "7",
+        "--out",
+        str(tmp_path / "results.json"),
+    ]
     main([*command, "--record", str(out)])
     lengths = outcomes(Results.load(tmp_path / "results.json"))["length"]
     data = LeRobotDataset(out)

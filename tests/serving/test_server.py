@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from foreact_client import Client, ClientError, RefusedError
 from foreact_client.wire import pack, unpack
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from foreact.core.errors import ForeactError
@@ -24,6 +25,7 @@ from foreact.serving.server import Limits
 from tests.serving.served import CONFIG, TOP, WRIST, Slow, listen_once, network, observe, served
 
 STATE = "observation.state"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SECRET = "a secret of the house"
 
 
@@ -173,22 +175,10 @@ def test_actions_that_are_not_finite_reach_no_robot():
         client.act(observe())
 
 
-def test_a_hundred_robots_with_rude_ones_among_them():
-    """What malformed, oversized and vanishing ones do costs the others nothing."""
-    nonsense = [b"\xc1", "words", pack(observe())[:-9], pack({**observe(), TOP: np.zeros((500, 500, 3), np.uint8)})]
-
-    def rude(url: str, number: int) -> None:
-        line = connect(url)
-        line.recv()
-        for k in range(3):
-            try:
-                line.send(nonsense[(number + k) % len(nonsense)])
-                if number % 2:
-                    line.recv()
-            except ConnectionClosed:
-                return
-        line.send(pack(observe()))
-        line.socket.close()  # vanishes without a goodbye
+def test_a_hundred_robots_with_rude_ones_among_them(monkeypatch):
+    """What malformed, oversized and vanishing ones do costs the others nothing; `benchmarks/serving_soak.py` is longer."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from serving_soak import be_rude
 
     def good(url: str, number: int) -> int:
         with Client(url, deadline=20) as client:
@@ -196,7 +186,7 @@ def test_a_hundred_robots_with_rude_ones_among_them():
         return int((np.stack(answers) == 1000 + number).all())
 
     with served(Slow(0.002)) as url, ThreadPoolExecutor(100) as pool:
-        told = [pool.submit(rude if number % 4 == 0 else good, url, number) for number in range(100)]
+        told = [pool.submit(be_rude if number % 4 == 0 else good, url, number) for number in range(100)]
         assert sum(future.result() or 0 for future in told) == 75
         assert good(url, 7) == 1
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from foreact.core.pretrained import CONFIG_FILE, load_model
+from foreact.policies.spec import PolicySpec
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.utils.constants import ACTION, OBS_STATE
 
-from foreact.core.pretrained import CONFIG_FILE, load_model
-from foreact.policies.spec import PolicySpec
 from lerobot_policy_foreact.configuration_foreact import ForeactConfig
 from lerobot_policy_foreact.modeling_foreact import ForeactPolicy
 from lerobot_policy_foreact.processor_foreact import make_foreact_pre_post_processors

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from foreact.core.contracts import Policy
+from foreact.core.registry import card, config_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor
 
-from foreact.core.contracts import Policy
-from foreact.core.registry import card, config_class
 from lerobot_policy_foreact.configuration_foreact import NOT_TRAINED, ForeactConfig
 
 
