@@ -16,7 +16,7 @@ from foreact.policies.bc import BCConfig, Camera
 from foreact.policies.spec import PolicySpec
 from foreact.serving.server import PolicyServer
 
-TOP, WRIST = "observation.images.top", "observation.images.wrist"
+TOP, WRIST, STATE = "observation.images.top", "observation.images.wrist", "observation.state"
 CONFIG = BCConfig(
     cameras=(Camera(name=TOP, height=24, width=32), Camera(name=WRIST, height=16, width=16)),
     image_size=16,

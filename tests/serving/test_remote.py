@@ -103,7 +103,7 @@ def test_what_cannot_be_served_is_said(run, options, message):
 
 def test_a_model_that_is_no_policy_is_not_served(tmp_path):
     TinyEncoderConfig(stem=(4, 4, 4), dim=8, depth=1, heads=2).build().save_pretrained(tmp_path)
-    with pytest.raises(ForeactError, match="holds a .*, not a policy"):
+    with pytest.raises(ForeactError, match=r"holds a .*, not a policy"):
         make_server(ServeRequest(policy=str(tmp_path)))
 
 
@@ -115,3 +115,13 @@ def test_robots_may_have_names_of_their_own(run):
     request = read_request(message, server.spec, number=1, seeds=None, rename=server.rename)
     assert set(request.observation) == {CAMERA, "observation.state", "task"}
     assert request.observation["task"] == "go"
+
+
+def test_an_export_says_what_it_needs(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lerobot_policy_foreact", None)
+    with pytest.raises(SystemExit):
+        main(["export", str(run), "--to", "lerobot", "--out", str(tmp_path / "out")])
+    assert "run this where it and packages/lerobot_policy_foreact are installed" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["export", str(run), "--out", str(run)])
+    assert "is not empty" in capsys.readouterr().err
