@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from foreact.envs.libero.expert import Expert
 from foreact.envs.libero.simulator import INSTALL, make_simulator, start_states, suite
 from foreact.envs.world import EnvCard, Floats, Frame, Outcome, World, WorldSpec
 
@@ -32,6 +33,7 @@ class Libero(World):
         image_size: side of the pictures; published policies see 256.
 
     Attributes:
+        suite: such as spatial.
         simulator: LIBERO's own environment.
         seen: LIBERO's own observation, which scripted experts look at.
     """
@@ -39,10 +41,11 @@ class Libero(World):
     seen: dict[str, Any]
 
     def __init__(self, task: str, image_size: int) -> None:
-        name, _, number = task.partition("/")
+        self.suite, number = task.split("/")
+        name = f"libero_{self.suite}"
         self._image_size = image_size
-        self.simulator = make_simulator(f"libero_{name}", int(number))
-        self._starts = start_states(f"libero_{name}", int(number))
+        self.simulator = make_simulator(name, int(number))
+        self._starts = start_states(name, int(number))
         self.spec = WorldSpec(
             robot="panda",
             cameras=dict.fromkeys(CAMERAS, (image_size, image_size)),
@@ -51,8 +54,8 @@ class Libero(World):
             low=-np.ones(7),
             high=np.ones(7),
             fps=FPS,
-            max_steps=LIMITS[name],
-            phrasings=(suite(f"libero_{name}").get_task(int(number)).language,),
+            max_steps=LIMITS[self.suite],
+            phrasings=(suite(name).get_task(int(number)).language,),
         )
 
     def start(self, seed: int) -> None:
@@ -102,4 +105,5 @@ CARD = EnvCard(
     make=Libero,
     packages=("hf-libero", "robosuite", "mujoco"),
     install=INSTALL,
+    policies={"expert": Expert},
 )
