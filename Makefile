@@ -81,6 +81,6 @@ $(INSTALLED): $(VENV)/bin/pip pyproject.toml requirements/constraints.txt requir
 	$(PIP_INSTALL) --no-deps gym-pusht
 	@touch $@
 
-$(DEVELOPED): $(INSTALLED)
-	$(PIP_INSTALL) --no-build-isolation --editable '.[dev]'
+$(DEVELOPED): $(INSTALLED) packages/foreact-client/pyproject.toml
+	$(PIP_INSTALL) --no-build-isolation --editable '.[dev]' --editable packages/foreact-client
 	@touch $@

@@ -11,6 +11,7 @@ from foreact import load
 from foreact.cli import main
 from foreact.core.errors import ForeactError
 from foreact.core.progress import progress_bar
+from foreact.data.lerobot import LeRobotDataset
 from foreact.data.video import count_frames
 from foreact.envs.registry import find_env, make_env
 from foreact.evaluation.acting import act as module
@@ -139,6 +140,34 @@ def test_the_results_file_has_rows_episodes_and_versions(run, tmp_path):
         seed = int(video.stem.rsplit("-", 1)[1])
         assert count_frames(video) == lengths[seed] + 1
     assert list((tmp_path / "v").iterdir())
+
+
+def test_what_a_policy_did_becomes_a_dataset(tmp_path):
+    out = tmp_path / "recorded"
+    command = [
+        "act",
+        "expert",
+        "--env",
+        "ring",
+        "--episodes",
+        "3",
+        "--seed",
+        "7",
+        "--out",
+        str(tmp_path / "results.json"),
+    ]
+    main([*command, "--record", str(out)])
+    lengths = outcomes(Results.load(tmp_path / "results.json"))["length"]
+    data = LeRobotDataset(out)
+    assert data.cameras == ("observation.images.top",)
+    for episode, length in zip(data.episodes, lengths.values(), strict=True):
+        done = data.column("next.success", episode.index)[:, 0]
+        assert (int(np.argmax(done)) + 1 if done.any() else episode.length) == length
+    written = (out / "meta" / "info.json").read_bytes()
+    main([*command, "--record", str(out)])  # finished
+    assert (out / "meta" / "info.json").read_bytes() == written
+    with pytest.raises(SystemExit):
+        main([*command, "--record", str(tmp_path / "late"), "--delay", "100"])
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(run, tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ VERBS = {
     "act": "foreact.commands.act:Act",
     "plan": "foreact.commands.plan:Plan",
     "drive": "foreact.commands.drive:Drive",
+    "serve": "foreact.commands.serve:Serve",
+    "export": "foreact.commands.export:Export",
     "evaluate": "foreact.commands.evaluate:Evaluate",
     "claims": "foreact.commands.claims:Claims",
     "report": "foreact.commands.report:Report",

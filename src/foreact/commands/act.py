@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from foreact.core.arguments import OutFolder
 from foreact.core.progress import progress_bar
 
 
@@ -16,13 +17,15 @@ class Act:
     """Let a policy act in a simulator and count its successes; run again with the same --out to go on after an interruption.
 
     Attributes:
-        policy: a run of foreact train bc or wam, expert or another scripted policy of the environment, random, or
-            module:function of your own, which is given the simulated world and returns a policy.
+        policy: a run of foreact train bc or wam, the address of a policy server (ws://host:port, see foreact serve), expert or
+            another scripted policy of the environment, random, or module:function of your own, which is given the simulated
+            world and returns a policy.
         env: id of the environment, such as pusht; see foreact envs.
         episodes: how many.
         seed: of the first episode; the others count up.
         out: the results file, JSON.
         video: folder for videos of three successes and three failures.
+        record: folder for the same episodes as a LeRobot dataset; they go on for a moment after success.
         execute: actions of each predicted chunk that are executed; the policy's own number by default.
         delay: milliseconds for which an observation has grown old when the policy sees it.
         max_steps: after which an episode is cut; the task's own limit by default.
@@ -39,6 +42,7 @@ class Act:
     seed: int = 0
     out: Path | None = None
     video: Path | None = None
+    record: OutFolder | None = None
     execute: int | None = None
     delay: float = 0.0
     max_steps: int | None = None
@@ -54,9 +58,10 @@ class Act:
 
         from foreact.envs.registry import parse_options
         from foreact.evaluation.acting.act import ActRequest, act, film
+        from foreact.evaluation.acting.recording import record
         from foreact.evaluation.acting.table import success_table
 
-        asked = {k: v for k, v in vars(self).items() if k not in ("out", "video", "option")}
+        asked = {k: v for k, v in vars(self).items() if k not in ("out", "video", "record", "option")}
         request = ActRequest(**asked, options=parse_options(self.option))
         results = act(request, self.out, progress_bar)
         show(success_table(results))
@@ -64,5 +69,8 @@ class Act:
             print(f"{seed}: {what}")
         if self.video is not None:
             print(*film(request, results, self.video), sep="\n")
+        if self.record is not None:
+            record(request, self.record, progress_bar)
+            print(f"dataset: {self.record}")
         if self.out is not None:
             print(f"results: {self.out}")

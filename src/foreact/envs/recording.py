@@ -22,8 +22,8 @@ from foreact.core.lock import locked
 from foreact.data.lerobot import LeRobotDataset
 from foreact.data.writer import LeRobotWriter
 
-Recorded = tuple[np.ndarray, dict[str, np.ndarray], str]
-"""Frames (T, H, W, 3) uint8, columns {name: (T, D) float32} and task of an episode."""
+Recorded = tuple[np.ndarray | Mapping[str, np.ndarray], Mapping[str, np.ndarray], str]
+"""Frames (T, H, W, 3) uint8 of the only camera, or of each; columns {name: (T, D) float32} and task of an episode."""
 OnRecorded = Callable[[int, int], None]
 """Called with (episodes recorded, episodes)."""
 
@@ -58,7 +58,7 @@ class Studio:
         workers: int = 1,
         on_progress: OnRecorded | None = None,
     ) -> None:
-        """Record what is missing of `episodes` of one camera into the LeRobot dataset `out`; a finished recording is left as it is.
+        """Record what is missing of `episodes` into the LeRobot dataset `out`; a finished recording is left as it is.
 
         Args:
             out: the dataset's folder.
@@ -72,13 +72,13 @@ class Studio:
         """
         if self.finished(out, episodes):
             return
-        (camera,) = self.cameras
         with self.writer(out) as writer:
             if writer.episodes_written > episodes:
                 raise ForeactError(f"{out} holds {writer.episodes_written} episodes already: record at least as many")
             write_atomically(out / RECIPE_FILE, self._described.encode())
             for frames, columns, task in in_order(record, range(writer.episodes_written, episodes), workers):
-                writer.add_episode({camera: frames}, columns, task)
+                seen = frames if isinstance(frames, Mapping) else dict.fromkeys(self.cameras, frames)
+                writer.add_episode(seen, columns, task)
                 if on_progress is not None:
                     on_progress(writer.episodes_written, episodes)
 

@@ -25,6 +25,7 @@ ENVS = {
     "pusht": "foreact.envs.pusht.world:CARD",
     "metaworld": "foreact.envs.metaworld.world:CARD",
     "maniskill": "foreact.envs.maniskill.world:CARD",
+    "libero": "foreact.envs.libero.world:CARD",
 }
 """First word of an id -> where its card is."""
 

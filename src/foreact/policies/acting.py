@@ -21,6 +21,7 @@ from foreact.core.errors import ForeactError
 from foreact.data.lerobot import STATE
 from foreact.encoders.loading import load_encoder
 from foreact.policies.bc import BC, BCConfig, Camera
+from foreact.policies.spec import PolicySpec
 
 
 class NetworkPolicy:
@@ -32,7 +33,10 @@ class NetworkPolicy:
     Attributes:
         config: of the model.
         execute: actions of a chunk that are executed before the policy looks again.
+        memoryless: what it answers follows from the observation alone.
     """
+
+    memoryless = True
 
     def __init__(self, model: BC) -> None:
         self.model, self.config, self.execute = model.eval(), model.config, model.config.execute
@@ -74,7 +78,7 @@ class NetworkPolicy:
         return rows[None] if alone else rows
 
 
-def check_observation(config: BCConfig, observation: Observation) -> bool:
+def check_observation(config: BCConfig | PolicySpec, observation: Observation) -> bool:
     """Whether it is one observation, without B.
 
     Raises:
@@ -85,18 +89,26 @@ def check_observation(config: BCConfig, observation: Observation) -> bool:
     if missing:
         raise ForeactError(
             f"the observation lacks {missing[0]}: this policy sees {', '.join(wanted)}, the observation has "
-            f"{', '.join(observation)}"
+            f"{', '.join(observation) or 'none of them'}"
         )
     alone = np.ndim(observation[config.cameras[0].name]) == 3
     for camera in config.cameras:
         _check_frames(camera, np.asarray(observation[camera.name]), alone)
     if config.state:
-        state = np.asarray(observation[STATE])
-        if state.ndim != 2 - alone or state.shape[-1] != len(config.state):
-            raise ForeactError(
-                f"{STATE} has the shape {state.shape}, this policy takes {len(config.state)} numbers: {', '.join(config.state)}"
-            )
+        _check_state(config.state, np.asarray(observation[STATE]), alone)
+    if not alone and len({len(observation[name]) for name in wanted}) > 1:
+        counts = ", ".join(f"{name} {len(observation[name])}" for name in wanted)
+        raise ForeactError(f"the parts of the observations differ in number: {counts}")
     return alone
+
+
+def _check_state(names: tuple[str, ...], state: np.ndarray, alone: bool) -> None:
+    if state.ndim != 2 - alone or state.shape[-1] != len(names) or state.dtype.kind not in "biuf":
+        raise ForeactError(
+            f"{STATE} has the shape {state.shape}, this policy takes {len(names)} numbers: {', '.join(names)}"
+        )
+    if not np.isfinite(state).all():
+        raise ForeactError(f"{STATE} is not finite: {state.tolist()}")
 
 
 def _check_frames(camera: Camera, frames: np.ndarray, alone: bool) -> None:

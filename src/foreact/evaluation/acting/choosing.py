@@ -1,4 +1,6 @@
-"""Policies by name: a run, a scripted one of the environment, `random`, or `module:function` of the user's own."""
+"""Policies by name: a run, the address of a policy server, a scripted one of the environment, `random`, or `module:function` of
+the user's own.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,8 @@ from foreact.envs.env import RobotEnv
 from foreact.envs.policies import make_policy
 from foreact.envs.world import EnvCard
 from foreact.evaluation.acting.episodes import Telling
+from foreact.policies.remote import RemotePolicy, is_remote
+from foreact.policies.spec import PolicySpec
 
 
 def load_policy(
@@ -34,34 +38,45 @@ def load_policy(
     Raises:
         ForeactError: no such policy, or one that was made for another robot.
     """
-    if not is_run(name):
+    if not is_trained(name):
         return PerEnvironment([make_policy(name, env, card) for env in envs])
     require_fit(name, envs[0], resample=resample)
-    policy: Any = load(name, device=device)
+    policy: Any = RemotePolicy(name) if is_remote(name) else load(name, device=device)
     fps = envs[0].world.spec.fps
     return policy if policy.config.fps == fps else Resampled(policy, policy.config.fps, fps)
 
 
-def make_any_policy(name: str, env: RobotEnv, card: EnvCard) -> Policy:
-    """The policy of a name in one environment, runs included; see `load_policy`."""
-    return load_policy(name, card, [env]) if is_run(name) else make_policy(name, env, card)
+def make_any_policy(name: str, env: RobotEnv, card: EnvCard, *, resample: bool = False) -> Policy:
+    """The policy of a name in one environment, trained ones included; see `load_policy`."""
+    return load_policy(name, card, [env], resample=resample) if is_trained(name) else make_policy(name, env, card)
 
 
-def is_run(name: str) -> bool:
-    """Whether it names a folder with a trained model."""
-    return read_kind(Path(name)) is not None
+def is_trained(name: str) -> bool:
+    """Whether it names a folder with a trained model, or a server that has one."""
+    return is_remote(name) or read_kind(Path(name)) is not None
+
+
+def spec_of(name: str) -> PolicySpec:
+    """What a trained policy sees and does, without loading its weights.
+
+    Raises:
+        ForeactError: no policy, or no server there.
+    """
+    if not is_remote(name):
+        return PolicySpec.of(read_config(Path(name)), name)
+    policy = RemotePolicy(name)
+    policy.close()
+    return policy.config
 
 
 def require_fit(run: str, env: RobotEnv, *, resample: bool = False) -> None:
-    """See that a run's policy was made for the robot of an environment, before its weights are loaded.
+    """See that a trained policy was made for the robot of an environment, before its weights are loaded.
 
     Raises:
         ForeactError: other cameras, states, actions, or another control rate; says which.
     """
-    config: Any = read_config(Path(run))
+    config = spec_of(run)
     spec = env.world.spec
-    if not hasattr(config, "cameras") or not hasattr(config, "execute"):
-        raise ForeactError(f"{run} holds a {config.kind}, not a policy")
     for camera in config.cameras:
         if spec.cameras.get(camera.name) != (camera.height, camera.width):
             shown = ", ".join(f"{name} {height} x {width}" for name, (height, width) in spec.cameras.items())
@@ -85,18 +100,25 @@ def spec_names(theirs: tuple[str, ...], mine: tuple[str, ...]) -> tuple[str, ...
 
 
 def image_size_of(name: str) -> int | None:
-    """The side of the square pictures that a run was trained on; None for other policies, which take any."""
-    if not is_run(name):
+    """The side of the square pictures that a policy was trained on; None for other policies, which take any."""
+    if not is_trained(name):
         return None
-    cameras = getattr(read_config(Path(name)), "cameras", ())
-    return cameras[0].height if cameras and cameras[0].height == cameras[0].width else None
+    camera = spec_of(name).cameras[0]
+    return camera.height if camera.height == camera.width else None
 
 
 def identity(name: str) -> str:
     """What tells this policy from others of the same name: the hash of its weights."""
-    if not is_run(name):
-        return name
-    return f"{name} {hashlib.sha256((Path(name) / WEIGHTS_FILE).read_bytes()).hexdigest()[:12]}"
+    if is_remote(name):
+        policy = RemotePolicy(name)
+        policy.close()
+        return f"{name} {policy.identity}"
+    return f"{name} {weights_hash(Path(name))}" if is_trained(name) else name
+
+
+def weights_hash(run: Path) -> str:
+    """First twelve hexadecimal digits of the SHA-256 of a run's weights."""
+    return hashlib.sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest()[:12]
 
 
 class Resampled:
