@@ -84,7 +84,7 @@ class Recording:
         return dict(zip(self.split.train, moving_starts([self._change(e) for e in self.split.train]), strict=True))
 
     def successes(self, episode: int) -> np.ndarray | None:
-        """Mask (T,) of the frames whose action completed the task, or that came later; None where the dataset does not say."""
+        """Mask (T,) of the frames after whose action the task is done; None where the dataset does not say."""
         if SUCCESS not in self.dataset.features:
             return None
         return self.dataset.column(SUCCESS, episode).ravel() > 0
