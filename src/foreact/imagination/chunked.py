@@ -60,7 +60,9 @@ class ChunkVectorEnv(VectorEnv[Any, Any, Any]):
         self, num_envs: int, observation: spaces.Dict, low: np.ndarray, high: np.ndarray, *, chunk: int
     ) -> None:
         if num_envs < 1 or chunk < 1:
-            raise ForeactError(f"there must be at least one environment and one action a chunk, not {num_envs} and {chunk}")
+            raise ForeactError(
+                f"there must be at least one environment and one action a chunk, not {num_envs} and {chunk}"
+            )
         self.num_envs, self.chunk = num_envs, chunk
         self.single_observation_space = observation
         self.observation_space = batch_space(observation, num_envs)

@@ -34,12 +34,12 @@ class Demonstrations:
 
     def __init__(self, recordings: Recordings, *, chunk: int) -> None:
         self.recordings, self.chunk = recordings, chunk
-        told = [
-            (k, e, source.successes(e)) for k, source in enumerate(recordings.sources) for e in source.split.train
-        ]
+        told = [(k, e, source.successes(e)) for k, source in enumerate(recordings.sources) for e in source.split.train]
         good = [(k, e) for k, e, success in told if success is None or success.any()]
         if not good:
-            raise ForeactError(f"{', '.join(recordings.names)}: no training episode is a success, so none shows the task")
+            raise ForeactError(
+                f"{', '.join(recordings.names)}: no training episode is a success, so none shows the task"
+            )
         lengths = np.array([int(recordings.sources[k].lengths[e]) for k, e in good])
         kept = lengths > chunk
         if not kept.any():

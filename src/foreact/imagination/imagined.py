@@ -54,9 +54,13 @@ class Safeguards:
         """
         asked = self.stop_spread is not None or self.spread_penalty
         if asked and max(self.samples, models) < 2:
-            raise ForeactError("one future has no spread: draw at least two (--samples 2), or name a second world model")
+            raise ForeactError(
+                "one future has no spread: draw at least two (--samples 2), or name a second world model"
+            )
         if self.samples < 1 or self.spread_penalty < 0 or (self.late_chunks or 1) < 1 or (self.stop_spread or 1) <= 0:
-            raise ForeactError("samples, chunks and spreads of safeguards are positive, and the penalty is not negative")
+            raise ForeactError(
+                "samples, chunks and spreads of safeguards are positive, and the penalty is not negative"
+            )
 
 
 class ImaginedVectorEnv(ChunkVectorEnv):
@@ -98,7 +102,9 @@ class ImaginedVectorEnv(ChunkVectorEnv):
         self.max_chunks, self.from_start, self.look_at, self.picture = max_chunks, from_start, look_at, picture
         self.safeguards.require(len(self.dreams))
         if max_chunks < 1 or not 0 <= from_start <= 1:
-            raise ForeactError("an episode has at least one chunk, and the probability of the first frame is from 0 to 1")
+            raise ForeactError(
+                "an episode has at least one chunk, and the probability of the first frame is from 0 to 1"
+            )
         tokens = self._require_fit()
         self.near = demonstrations.step_towards_the_end() / 4 if near is None else near
         self.camera = demonstrations.recordings.sources[0].dataset.camera
@@ -124,7 +130,10 @@ class ImaginedVectorEnv(ChunkVectorEnv):
         spread = (futures - futures.mean(dim=0)).abs().mean(dim=(0, 2, 3)).numpy()
         member = torch.from_numpy(self.episode % len(self.dreams))
         self.tokens = futures[member, torch.arange(self.num_envs)]
-        self.chunks, self.frame = self.chunks + 1, np.minimum(self.frame + self.chunk, self.demonstrations.last[self.which])
+        self.chunks, self.frame = (
+            self.chunks + 1,
+            np.minimum(self.frame + self.chunk, self.demonstrations.last[self.which]),
+        )
         step = Step(self.tokens, actions, self.which, self.frame, self.demonstrations)
         guard = self.safeguards
         reward = checked(self.reward, step) - guard.spread_penalty * spread
@@ -187,7 +196,9 @@ class ImaginedVectorEnv(ChunkVectorEnv):
                     f"{dream.action_dim}"
                 )
         if self.look_at == "pictures" and self.dreams[0].decoder is None:
-            raise ForeactError("this dream has no image decoder and shows no pictures: train or name one, or look at tokens")
+            raise ForeactError(
+                "this dream has no image decoder and shows no pictures: train or name one, or look at tokens"
+            )
         return spec.count, spec.channels
 
 

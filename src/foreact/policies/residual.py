@@ -80,7 +80,9 @@ def on_top_of(cloned: BC, bound: tuple[float, ...]) -> Residual:
         ForeactError: a policy that has such a head already.
     """
     if hasattr(cloned, "residual"):
-        raise ForeactError("this policy was trained by reinforcement already: begin with a cloned one (train bc or wam)")
+        raise ForeactError(
+            "this policy was trained by reinforcement already: begin with a cloned one (train bc or wam)"
+        )
     own = {f.name: getattr(cloned.config, f.name) for f in fields(BCConfig)}
     made = ResidualConfig(**own, bound=bound).build()
     wanted = made.state_dict().keys()

@@ -50,7 +50,9 @@ def checked(reward: Reward, step: Step) -> np.ndarray:
     """
     found = np.asarray(reward(step), dtype=np.float64)
     if found.shape != step.which.shape:
-        raise ForeactError(f"the reward gives the shape {found.shape} for {len(step.which)} environments: one number each")
+        raise ForeactError(
+            f"the reward gives the shape {found.shape} for {len(step.which)} environments: one number each"
+        )
     if not np.isfinite(found).all():
         worst = int(np.flatnonzero(~np.isfinite(found))[0])
         raise ForeactError(

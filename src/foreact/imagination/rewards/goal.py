@@ -28,7 +28,9 @@ class Goal:
         try:
             frame = np.array(Image.open(path).convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
-            raise ForeactError(f"{path or 'no file'} is no picture of a goal ({error}): write --reward goal:PICTURE") from error
+            raise ForeactError(
+                f"{path or 'no file'} is no picture of a goal ({error}): write --reward goal:PICTURE"
+            ) from error
         self._goal = torch.from_numpy(encode_frames(demonstrations.recordings.encoder, frame[None])).float()
 
     def __call__(self, step: Step) -> np.ndarray:
