@@ -55,14 +55,15 @@ class Rollout:
 def collect(env: ChunkVectorEnv, agent: ActorCritic, steps: int, generator: torch.Generator) -> Rollout:
     """Act for T steps from where the environments are; the noise of the actions comes from the generator."""
     limits = agent.policy.action_limits
-    pictures, states, rows, infos = [], [], [], []
+    states: list[Tensor] = []
+    pictures, rows, infos = [], [], []
     given = agent.see(env.seen)
     mean, std, value = agent(*given)
     for _ in range(steps):
         noise = torch.randn(mean.shape, generator=generator).to(mean.device)
         action = mean + std * noise
         pictures.append({name: seen.cpu() for name, seen in given[0].items()})
-        states.append(given[1])
+        states += [] if given[1] is None else [given[1].cpu()]
         log_prob = log_prob_of(action, mean, std)
         _, reward, terminated, truncated, info = env.step(limits.restore(action).cpu().numpy())
         given = agent.see(env.seen)
@@ -78,7 +79,7 @@ def collect(env: ChunkVectorEnv, agent: ActorCritic, steps: int, generator: torc
     actions, log_probs, values, next_values, rewards, dones, ends = (torch.stack(part).cpu() for part in zip(*rows))
     return Rollout(
         pictures={name: torch.cat([seen[name] for seen in pictures]) for name in pictures[0]},
-        state=None if states[0] is None else torch.cat([state.cpu() for state in states]),
+        state=torch.cat(states) if states else None,
         actions=actions,
         log_probs=log_probs,
         values=values,

@@ -66,8 +66,8 @@ class ChunkVectorEnv(VectorEnv[Any, Any, Any]):
         self.num_envs, self.chunk = num_envs, chunk
         self.single_observation_space = observation
         self.observation_space = batch_space(observation, num_envs)
-        bounds = (np.tile(bound.astype(np.float32), (chunk, 1)) for bound in (low, high))
-        self.single_action_space = spaces.Box(*bounds, dtype=np.float32)
+        lowest, highest = (np.tile(bound.astype(np.float32), (chunk, 1)) for bound in (low, high))
+        self.single_action_space = spaces.Box(lowest, highest, dtype=np.float32)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._seeds: tuple[int, ...] | None = None
         self.episode, self.total = np.full(num_envs, -1), np.zeros(num_envs)

@@ -118,8 +118,9 @@ class ImaginedVectorEnv(ChunkVectorEnv):
         """At a frame of a demonstration, drawn from seed and episode."""
         rng = np.random.default_rng((seed, episode))
         which = int(rng.integers(len(self.demonstrations)))
-        late = rng.random() >= self.from_start
-        frame = int(rng.integers(self.demonstrations.last[which] - self.chunk + 1)) if late else 0
+        latest = int(self.demonstrations.last[which]) - self.chunk
+        late = rng.random() >= self.from_start and latest > 0
+        frame = int(rng.integers(1, latest + 1)) if late else 0
         self.which[row], self.frame[row], self.chunks[row] = which, frame, 0
         self.limit[row] = min(self.max_chunks, (late and self.safeguards.late_chunks) or self.max_chunks)
         self.tokens[row] = self.demonstrations.tokens(self.which[row : row + 1], self.frame[row : row + 1])[0]

@@ -82,20 +82,21 @@ class Learner:
         total = self.config.rollouts * self.config.updates
         if self.rollouts >= self.config.rollouts:
             return
-        journal, told = Journal(self.folder, first_step=self.step), {}
+        journal, shown = Journal(self.folder, first_step=self.step), self._snapshot() if not self.step else {}
         try:
-            if not self.step:
-                self._snapshot(journal)
+            if shown:
+                journal.write(0, shown)
             with Interrupt() as interrupt:
                 while self.rollouts < self.config.rollouts:
-                    told |= self._rollout()
-                    journal.write(self.step, told)
+                    told = self._rollout()
                     due = self.rollouts % self.config.save_every == 0 or self.rollouts == self.config.rollouts
                     if due:
-                        told |= self._snapshot(journal)
+                        told |= self._snapshot()
+                    journal.write(self.step, told)
                     if due or interrupt.asked:
                         self._save()
-                    on_progress(self.step, total, told)
+                    shown |= told
+                    on_progress(self.step, total, shown)
                     if interrupt.asked:
                         raise KeyboardInterrupt
         finally:
@@ -125,15 +126,15 @@ class Learner:
         means = {"success_imagined" if name == "success" else name: value for name, value in rollout.told.items()}
         return {**told, "reward": float(rollout.rewards.mean()), **means}
 
-    def _snapshot(self, journal: Journal) -> dict[str, float]:
-        folder = self.snapshot_folder(self.step)
+    def _snapshot(self) -> dict[str, float]:
+        folder, known = self.snapshot_folder(self.step), judged(self.folder)
         merged(self.agent.policy).save_pretrained(folder)
         if self.judge is None:
             return {}
-        success = self.judge(folder)
-        write_json(self.folder / JUDGED, judged(self.folder) | {str(self.step): success})
-        journal.write(self.step, {"success": success})
-        return {"success": success}
+        if str(self.step) not in known:  # else it was judged before a kill
+            known[str(self.step)] = self.judge(folder)
+            write_json(self.folder / JUDGED, known)
+        return {"success": known[str(self.step)]}
 
     def _save(self) -> None:
         save_state(self.folder, self.step, self.trained, {}, self.optimizers, self.about, self.env.state())

@@ -32,6 +32,7 @@ from foreact.policies.residual import on_top_of
 from foreact.recordings.describe import describe
 from foreact.recordings.opening import open_recordings
 from foreact.recordings.recordings import Recordings
+from foreact.recordings.sources import EpisodeChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class PPORequest:
         policy: run of the cloned policy that is begun with.
         out: folder of the run.
         world_models: runs that are dreamt in: one, or an ensemble. None to act in `simulators`.
-        recordings: arguments of `open_recordings` that say which demonstrations: data, camera, episodes, cache and the like.
+        recordings: which demonstrations: data, camera, episodes and the like, as `training.run.TrainRequest` has them.
         image_decoder: draws pictures for a policy that looks at pictures; the one beside the world model if None.
         reward: see `rewards.registry.make_reward`.
         max_chunks, from_start, safeguards: see `ImaginedVectorEnv`.
@@ -86,10 +87,7 @@ def _run(request: PPORequest, progress: ProgressFactory) -> str:
     if request.keep_best and request.judge is None:
         raise ForeactError("--keep-best judges policies in the real simulator: name it with --env")
     start: Any = load_start(request.policy, device=device)
-    if request.simulators is not None:
-        env, recordings = RealVectorEnv(request.simulators(config.envs), chunk=start.config.execute), None
-    else:
-        env, recordings = _imagine(request, start.config, device, progress)
+    env, recordings = _environments(request, start.config, device, progress)
     torch.manual_seed(config.seed)
     policy = on_top_of(start.model, bound_of(config, start.model)).to(device)
     agent = ActorCritic(policy, rank=config.rank, alpha=config.alpha).to(device)
@@ -99,19 +97,22 @@ def _run(request: PPORequest, progress: ProgressFactory) -> str:
     return _export(request, learner, recordings)
 
 
-def _imagine(
+def _environments(
     request: PPORequest, policy: Any, device: str, progress: ProgressFactory
-) -> tuple[ChunkVectorEnv, Recordings]:
-    """The environment in the dream, and the recordings that it begins in; says what the reward is worth."""
+) -> tuple[ChunkVectorEnv, Recordings | None]:
+    """Where the policy acts, and the recordings that a dream begins in; says what the reward is worth."""
+    if request.simulators is not None:
+        return RealVectorEnv(request.simulators(request.config.envs), chunk=policy.execute), None
     if not request.world_models:
         raise ForeactError(
             "name what is dreamt in with --world-model, or act in the simulator of --env with --in-simulator"
         )
     dreams = [load_dream(run, image_decoder=request.image_decoder, device=device) for run in request.world_models]
     tokens = dreams[0].world_model.config.tokens  # type: ignore[attr-defined]
-    opened = open_recordings(
-        **request.recordings, encoder=tokens.encoder, image_size=tokens.image_size, progress=progress
-    )
+    asked, named = dict(request.recordings), request.recordings.get("episodes")
+    asked |= {"camera": asked.get("camera") or policy.cameras[0].name}
+    asked |= {"episodes": None if named is None else EpisodeChoice.parse(named)}
+    opened = open_recordings(**asked, encoder=tokens.encoder, image_size=tokens.image_size, progress=progress)
     for dream, run in zip(dreams, request.world_models, strict=True):
         require_fit(policy, dream, opened, run)
     demonstrations = Demonstrations(opened, chunk=policy.execute)

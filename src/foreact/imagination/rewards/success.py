@@ -44,6 +44,9 @@ class Success:
 class _Classifier(nn.Module):
     """Few numbers of every token, and an MLP that sees where they are."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Tensor, std: Tensor, count: int) -> None:
         super().__init__()
         self.register_buffer("mean", mean)

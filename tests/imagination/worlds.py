@@ -1,0 +1,62 @@
+"""A world whose truth is known, for tests of learning: what a dream, demonstrations and a policy are like at their smallest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from foreact.core.progress import progress_bar
+from foreact.core.token_spec import TokenSpec
+from foreact.dreams.dream import Dream
+from foreact.encoders.pixels import PixelDecoder
+from foreact.imagination.demonstrations import Demonstrations
+from foreact.recordings.opening import open_recordings
+
+CHUNK = 4
+
+
+class Shifts:
+    """A world model without weights: the chunk's mean action moves all tokens; noise in proportion to `luck`."""
+
+    def __init__(
+        self, tokens: TokenSpec, *, action_dim: int = 2, horizon: int = 8, gain: float = 0.01, luck: float = 0.1
+    ):
+        self.config = SimpleNamespace(tokens=tokens, action_dim=action_dim, horizon=horizon, kind="shifts")
+        self.stochastic, self._gain, self._luck = luck > 0, gain, luck
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.randn(batch, self.config.tokens.channels, generator=generator)
+
+    def predict(self, tokens, actions, lengths, noise):
+        mean = actions.sum(dim=1).mean(dim=1) / lengths
+        return tokens + self._gain * mean[:, None, None] + self._luck * noise[:, None]
+
+
+def open_demonstrations(data: Path, cache: Path, *, chunk: int = CHUNK, size: int = 16, **options) -> Demonstrations:
+    """With raw pixels for tokens."""
+    recordings = open_recordings(data, encoder="pixels", image_size=size, cache=cache, progress=progress_bar, **options)
+    return Demonstrations(recordings, chunk=chunk)
+
+
+def dream_of(demonstrations: Demonstrations, **options) -> Dream:
+    """Of the tokens that the demonstrations have, with pictures."""
+    tokens = demonstrations.recordings.tokens
+    return Dream(Shifts(tokens, **options), None, PixelDecoder(tokens))
+
+
+class Oracle(Shifts):
+    """The true future of demonstrations, where their own actions are played; frames are found by their tokens."""
+
+    def __init__(self, demonstrations: Demonstrations) -> None:
+        super().__init__(demonstrations.recordings.tokens)
+        places = [(d, t) for d, last in enumerate(demonstrations.last) for t in range(last + 1)]
+        self._demonstrations, self._which, self._frames = demonstrations, *np.array(places).T
+        self._known = demonstrations.tokens(self._which, self._frames).flatten(1)
+        self.action_rows = demonstrations.recordings.sources[0].actions
+
+    def predict(self, tokens, actions, lengths, noise):
+        near = torch.cdist(tokens.flatten(1), self._known).argmin(dim=1).numpy()
+        return self._demonstrations.tokens(self._which[near], self._frames[near] + lengths.numpy())
