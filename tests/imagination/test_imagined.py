@@ -14,7 +14,7 @@ from foreact.dreams.dream import Dream
 from foreact.imagination import ImaginedVectorEnv
 from foreact.imagination.imagined import Safeguards
 from foreact.imagination.rewards.video_aligned import VideoAligned
-from tests.imagination.worlds import CHUNK, Oracle, dream_of, open_demonstrations
+from tests.imagination.worlds import CHUNK, Oracle, dream_of, open_demonstrations, recorded_actions
 
 TOP = "observation.images.top"
 
@@ -131,8 +131,8 @@ def test_the_last_observation_of_an_episode_is_kept_and_the_next_one_has_begun(s
 def test_the_true_future_is_rewarded_with_nothing_to_improve(shown):
     env = make(shown, 6, dream=Dream(Oracle(shown)))
     env.reset(seed=5)
-    for k in range(3):
-        _, reward, *_ = env.step(actions_of(env, k))
+    for _ in range(3):
+        _, reward, *_ = env.step(recorded_actions(shown, env.which, env.frame))
         np.testing.assert_allclose(reward, 0, atol=1e-6)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from foreact.core.errors import DivergedError, ForeactError
-from foreact.core.token_spec import TokenSpec
+from foreact.encoders.pixels import PixelEncoder
 from foreact.imagination import networks
 from foreact.imagination.acting import collect, log_prob_of
 from foreact.imagination.chunked import ChunkVectorEnv, Outcome, box_of
@@ -25,7 +25,8 @@ from foreact.policies.wam import WAMConfig
 from foreact.recordings.recording import TOKENS
 
 TOP = "observation.images.top"
-SPEC = TokenSpec(grid=(1, 2), channels=6, fingerprint="test", encoder="tiny", image_size=32)
+SPEC = PixelEncoder(16).spec
+SHAPE = (SPEC.count, SPEC.channels)
 CLONED = BCConfig(
     cameras=(Camera(name=TOP, height=32, width=32),),
     image_size=32,
@@ -61,7 +62,7 @@ class Paid(ChunkVectorEnv):
         import gymnasium.spaces as spaces
 
         super().__init__(
-            count, spaces.Dict({TOP + TOKENS: box_of((2, 6), pictures=False)}), -np.ones(2), np.ones(2), chunk=3
+            count, spaces.Dict({TOP + TOKENS: box_of(SHAPE, pictures=False)}), -np.ones(2), np.ones(2), chunk=3
         )
         self._horizon, self._kind, self._constant = horizon, kind, constant
         self.left = np.full(count, horizon)
@@ -77,7 +78,7 @@ class Paid(ChunkVectorEnv):
         return Outcome(reward=reward, terminated=ends[0], truncated=ends[1])
 
     def look(self, rows):
-        return {TOP + TOKENS: np.tile(self.left[rows, None, None].astype(np.float16), (1, 2, 6))}
+        return {TOP + TOKENS: np.tile(self.left[rows, None, None].astype(np.float16), (1, *SHAPE))}
 
     def now(self):
         return {}
@@ -114,15 +115,14 @@ def test_a_reward_of_one_is_worth_what_it_is_worth(kind, worth):
 
 
 @pytest.mark.parametrize(("kind", "worth"), [("truncated", 10.0), ("terminated", 3.439)])
-def test_the_value_learns_what_a_reward_of_one_is_worth(kind, worth):
+def test_a_whole_episode_is_worth_the_same_through_the_environment(kind, worth):
+    """With a value of 10 everywhere, which is where the value of what is cut off by time stays."""
     env, agent = Paid(8, kind=kind), agent_of()
     env.reset(seed=0)
-    config = replace(SMALL, envs=8, minibatch=32, epochs=20, learning_rate=3e-3, target_kl=1e9, lam=1.0)
-    optimizer = torch.optim.Adam(agent.value.parameters(), lr=1e-2)
-    for k in range(40):
-        learn(agent, optimizer, collect(env, agent, 4, torch.Generator().manual_seed(k)), config, torch.Generator())
-    with torch.no_grad():
-        assert float(agent(*agent.see(env.seen))[2].mean()) == pytest.approx(worth, rel=0.05)
+    torch.nn.init.constant_(agent.value[-1].bias, 10.0)
+    r = collect(env, agent, 4, torch.Generator())
+    found = advantages_of(r.rewards, r.values, r.next_values, r.terminated, r.ended, gamma=0.9, lam=1.0) + r.values
+    np.testing.assert_allclose(found[0], worth, rtol=1e-5)
 
 
 def test_advantages_are_those_of_the_twin():
@@ -140,13 +140,13 @@ def test_a_rollout_takes_the_value_of_what_came_before_the_reset():
     torch.nn.init.normal_(agent.value[-1].weight)
     rollout = collect(env, agent, 8, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        worth = [float(agent({TOP: torch.full((1, 2, 6), float(left)).half()}, None)[2]) for left in range(5)]
+        worth = [float(agent({TOP: torch.full((1, *SHAPE), float(left)).half()}, None)[2]) for left in range(5)]
     assert rollout.ended.sum() == 12
     np.testing.assert_allclose(rollout.next_values[3], worth[0], atol=1e-5)
     np.testing.assert_allclose(rollout.values[4], worth[4], atol=1e-5)
     np.testing.assert_allclose(rollout.next_values[0], worth[3], atol=1e-5)
     assert rollout.told == {"episodes": 12.0, "return": 4.0}
-    tokens, actions, numbers = 48 * 2 * 6 * 2, 48 * 3 * 2 * 4, 48 * 4 * 4 + 48 * 2
+    tokens, actions, numbers = 48 * SPEC.count * SPEC.channels * 2, 48 * 3 * 2 * 4, 48 * 4 * 4 + 48 * 2
     assert rollout.nbytes == tokens + actions + numbers
 
 
@@ -180,7 +180,7 @@ def test_it_begins_as_the_cloned_policy_and_is_saved_without_peft(config, tmp_pa
     rng = np.random.default_rng(0)
     seen = {TOP: rng.integers(256, size=(3, 32, 32, 3), dtype=np.uint8)}
     if config.extras.tokens:
-        seen = {TOP + TOKENS: rng.normal(size=(3, 2, 6)).astype(np.float16)}
+        seen = {TOP + TOKENS: rng.normal(size=(3, *SHAPE)).astype(np.float16)}
     given = agent.see(seen)
     with torch.no_grad():
         torch.testing.assert_close(agent.policy(*given), first(*given))
@@ -207,7 +207,7 @@ def test_it_begins_as_the_cloned_policy_and_is_saved_without_peft(config, tmp_pa
 def test_what_is_not_executed_is_the_cloned_policys_and_the_change_is_bounded():
     first, agent = cloned(), agent_of()
     torch.nn.init.normal_(agent.policy.residual[-1].weight, std=100.0)
-    given = agent.see({TOP + TOKENS: np.random.default_rng(0).normal(size=(50, 2, 6)).astype(np.float16)})
+    given = agent.see({TOP + TOKENS: np.random.default_rng(0).normal(size=(50, *SHAPE)).astype(np.float16)})
     with torch.no_grad():
         change = agent.policy(*given) - first(*given)
     assert torch.equal(change[:, 3:], torch.zeros(50, 2, 2))
@@ -217,18 +217,18 @@ def test_what_is_not_executed_is_the_cloned_policys_and_the_change_is_bounded():
 def test_no_gradient_of_the_value_reaches_the_policy():
     pytest.importorskip("peft")
     agent = agent_of(rank=2)
-    given = agent.see({TOP + TOKENS: np.ones((2, 2, 6), np.float16)})
+    given = agent.see({TOP + TOKENS: np.ones((2, *SHAPE), np.float16)})
     agent(*given)[2].sum().backward()
     assert all(p.grad is None for n, p in agent.named_parameters() if not n.startswith("value."))
 
 
 def test_it_learns_what_is_paid_for():
-    env, agent = Paid(64, constant=False), agent_of()
+    env, agent = Paid(32, constant=False), agent_of()
     env.reset(seed=0)
-    config = replace(SMALL, envs=64, minibatch=128, epochs=4, target_kl=0.5)
-    optimizer = torch.optim.AdamW([p for p in agent.parameters() if p.requires_grad], lr=3e-3)
+    config = replace(SMALL, envs=32, minibatch=64, epochs=4, target_kl=0.5)
+    optimizer = torch.optim.AdamW([p for p in agent.parameters() if p.requires_grad], lr=1e-2)
     generator, first = torch.Generator().manual_seed(0), None
-    for _ in range(25):
+    for _ in range(15):
         rollout = collect(env, agent, 4, generator)
         first = float(rollout.rewards.mean()) if first is None else first
         told = learn(agent, optimizer, rollout, config, generator)

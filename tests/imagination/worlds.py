@@ -47,16 +47,25 @@ def dream_of(demonstrations: Demonstrations, **options) -> Dream:
     return Dream(Shifts(tokens, **options), None, PixelDecoder(tokens))
 
 
+def recorded_actions(demonstrations: Demonstrations, which: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """The next actions (n, CHUNK, A) of frames of demonstrations; at the end the last one again."""
+    source, times = demonstrations.recordings.sources[0], frames[:, None] + np.arange(CHUNK)
+    rows = [source.actions[demonstrations.names[d, 1]] for d in which.tolist()]
+    return np.stack([row[np.minimum(t, len(row) - 1)] for row, t in zip(rows, times, strict=True)])
+
+
 class Oracle(Shifts):
-    """The true future of demonstrations, where their own actions are played; frames are found by their tokens."""
+    """The true future of demonstrations, where their own actions are played: a frame is found by its tokens and actions."""
 
     def __init__(self, demonstrations: Demonstrations) -> None:
         super().__init__(demonstrations.recordings.tokens)
         places = [(d, t) for d, last in enumerate(demonstrations.last) for t in range(last + 1)]
         self._demonstrations, self._which, self._frames = demonstrations, *np.array(places).T
         self._known = demonstrations.tokens(self._which, self._frames).flatten(1)
-        self.action_rows = demonstrations.recordings.sources[0].actions
+        self._played = torch.from_numpy(recorded_actions(demonstrations, self._which, self._frames)).flatten(1).float()
 
     def predict(self, tokens, actions, lengths, noise):
-        near = torch.cdist(tokens.flatten(1), self._known).argmin(dim=1).numpy()
+        away = torch.cdist(tokens.flatten(1), self._known)
+        away += torch.cdist(actions[:, :CHUNK].flatten(1), self._played)
+        near = away.argmin(dim=1).numpy()
         return self._demonstrations.tokens(self._which[near], self._frames[near] + lengths.numpy())

@@ -109,9 +109,9 @@ def learn(
         order = torch.randperm(len(returns), generator=generator)
         for rows in order.split(config.minibatch):
             scalars = _losses(agent, r, rows, advantages[rows], returns[rows], config)
-            if not math.isfinite(float(scalars["loss"])):
-                raise DivergedError(f"the loss is {float(scalars['loss'])}")
-            told.append({name: float(value) for name, value in scalars.items()})
+            told.append({name: float(value.detach()) for name, value in scalars.items()})
+            if not math.isfinite(told[-1]["loss"]):
+                raise DivergedError(f"the loss is {told[-1]['loss']}")
             if told[-1]["kl"] > config.target_kl:
                 return _means(told, updates=len(told) - 1) | {
                     "explained_variance": explained_variance(r.values.flatten(), returns)
