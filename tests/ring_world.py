@@ -115,8 +115,9 @@ def demonstrate(
     side: int = SIDE,
     linger: int = 4,
     told: bool = False,
+    failures: bool = False,
 ) -> Path:
-    """Record the expert, and how it lingers for some frames."""
+    """Record the expert, and how it lingers for some frames; with failures, every third episode stops after four actions."""
     world = RingWorld(side)
     columns = {STATE: ("x", "y"), "action": ("dx", "dy")} | ({"next.success": ("success",)} if told else {})
     with LeRobotWriter(root, fps=10, cameras={"top": (side, side)}, columns=columns, robot_type="dot") as writer:
@@ -125,10 +126,11 @@ def demonstrate(
             expert = Expert(world)
             expert.reset([seed + number])
             frames, states, actions, successes, done, after = [], [], [], [], False, 0
-            while after < linger and len(actions) < MOST:
+            while after < linger and len(actions) < (16 if failures and number % 3 == 0 else MOST):
                 frames.append(world.pictures()[CAMERA])
                 states.append(world.dot.copy())
-                actions.append(expert.act({})[0])
+                gave_up = failures and number % 3 == 0 and len(actions) >= 4
+                actions.append(expert.act({})[0] * (not gave_up))
                 done = world.act(actions[-1]).success or done
                 successes.append(done)
                 after += done

@@ -13,7 +13,9 @@ from foreact.core.token_spec import TokenSpec
 from foreact.dreams.dream import Dream
 from foreact.encoders.pixels import PixelDecoder
 from foreact.imagination.demonstrations import Demonstrations
+from foreact.policies.bc import BCConfig, Camera
 from foreact.recordings.opening import open_recordings
+from tests.lively import lively
 
 CHUNK = 4
 
@@ -45,6 +47,26 @@ def dream_of(demonstrations: Demonstrations, **options) -> Dream:
     """Of the tokens that the demonstrations have, with pictures."""
     tokens = demonstrations.recordings.tokens
     return Dream(Shifts(tokens, **options), None, PixelDecoder(tokens))
+
+
+def small_policy(*, cameras: tuple[Camera, ...], action: tuple[str, ...], fps: float, **options) -> BCConfig:
+    """Sizes of a policy that looks at pictures and executes four of six actions."""
+    sizes = {
+        "image_size": 32,
+        "channels": 4,
+        "dim": 8,
+        "head": "pooled",
+        "hidden": (16, 16),
+        "chunk": 6,
+        "execute": CHUNK,
+    }
+    return BCConfig(cameras=cameras, action=action, state=(), fps=fps, **sizes, **options)
+
+
+def save(config, folder: Path) -> Path:
+    """A model with random weights, as a run would leave it."""
+    lively(config).save_pretrained(folder)
+    return folder
 
 
 def recorded_actions(demonstrations: Demonstrations, which: np.ndarray, frames: np.ndarray) -> np.ndarray:

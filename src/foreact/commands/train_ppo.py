@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -58,8 +58,8 @@ class TrainPPO(RecordingOptions):
     workers: int = 1
     keep_best: bool = False
     in_simulator: bool = False
-    algorithm: PPOConfig = field(default_factory=PPOConfig)
-    safeguards: Safeguards = field(default_factory=Safeguards)
+    algorithm: Annotated[PPOConfig, arg(name="")]
+    safeguards: Annotated[Safeguards, arg(name="")]
 
     def run(self) -> None:
         """Train."""

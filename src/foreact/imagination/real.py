@@ -8,6 +8,7 @@ Shape legend: n environments, E actions of a chunk, A action dimension.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,10 +34,12 @@ class RealVectorEnv(ChunkVectorEnv):
         space = spaces.Dict({name: box for name, box in seen.items() if name != TASK})  # words are no arrays
         super().__init__(len(envs), space, spec.low, spec.high, chunk=chunk)
         self._taken: list[list[np.ndarray]] = [[] for _ in envs]
+        self._begun: dict[int, Any] = {}  # what a reset has drawn, until someone looks
 
     def begin(self, row: int, seed: int, episode: int) -> None:
         """A scene that follows from seed and episode."""
-        self.envs[row].reset(seed=int(np.random.SeedSequence((seed, episode)).generate_state(1)[0] >> 1))
+        scene = int(np.random.SeedSequence((seed, episode)).generate_state(1)[0] >> 1)
+        self._begun[row], _ = self.envs[row].reset(seed=scene)
         self._taken[row] = []
 
     def advance(self, actions: np.ndarray) -> Outcome:
@@ -47,7 +50,7 @@ class RealVectorEnv(ChunkVectorEnv):
 
     def look(self, rows: np.ndarray) -> Seen:
         """Pictures and states."""
-        seen = [self.envs[row].observe() for row in rows.tolist()]
+        seen = [self._begun.pop(row, None) or self.envs[row].observe() for row in rows.tolist()]
         return {name: np.stack([one[name] for one in seen]) for name in self.single_observation_space}  # type: ignore[attr-defined]
 
     def render(self) -> tuple[np.ndarray, ...]:
@@ -60,6 +63,7 @@ class RealVectorEnv(ChunkVectorEnv):
 
     def go_to(self, now: Mapping[str, Tensor]) -> None:
         """Take the actions again."""
+        self._begun.clear()
         for row in range(self.num_envs):
             for chunk in now[f"taken/{row}"].numpy():
                 self._carry_out(row, chunk)
