@@ -115,9 +115,8 @@ def demonstrate(
     side: int = SIDE,
     linger: int = 4,
     told: bool = False,
-    failures: bool = False,
 ) -> Path:
-    """Record the expert, and how it lingers for some frames; with failures, every third episode stops after four actions."""
+    """Record the expert, and how it lingers for some frames."""
     world = RingWorld(side)
     columns = {STATE: ("x", "y"), "action": ("dx", "dy")} | ({"next.success": ("success",)} if told else {})
     with LeRobotWriter(root, fps=10, cameras={"top": (side, side)}, columns=columns, robot_type="dot") as writer:
@@ -126,11 +125,10 @@ def demonstrate(
             expert = Expert(world)
             expert.reset([seed + number])
             frames, states, actions, successes, done, after = [], [], [], [], False, 0
-            while after < linger and len(actions) < (16 if failures and number % 3 == 0 else MOST):
+            while after < linger and len(actions) < MOST:
                 frames.append(world.pictures()[CAMERA])
                 states.append(world.dot.copy())
-                gave_up = failures and number % 3 == 0 and len(actions) >= 4
-                actions.append(expert.act({})[0] * (not gave_up))
+                actions.append(expert.act({})[0])
                 done = world.act(actions[-1]).success or done
                 successes.append(done)
                 after += done

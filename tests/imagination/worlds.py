@@ -10,6 +10,7 @@ import torch
 
 from foreact.core.progress import progress_bar
 from foreact.core.token_spec import TokenSpec
+from foreact.data.writer import LeRobotWriter
 from foreact.dreams.dream import Dream
 from foreact.encoders.pixels import PixelDecoder
 from foreact.imagination.demonstrations import Demonstrations
@@ -35,6 +36,28 @@ class Shifts:
     def predict(self, tokens, actions, lengths, noise):
         mean = actions.sum(dim=1).mean(dim=1) / lengths
         return tokens + self._gain * mean[:, None, None] + self._luck * noise[:, None]
+
+
+def record_squares(root: Path, episodes: int) -> Path:
+    """A red square goes to the middle of the picture in some 20 frames; every third episode gives up on the way."""
+    rng = np.random.default_rng(0)
+    columns = {"action": ("dx", "dy"), "next.success": ("success",)}
+    with LeRobotWriter(root, fps=10, cameras={"top": (32, 32)}, columns=columns, robot_type="square") as writer:
+        for number in range(episodes):
+            frames, actions, success = [], [], []
+            place, tired = rng.uniform([2, 2], [8, 28]), rng.integers(5, 9) if number % 3 == 0 else 99
+            for t in range(20 + number % 4):
+                frame = np.full((32, 32, 3), 200, np.uint8)
+                x, y = place.astype(int)
+                frame[y - 2 : y + 3, x - 2 : x + 3] = (220, 30, 30)
+                action = np.clip((16 - place) / 3, -1, 1) * (t < tired)
+                place = place + action
+                frames.append(frame)
+                actions.append(action)
+                success.append([np.abs(place - 16).max() < 3])
+            rows = {"action": np.array(actions, np.float32), "next.success": np.array(success, np.float32)}
+            writer.add_episode({"top": np.stack(frames)}, rows, "go to the middle")
+    return root
 
 
 def open_demonstrations(data: Path, cache: Path, *, chunk: int = CHUNK, size: int = 16, **options) -> Demonstrations:
