@@ -16,7 +16,7 @@ from foreact.imagination.rewards.base import Step
 from foreact.recordings.recording import IMAGES, TOKENS
 from foreact.recordings.recordings import Recordings
 
-_STEPS, _BATCH, _CODES, _HIDDEN = 400, 64, 8, 64
+_STEPS, _BATCH, _CODES, _HIDDEN = 200, 64, 8, 64
 
 
 class Success:
