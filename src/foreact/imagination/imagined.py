@@ -5,7 +5,8 @@
     observations, rewards, terminated, truncated, infos = env.step(actions) # (n, 8, A), in the units of the recordings
 
 An episode begins at a demonstration's first frame or, with probability 1/2, at an intermediate one, and is truncated after six
-chunks or where the demonstration ends (RLA-WM, section 4.3 and its released code). Nothing in a dream terminates it.
+chunks or where the demonstration ends (RLA-WM, section 4.3 and its released code). Nothing in a dream terminates it. One
+transition is (s^_t, a_{t:t+h}, s^_{t+h}), a whole chunk (E14).
 
 Shape legend: n environments, E actions of a chunk, A action dimension, N patch tokens, C channels, K sampled futures.
 """

@@ -1,7 +1,7 @@
 """A cloned policy and a small change to its actions, bounded and zero at first: what reinforcement learning in the world model
 trains (RLA-WM, appendix A.2 and its released code).
 
-    mean = a^ + bound tanh(m(f)),  std = bound softplus(s(f)),  m and s: an MLP on the policy's features f, zero at first
+    mean = a^ + bound tanh(m(f)),  std = bound softplus(s(f)),  m and s: an MLP on the policy's features f, zero at first (E16)
 
 Only the actions that are executed are changed. In acting the mean is taken; the std is what training explores with.
 

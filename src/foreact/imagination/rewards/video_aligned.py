@@ -1,6 +1,6 @@
 """The paper's Video Aligned Reward: how near the imagined tokens are to the demonstration's.
 
-r = -5 mean |s^_{t+8} - s*|, s* = the demonstration at t + 8, clipped at its end; or its last frame, which PokeCube takes
+r = -5 mean |s^_{t+8} - s*|, s* = the demonstration at t + 8, clipped at its end; or s_T, which PokeCube takes (E15)
 """
 
 from __future__ import annotations
