@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def simulated(env: RobotEnv, seconds: float) -> dict[str, float]:
         return 4 * CHUNK
 
     ways = {"drawing every frame": 1, "drawing once per chunk": CHUNK, "state only": 0}
-    return {f"simulated, {name}": rate(lambda: run(every), seconds) for name, every in ways.items()}
+    return {f"simulated, {name}": rate(partial(run, every), seconds) for name, every in ways.items()}
 
 
 def main() -> None:
