@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from accelerate import PartialState
 from foreact.core.errors import ForeactError
 from foreact.core.files import write_json
 from foreact.core.lock import locked
-from foreact.core.pretrained import WEIGHTS_FILE, load_model, state_hash
+from foreact.core.pretrained import load_model, state_hash
 from foreact.core.progress import ProgressFactory
 from foreact.envs.env import RobotEnv
 from foreact.imagination.chunked import ChunkVectorEnv
@@ -91,7 +90,9 @@ def _run(request: PPORequest, progress: ProgressFactory) -> str:
     torch.manual_seed(config.seed)
     policy = on_top_of(start.model, bound_of(config, start.model)).to(device)
     agent = ActorCritic(policy, rank=config.rank, alpha=config.alpha).to(device)
-    learner = Learner(agent, env, config, request.out, about=_about(request, recordings), judge=request.judge)
+    learner = Learner(
+        agent, env, config, request.out, about=_about(request, start.model, env, recordings), judge=request.judge
+    )
     with progress("train ppo", "updates") as on_progress:
         learner.train(on_progress)
     return _export(request, learner, recordings)
@@ -142,26 +143,20 @@ def bound_of(config: PPOConfig, cloned: BC) -> tuple[float, ...]:
     return tuple((2 * config.bound / (limits.high - limits.low)).tolist())
 
 
-def _about(request: PPORequest, recordings: Recordings | None) -> dict[str, Any]:
+def _about(request: PPORequest, cloned: BC, env: ChunkVectorEnv, recordings: Recordings | None) -> dict[str, Any]:
     """What a resume must find unchanged beside PPO's settings."""
-    runs = (request.policy, *request.world_models)
-    about: dict[str, Any] = {
-        "parts": [_hash(run) for run in runs],
-        "in": "simulator" if recordings is None else "dream",
-    }
-    if recordings is None:
-        return about
+    dreams = env.dreams if isinstance(env, ImaginedVectorEnv) else ()
+    models: list[Any] = [cloned, *(dream.world_model for dream in dreams)]
+    about: dict[str, Any] = {"parts": [state_hash(model) for model in models]}
+    if isinstance(env, RealVectorEnv):
+        spec = env.envs[0].world.spec
+        return about | {"simulator": [spec.robot, spec.phrasings[0], spec.fps]}
     asked = {
         "max_chunks": request.max_chunks,
         "from_start": request.from_start,
         "safeguards": asdict(request.safeguards),
     }
-    return about | asked | {"reward": request.reward, "split": recordings.splits.hash}
-
-
-def _hash(run: Path) -> str:
-    path = run / WEIGHTS_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else state_hash(load_model(run))
+    return about | asked | {"reward": request.reward, "split": recordings.splits.hash if recordings else ""}
 
 
 def _export(request: PPORequest, learner: Learner, recordings: Recordings | None) -> str:
