@@ -59,7 +59,11 @@ class WMRL(Study):
         self.worlds = {f"ppo-{run.resolve().name}": run for run in settings.world_models}
         if not self.worlds:
             raise ForeactError("name at least one world model with --world-models")
-        options = {"env": settings.env, "options": parse_options(settings.option), "workers": settings.workers}
+        options: dict[str, Any] = {
+            "env": settings.env,
+            "options": parse_options(settings.option),
+            "workers": settings.workers,
+        }
         self.arena = Arena(**options, episodes=settings.episodes, seed=settings.first_seed)
         self.judge = Arena(**options, episodes=settings.judge_episodes, seed=_JUDGE_SEED)
 
@@ -188,7 +192,7 @@ def rank_correlation(imagined: np.ndarray, real: np.ndarray) -> Interval:
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    ranks = [np.array([(x < v).sum() + ((x == v).sum() - 1) / 2 for v in x]) for x in (a, b)]
+    ranks = [(x < x[:, None]).sum(axis=1) + (x == x[:, None]).sum(axis=1) / 2 for x in (a, b)]
     return 0.0 if min(r.std() for r in ranks) == 0 else float(np.corrcoef(*ranks)[0, 1])
 
 
