@@ -251,3 +251,22 @@ def test_each_second_step_of_muon_goes_where_the_last_one_went():
     torch.testing.assert_close(first, second)
     torch.testing.assert_close(third, fourth)
     assert not torch.allclose(second, third)
+
+
+@pytest.mark.usefixtures("ring")
+def test_imagined_and_simulated_steps_are_counted_per_environment(tiny_dataset, tmp_path, monkeypatch):
+    import imagined_speed
+
+    from foreact.envs.registry import make_env
+    from tests.imagination.worlds import dream_of, open_demonstrations
+
+    shown = open_demonstrations(tiny_dataset, tmp_path, chunk=imagined_speed.CHUNK)
+    found = imagined_speed.imagined(dream_of(shown), shown, 3, 0.01)
+    env = make_env("ring", image_size=16)
+    found |= imagined_speed.simulated(env, 0.01)
+    assert [name.split(",")[0] for name in found] == ["imagined"] * 2 + ["simulated"] * 3
+    assert all(speed > 0 for speed in found.values())
+    env.world.drawn = 0
+    monkeypatch.setattr(imagined_speed, "rate", lambda call, seconds: call())
+    assert set(imagined_speed.simulated(env, 1.0).values()) == {32}
+    assert env.world.drawn == 32 + 4

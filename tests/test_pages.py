@@ -16,6 +16,7 @@ from foreign import install
 from foreact import __version__
 from foreact.cli import main
 from foreact.commands.parsing import parse
+from foreact.commands.train import APART
 from foreact.core.registry import card, trainable
 from foreact.dreams.imagination import load
 from foreact.encoders.tiny import TinyEncoderConfig
@@ -113,7 +114,7 @@ def test_the_pages_show_commands():
 def test_readme_lists_every_model_with_its_file_and_command():
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if "`foreact train " in line]
     named = {name for row in rows for name in re.findall(r"`foreact train ([a-z-]+)`", row)}
-    assert named == {kind.replace("_", "-") for kind in trainable()} - {"encoder"}
+    assert named == {*(kind.replace("_", "-") for kind in trainable()), *APART} - {"encoder"}
     files = [file for row in rows for file in re.findall(r"`(\w+/\w+\.py)`", row)]
     assert len(files) == len(named)
     assert all((ROOT / "src/foreact" / file).is_file() for file in files)

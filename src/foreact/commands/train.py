@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,6 +27,8 @@ _ROLES = {
     "encoder": "encoder",
     "policy": "policies",
 }
+APART = {"ppo": "foreact.commands.train_ppo:TrainPPO"}
+"""Trainings that learn from no batches, and have options of their own: name -> command."""
 _RECIPE = (
     "steps",
     "batch_size",
@@ -90,8 +93,11 @@ class Train(RecordingOptions):
                 "name the model first: foreact train MODEL --data DATA --out RUN (see foreact train --help)"
             )
         name, known = arguments[0], registry.trainable()
+        if name in APART:
+            module, command = APART[name].split(":")
+            return [name], getattr(importlib.import_module(module), command)
         if name.replace("-", "_") not in {*known, *registry.foreign_cards()}:
-            names = ", ".join(kind.replace("_", "-") for kind in known)
+            names = ", ".join([*(kind.replace("_", "-") for kind in known), *APART])
             raise ForeactError(f"no model {name!r} to train: choose one of {names} (see foreact train --help)")
         card = registry.card(name)
         if card.training is None:
@@ -133,6 +139,7 @@ def _overview(command: type[Train]) -> type:
     for role, words in _ROLES.items():
         known = [kind.replace("_", "-") for kind in registry.trainable(role)]
         lines.append(f"  {words}: {', '.join(known)}")
+    lines.append(f"  policies, by acting in a world model: {', '.join(APART)}")
     lines += [f"  broken: {kind.replace('_', '-')} ({error})" for kind, error in broken.items()]
     lines.append("\nforeact train rla --help also shows what only rla has; so for each of them.")
     model = ("model", Annotated[Positional[str], arg(metavar="MODEL", help="what to train")])

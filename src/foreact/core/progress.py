@@ -31,7 +31,7 @@ class OnProgress(Protocol):
         ...
 
 
-_SHOWN = ("loss", "held_out_loss", "skill", "data_wait")
+_SHOWN = ("loss", "held_out_loss", "skill", "data_wait", "return", "success")
 
 ProgressFactory = Callable[[str, str], AbstractContextManager[OnProgress]]
 """(title, unit) -> a context that gives a progress callback: `progress_bar`, or a silent one in tests."""

@@ -50,6 +50,7 @@ LOADED: dict[str, dict[str, str]] = {
         "rla_wm_released": "foreact.world_models.rla_wm_released:CARD",
         "pretrained_video": "foreact.world_models.pretrained_video:CARD",
     },
+    "policy": {"residual": "foreact.policies.residual:CARD"},
 }
 """The same of kinds that are what trainings of another name leave behind."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foreact.core.errors import ForeactError
+from foreact.core.own_code import import_function
 from foreact.envs.env import RobotEnv
 from foreact.envs.world import EnvCard, Floats, WorldSpec
 
@@ -51,14 +51,10 @@ def make_policy(name: str, env: RobotEnv, card: EnvCard) -> Policy:
         return RandomPolicy(env.world.spec)
     if name in card.policies:
         return card.policies[name](env.world)
-    module, _, function = name.partition(":")
-    if not function:
+    if not name.partition(":")[2]:
         known = ", ".join((*card.policies, "random"))
         raise ForeactError(
             f"{card.label} has no policy {name!r}: choose one of {known}, a run, or module:function of your own"
         )
-    try:
-        made: Policy = getattr(import_module(module), function)(env.world)
-    except (ImportError, AttributeError) as error:
-        raise ForeactError(f"the policy {name!r} cannot be imported: {error}") from error
+    made: Policy = import_function(name, what="policy")(env.world)
     return made

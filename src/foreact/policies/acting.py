@@ -18,10 +18,12 @@ from torch import Tensor
 
 from foreact.core.contracts import Encoder, Observation
 from foreact.core.errors import ForeactError
+from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import STATE
 from foreact.encoders.loading import load_encoder
 from foreact.policies.bc import BC, BCConfig, Camera
 from foreact.policies.spec import PolicySpec
+from foreact.recordings.recording import TOKENS
 
 
 class NetworkPolicy:
@@ -62,38 +64,64 @@ class NetworkPolicy:
         Raises:
             ForeactError: a camera or the state is missing or of another size than in the recordings.
         """
-        alone = check_observation(self.config, observation)
-        pictures = {c.name: self._picture(observation[c.name], alone) for c in self.config.cameras}
-        state = self._tensor(observation[STATE], alone).float() if self.config.state else None
-        actions = self.model(pictures, state).float().cpu().numpy()
+        alone = check_observation(self.config, observation, self.config.extras.tokens)
+        actions = self.model(*self.see(observation)).float().cpu().numpy()
         return actions[0] if alone else actions
 
-    def _picture(self, frames: Any, alone: bool) -> Tensor:
-        """Frames, or their tokens as caches have them, with B."""
-        seen = self._tensor(frames, alone)
-        return seen if self._encoder is None else self._encoder.encode(seen).half()
+    @torch.no_grad()
+    def see(self, observation: Observation) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the network is given: camera -> pictures uint8 (B, height, width, 3) or tokens (B, N, C), and the state (B, P).
+
+        Raises:
+            ForeactError: as `act`.
+        """
+        alone = check_observation(self.config, observation, self.config.extras.tokens)
+        pictures = {c.name: self._picture(c.name, observation, alone) for c in self.config.cameras}
+        state = self._tensor(observation[STATE], alone).float() if self.config.state else None
+        return pictures, state
+
+    def _picture(self, camera: str, observation: Observation, alone: bool) -> Tensor:
+        """Frames, their tokens as caches have them, or what is drawn from these, with B."""
+        if self._encoder is None:
+            return self._tensor(observation[camera], alone)
+        if camera + TOKENS in observation:
+            tokens = self._tensor(observation[camera + TOKENS], alone)
+        else:
+            tokens = self._encoder.encode(self._tensor(observation[camera], alone))
+        return self.model.sight.draw(tokens.half())
 
     def _tensor(self, array: Any, alone: bool) -> Tensor:
         rows = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
         return rows[None] if alone else rows
 
 
-def check_observation(config: BCConfig | PolicySpec, observation: Observation) -> bool:
+def check_observation(config: BCConfig | PolicySpec, observation: Observation, tokens: TokenSpec | None = None) -> bool:
     """Whether it is one observation, without B.
+
+    Args:
+        config: what the policy sees.
+        observation: to be looked at.
+        tokens: that may be given in the place of pictures; None where they may not.
 
     Raises:
         ForeactError: it is not what the policy was trained on; names what is wrong.
     """
-    wanted = [*(c.name for c in config.cameras), *([STATE] if config.state else [])]
+    names = {c.name: c.name + TOKENS * (tokens is not None and c.name + TOKENS in observation) for c in config.cameras}
+    wanted = [*names.values(), *([STATE] if config.state else [])]
     missing = [name for name in wanted if name not in observation]
     if missing:
         raise ForeactError(
             f"the observation lacks {missing[0]}: this policy sees {', '.join(wanted)}, the observation has "
             f"{', '.join(observation) or 'none of them'}"
         )
-    alone = np.ndim(observation[config.cameras[0].name]) == 3
+    first = wanted[0]
+    alone = np.ndim(observation[first]) == (2 if first.endswith(TOKENS) else 3)
     for camera in config.cameras:
-        _check_frames(camera, np.asarray(observation[camera.name]), alone)
+        seen = np.asarray(observation[names[camera.name]])
+        if tokens is not None and names[camera.name] != camera.name:
+            _check_tokens(camera, seen, (tokens.count, tokens.channels), alone)
+        else:
+            _check_frames(camera, seen, alone)
     if config.state:
         _check_state(config.state, np.asarray(observation[STATE]), alone)
     if not alone and len({len(observation[name]) for name in wanted}) > 1:
@@ -118,3 +146,8 @@ def _check_frames(camera: Camera, frames: np.ndarray, alone: bool) -> None:
             f"{camera.name} gives {frames.dtype} {frames.shape}, this policy was trained on uint8 {wanted}: "
             "resize the pictures as the recordings were, or use that camera"
         )
+
+
+def _check_tokens(camera: Camera, tokens: np.ndarray, wanted: tuple[int, int], alone: bool) -> None:
+    if tokens.ndim != 3 - alone or tokens.shape[-2:] != wanted:
+        raise ForeactError(f"{camera.name}{TOKENS} has the shape {tokens.shape}, this policy looks at tokens {wanted}")

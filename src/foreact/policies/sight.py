@@ -70,7 +70,7 @@ class Sight(nn.Module):
         self.codes = learned_tokens(len(self.cameras), dim) if many else None
 
     def forward(self, pictures: Mapping[str, Tensor]) -> Tensor:
-        """Camera -> uint8 (B, height, width, 3) or tokens (B, N, C); gives (B, cameras * N, D), or pooled (B, features)."""
+        """Camera -> uint8 (B, height, width, 3), drawn or filmed, or tokens (B, N, C); gives (B, cameras * N, D), or pooled (B, features)."""
         maps = [self._map(pictures[name]) for name in self.cameras]
         if self.embed is None:
             return torch.cat([m.mean(dim=1) for m in maps], dim=1)
@@ -79,13 +79,16 @@ class Sight(nn.Module):
             seen = [x + code for x, code in zip(seen, self.codes, strict=True)]
         return torch.cat(seen, dim=1)
 
+    @torch.no_grad()
+    def draw(self, tokens: Tensor) -> Tensor:
+        """Pictures uint8 (B, height, width, 3) of tokens (B, N, C), where there is an image decoder; else the tokens."""
+        if self.decoder is None:
+            return tokens
+        return (self.decoder.decode(tokens.float()) * 255).round().to(torch.uint8)
+
     def _map(self, picture: Tensor) -> Tensor:
         """Features of the places of one camera's picture, (B, N, C)."""
         if self.resnet is None:
             return self.norm(picture.float())
-        if self.decoder is not None:
-            with torch.no_grad():
-                images = resize((self.decoder.decode(picture.float()) * 255).round().to(torch.uint8), self.size)
-        else:
-            images = resize(picture, self.size)
+        images = resize(picture if picture.dtype == torch.uint8 else self.draw(picture), self.size)
         return self.resnet(2 * images - 1).flatten(2).transpose(1, 2)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from foreact.core.cards import Demonstrations
 from foreact.core.errors import ForeactError
-from foreact.data.lerobot import ACTION, STATE, SUCCESS
+from foreact.data.lerobot import ACTION, STATE
 from foreact.recordings.latents import Latents
 from foreact.recordings.mixture import RowSampler
 from foreact.recordings.recording import IMAGES, TOKENS, Recording
@@ -201,10 +201,8 @@ def _until_success(source: Recording, episode: int) -> int:
 
     Recorders linger after success: who learns from these frames learns to stand still.
     """
-    if SUCCESS not in source.dataset.features:
-        return int(source.lengths[episode])
-    done = np.flatnonzero(source.dataset.column(SUCCESS, episode).ravel() > 0)
-    return int(done[0]) + 1 if len(done) else int(source.lengths[episode])
+    done = source.successes(episode)
+    return int(source.lengths[episode]) if done is None or not done.any() else int(done.argmax()) + 1
 
 
 def _column(source: Recording, name: str) -> Mapping[int, np.ndarray]:

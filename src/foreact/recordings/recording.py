@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from foreact.core.errors import ForeactError
-from foreact.data.lerobot import ACTION, STATE, LeRobotDataset
+from foreact.data.lerobot import ACTION, STATE, SUCCESS, LeRobotDataset
 from foreact.data.lerobot_meta import holds_numbers
 from foreact.data.movement import moving_starts, object_positions
 from foreact.recordings.pairs import action_statistics, take_rows
@@ -82,6 +82,12 @@ class Recording:
     def moving(self) -> dict[int, np.ndarray]:
         """Masks (T,) of start frames near movement: of objects where poses are recorded, else of tokens."""
         return dict(zip(self.split.train, moving_starts([self._change(e) for e in self.split.train]), strict=True))
+
+    def successes(self, episode: int) -> np.ndarray | None:
+        """Mask (T,) of the frames after whose action the task is done; None where the dataset does not say."""
+        if SUCCESS not in self.dataset.features:
+            return None
+        return self.dataset.column(SUCCESS, episode).ravel() > 0
 
     def require_actions(self) -> dict[int, np.ndarray]:
         """The actions.

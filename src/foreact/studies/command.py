@@ -17,6 +17,7 @@ from foreact.studies import (
     sampler_variants,
     settings,
     study,
+    wmrl,
     world_models,
 )
 from foreact.studies.cheaper import Cheaper
@@ -31,6 +32,7 @@ _STUDIES: dict[type, tuple[type[study.Study], Callable[[Results], Any]]] = {
     settings.LatentStudy: (LatentActions, latent_claims.markdown),
     settings.ActionlessStudy: (actionless.Actionless, actionless.table),
     settings.PlanningStudy: (planning.Planning, planning.table),
+    settings.WMRLStudy: (wmrl.WMRL, wmrl.table),
     settings.Arena: (world_models.WorldModels, world_models.table),
 }
 """What runs a study, and what makes its results a table for the terminal."""

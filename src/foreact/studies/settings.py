@@ -221,7 +221,43 @@ class PlanningStudy(Sliced):
     workers: int = 1
 
 
-Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy | ActionlessStudy | PlanningStudy
+@dataclass(frozen=True, kw_only=True)
+class WMRLStudy(TrainingStudy):
+    """Policies that get better in the imagination: cloned, improved in each world model, improved in the simulator, cloned for longer.
+
+    Attributes:
+        data: demonstrations of a task.
+        env: id of the environment in which policies are judged.
+        world_models: runs of trained world models of one encoder, each with its name.
+        seeds: training seeds of the policies.
+        simulator_seeds: training seeds of the policy that is improved in the simulator, with a quarter of the rollouts.
+        rollouts: of PPO; 300 are the paper's 2,400 updates.
+        snapshots: that are judged along the way.
+        reward: see foreact train ppo.
+        episodes: on which what was chosen is reported.
+        first_seed: of these; no recording and no choice may have used it or those that follow.
+        judge_episodes: on which snapshots are chosen, with seeds of their own.
+        option: of the simulator, NAME=VALUE.
+        workers: processes that simulate.
+    """
+
+    name: ClassVar[str] = "wmrl"
+
+    env: str
+    world_models: tuple[Path, ...]
+    seeds: int = 5
+    simulator_seeds: int = 1
+    rollouts: int = 100
+    snapshots: int = 12
+    reward: str = "video-aligned"
+    episodes: int = 200
+    first_seed: int = 1_000_000
+    judge_episodes: int = 100
+    option: tuple[str, ...] = ()
+    workers: int = 1
+
+
+Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy | ActionlessStudy | PlanningStudy | WMRLStudy
 
 
 def command(study: Study) -> str:

@@ -80,7 +80,7 @@ def train_run(
         raise ForeactError(f"{known.name} cannot be trained, only loaded")
     asked = ({} if known.role == "image_decoder" else study.overrides) | ({} if steps is None else {"steps": steps})
     frames = {"image_size": study.image_size, "encoder": study.encoder} | options
-    if known.training().frames(preset(study.preset))[0] == "pixels":
+    if known.training(**{**frames, "encoder": None}).frames(preset(study.preset))[0] == "pixels":
         frames["encoder"] = None
     request = TrainRequest(
         kind=known.kind,

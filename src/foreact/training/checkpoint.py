@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,20 @@ from foreact.core.files import read_json
 from foreact.core.registry import config_class
 from foreact.core.weights import read_tensors, write_tensors
 from foreact.training.optimizers import restore_by_name, state_by_name
-from foreact.training.task import Task
+from foreact.training.task import Trained
 
 Optimizers = list[torch.optim.Optimizer]
 _NAME = re.compile(r"step-(\d{8})")
 
 
 def save_state(
-    run: Path, step: int, task: Task, average: dict[str, Tensor], optimizers: Optimizers, about: Any
+    run: Path,
+    step: int,
+    task: Trained,
+    average: dict[str, Tensor],
+    optimizers: Optimizers,
+    about: Any,
+    extra: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the state after `step` steps and then remove older ones.
 
@@ -38,6 +45,7 @@ def save_state(
         average: the exponential moving average of its state, by name.
         optimizers: over the module's trainable parameters.
         about: JSON data that a resume must find unchanged (config, split).
+        extra: what else a resume needs, by name; see `load_extra`.
 
     Raises:
         ForeactError: the disk is full or not writable; the previous state stays.
@@ -47,6 +55,7 @@ def save_state(
     tensors = {f"model/{k}": v for k, v in task.trained_state().items()}
     tensors |= {f"average/{k}": v for k, v in average.items()}
     tensors |= {f"optimizer/{k}": v for k, v in state_by_name(task.model, optimizers).items()}
+    tensors |= {f"extra/{k}": v for k, v in (extra or {}).items()}
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -67,7 +76,7 @@ def save_state(
             shutil.rmtree(other, ignore_errors=True)
 
 
-def load_state(run: Path, task: Task, optimizers: Optimizers, about: Any) -> tuple[int, dict[str, Tensor]]:
+def load_state(run: Path, task: Trained, optimizers: Optimizers, about: Any) -> tuple[int, dict[str, Tensor]]:
     """Restore the latest state into the model of `task` and into `optimizers`.
 
     Returns:
@@ -84,7 +93,7 @@ def load_state(run: Path, task: Task, optimizers: Optimizers, about: Any) -> tup
         described = read_json(folder / "state.json")
         step, written, frozen = int(described["step"]), dict(described["about"]), described.get("frozen")
         tensors = read_tensors(folder / "state.safetensors")
-        groups: dict[str, dict[str, Any]] = {"model": {}, "average": {}, "optimizer": {}}
+        groups: dict[str, dict[str, Any]] = {"model": {}, "average": {}, "optimizer": {}, "extra": {}}
         for key, tensor in tensors.items():
             kind, name = key.split("/", 1)
             groups[kind][name] = tensor
@@ -103,13 +112,20 @@ def load_state(run: Path, task: Task, optimizers: Optimizers, about: Any) -> tup
     return step, {k: v for k, v in groups["average"].items() if k in trained}
 
 
+def load_extra(run: Path) -> dict[str, Tensor]:
+    """What `save_state` was given as `extra` with the latest state; empty where the run has none. To be called after `load_state`."""
+    states = _states(run)
+    tensors = read_tensors(states[-1] / "state.safetensors") if states else {}
+    return {k.removeprefix("extra/"): v for k, v in tensors.items() if k.startswith("extra/")}
+
+
 def steps_done(run: Path) -> int:
     """Steps of the latest state of a run; 0 where there is none."""
     states = _states(run)
     return int(states[-1].name.removeprefix("step-")) if states else 0
 
 
-def _require_frozen(run: Path, task: Task, begun: dict[str, str] | None, stored: dict[str, Tensor]) -> None:
+def _require_frozen(run: Path, task: Trained, begun: dict[str, str] | None, stored: dict[str, Tensor]) -> None:
     """Refuse other frozen parts than those that a run was begun with; states of before 0.2 hold their weights."""
     state = task.model.state_dict()
     for name, part in task.frozen.items():

@@ -32,11 +32,28 @@ class FrozenPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is trained.
+class Trained:
+    """What checkpoints hold the weights of.
 
     Attributes:
         model: trained module; parameters that do not require gradients stay as they are.
+        frozen: by name of the submodule; checkpoints and averages hold its hash alone.
+    """
+
+    model: nn.Module
+    frozen: Mapping[str, FrozenPart] = field(default_factory=dict)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The model's parameters and buffers without those of frozen parts."""
+        frozen = tuple(f"{name}." for name in self.frozen)
+        return {k: v for k, v in self.model.state_dict().items() if not k.startswith(frozen)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Trained):
+    """What is trained on batches.
+
+    Attributes:
         loss: (model, batch, generator) -> scalars, of which `loss` is minimised.
         batches: (step, rank, processes) -> this process's part of the step's batch, on the CPU.
         workers: processes that make batches ahead; 0 where they need what processes cannot share, such as a GPU.
@@ -44,10 +61,8 @@ class Task:
         about: JSON data that must be unchanged for a resume.
         after_step: called with (step, steps) after each optimiser step.
         held_out: like `batches`, from data that is never trained on; None where there is none.
-        frozen: by name of the submodule; checkpoints and averages hold its hash alone.
     """
 
-    model: nn.Module
     loss: Callable[[Any, Any, torch.Generator], dict[str, Tensor]]
     batches: Callable[[int, int, int], Any]
     export: Callable[[Path], None]
@@ -55,9 +70,3 @@ class Task:
     after_step: Callable[[int, int], None] | None = None
     held_out: Callable[[int, int, int], Any] | None = None
     workers: int = 1
-    frozen: Mapping[str, FrozenPart] = field(default_factory=dict)
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """The model's parameters and buffers without those of frozen parts."""
-        frozen = tuple(f"{name}." for name in self.frozen)
-        return {k: v for k, v in self.model.state_dict().items() if not k.startswith(frozen)}

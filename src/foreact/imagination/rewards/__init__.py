@@ -1,0 +1,1 @@
+"""Rewards of imagined chunks: a reward is its file and one line of `registry.REWARDS`."""
