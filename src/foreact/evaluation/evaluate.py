@@ -81,8 +81,7 @@ def evaluate(
     shown = choose_strips(windows, moving, config.strips if decoder is not None else 0)
     with progress("roll out", "windows") as on_progress:
         board, strips = scorer.run(models, judge, windows, on_progress, oracle_model=rla, shown=shown)
-    notes = _notes(dataset, split, lengths, poses, None if decoder is None else reason)
-    notes |= _drop_unreadable(board, judge.probe, scorer, windows)
+    unreadable = _drop_unreadable(board, judge.probe, scorer, windows)
     seen = {name: scorer.example(windows[0], model) for name, model in models.items()}
     compared = [name for name in board.scores if name not in (ORACLE, TRUE_TOKENS)]
     subsets = {"all": np.ones(len(windows), dtype=bool), "moving": moving}
@@ -99,7 +98,7 @@ def evaluate(
         machine=machine(scorer.device),
         cost=dict(cost or {}),
         timings=time_models(models, decoder, seen, protocol, config.timing_batch),
-        notes=notes,
+        notes=_notes(dataset, split, lengths, poses, None if decoder is None else reason) | unreadable,
         strips=strips,
         films=make_films(scorer, models, list(shown)[: config.films]),
         episodes=board.episode_values(subsets) if config.keep_episodes else (),
