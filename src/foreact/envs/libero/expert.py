@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from foreact.core.contracts import Observation
 from foreact.core.errors import ForeactError
 from foreact.envs.world import Floats
-
-if TYPE_CHECKING:
-    from foreact.envs.libero.world import Libero
 
 OPEN, CLOSE = -1.0, 1.0
 _REACH, _SPIN = 10.0, 2.0  # action per metre, and per radian, of what is left
@@ -49,13 +46,13 @@ class Expert:
     """Puts the thing of interest where it belongs, in suites of `WAYS`.
 
     Args:
-        world: whose poses it sees.
+        world: a `Libero`, whose poses it sees.
 
     Raises:
         ForeactError: a suite that needs another script.
     """
 
-    def __init__(self, world: Libero) -> None:
+    def __init__(self, world: Any) -> None:
         if world.suite not in WAYS:
             raise ForeactError(f"LIBERO's expert knows the suites {' and '.join(WAYS)}, not {world.suite}")
         self._world, self._way = world, WAYS[world.suite]
