@@ -40,7 +40,7 @@ def libero() -> Any:
         with contextlib.redirect_stdout(io.StringIO()):
             from libero import libero as module
             from libero.libero import benchmark, envs  # noqa: F401, loaded here for their remarks
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise ForeactError(f"LIBERO needs {error.name}: {INSTALL}") from error
     own = Path(module.__file__).parent / "assets"
     places = [Path(os.environ[ASSETS])] if ASSETS in os.environ else [own, Path.home() / ".cache" / "libero" / "assets"]
