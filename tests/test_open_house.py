@@ -74,6 +74,7 @@ OF_ONE_PAPER = {
     "studies/coin_world.py": {"rla_wm", "rae", "video_diffusion"},
     "studies/latent_actions.py": {"rla", "lawm"},
     "studies/latent_claims.py": {"lawm"},
+    "studies/wmrl.py": {"bc"},
     "studies/world_models.py": {"rla_wm"},
     "fitting/request.py": {"rla", "rla_wm"},
     "fitting/run.py": {"rla"},
