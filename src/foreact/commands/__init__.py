@@ -8,6 +8,7 @@ VERBS = {
     "inspect": "foreact.commands.inspect:Inspect",
     "train": "foreact.commands.train:Train",
     "act": "foreact.commands.act:Act",
+    "plan": "foreact.commands.plan:Plan",
     "evaluate": "foreact.commands.evaluate:Evaluate",
     "claims": "foreact.commands.claims:Claims",
     "report": "foreact.commands.report:Report",

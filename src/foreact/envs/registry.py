@@ -51,8 +51,8 @@ def make_env(env_id: str, *, image_size: int = 128, max_steps: int | None = None
     return RobotEnv(world, max_steps=max_steps or world.spec.max_steps)
 
 
-def parse_options(words: Sequence[str]) -> dict[str, Any]:
-    """Options of a simulator as they are written on a command line, NAME=VALUE: numbers where they are numbers.
+def parse_options(words: Sequence[str], what: str = "--option") -> dict[str, Any]:
+    """What is written on a command line as NAME=VALUE, such as options of a simulator: numbers where they are numbers.
 
     Raises:
         ForeactError: a word without "=".
@@ -61,7 +61,7 @@ def parse_options(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
-            raise ForeactError(f"--option {word}: write NAME=VALUE")
+            raise ForeactError(f"{what} {word}: write NAME=VALUE")
         try:
             found[name] = json.loads(value)
         except ValueError:

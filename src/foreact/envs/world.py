@@ -92,6 +92,26 @@ class World(ABC):
         """Free what the simulator holds."""
 
 
+class PlaceableWorld(World):
+    """A world that can be put into a recorded state: goals can be set in it, and plans be tried."""
+
+    @abstractmethod
+    def snapshot(self) -> dict[str, Floats]:
+        """All that decides what comes next: the columns of recordings, and what they do not have; name -> (D,)."""
+
+    @abstractmethod
+    def place(self, columns: Mapping[str, Floats]) -> None:
+        """Put everything, in an episode that has begun, where a snapshot or a recorded frame has it; what that does not tell is at rest."""
+
+    @abstractmethod
+    def finished(self) -> dict[str, Floats]:
+        """A snapshot in which the task is done, and all else is as it is now."""
+
+    @abstractmethod
+    def apart(self, columns: Mapping[str, Floats]) -> tuple[float, float]:
+        """How far everything is from where these columns have it: a distance, in the recordings' units, and a turn in degrees."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EnvCard:
     """A simulator and its tasks.

@@ -6,7 +6,7 @@ Shape legend: B rows, S candidates, F futures of each, R = B * S * F dreams, T a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,10 @@ class Judge(Protocol):
             now, goal: pictures, uint8 (B, height, width, 3).
             seeds: one per row, of what cannot be foreseen.
         """
+        ...
+
+    def measure(self, start: np.ndarray, end: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """What it costs, (B,), that pictures (B, height, width, 3) at the start became those at the end: as of an imagined end."""
         ...
 
 
@@ -81,7 +85,7 @@ class Imagined:
     """
 
     dream: Dream
-    objective: Objective = TokenDistance()
+    objective: Objective = field(default_factory=TokenDistance)
     risk: Risk = Risk()
     chunk: int = 5
     batch: int = 256
@@ -111,6 +115,11 @@ class Imagined:
             return self.risk.weigh(torch.cat(parts).view(B, S, F))
 
         return cost
+
+    def measure(self, start: np.ndarray, end: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """See `Judge`."""
+        was, came, wanted = (self.dream.encode(pictures) for pictures in (start, end, goal))
+        return self.objective(came[:, None], wanted, was).cpu().numpy()
 
     def _dream(self, plans: Tensor, start: Tensor, goal: Tensor, seeds: Sequence[int]) -> Tensor:
         """The cost (R,) of dreams from tokens (R, N, C) by plans (R, T, A)."""

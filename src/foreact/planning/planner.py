@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,20 @@ _CAMERAS = "observation.images."
 
 @dataclass(kw_only=True)
 class _Row:
-    """What is remembered of an episode: its seed, the last plan's actions (T, A), and what all of its plans cost."""
+    """What is remembered of an episode.
+
+    Attributes:
+        seed: of all that is random in it.
+        plans: made so far, in so many `seconds`.
+        seen: the picture before the last one, its `actions` (T, A), and their `cost`.
+    """
 
     seed: int
     plans: int = 0
-    last: np.ndarray | None = None
-    seconds: list[float] = field(default_factory=list)
-    costs: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    seen: np.ndarray
+    actions: np.ndarray
+    cost: float = 0.0
 
 
 class Planner:
@@ -89,7 +96,8 @@ class Planner:
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         """Begin episodes; what is random in each follows from its seed."""
-        self._rows = [_Row(seed=int(seed)) for seed in (seeds if seeds is not None else [0])]
+        none = np.empty((0, self.bounds.action_dim))
+        self._rows = [_Row(seed=int(seed), seen=none, actions=none) for seed in (seeds if seeds is not None else [0])]
 
     def act(self, observation: Observation) -> np.ndarray:
         """The next actions of the best plans, (B, H, A), or (H, A) for one observation; H is the horizon.
@@ -104,7 +112,9 @@ class Planner:
         if alone:
             now, goal = now[None], goal[None]
         if len(now) != len(self._rows):
-            raise ForeactError(f"{len(now)} observations for {len(self._rows)} episodes: reset the planner with their seeds")
+            raise ForeactError(
+                f"{len(now)} observations for {len(self._rows)} episodes: reset the planner with their seeds"
+            )
         steps = np.clip(np.broadcast_to(self.horizon if left is None else left, len(now)), 1, self.horizon)
         chunk = np.empty((len(now), self.horizon, self.bounds.action_dim))
         for count in np.unique(steps):  # rows whose goals are equally far are searched together
@@ -113,11 +123,19 @@ class Planner:
             chunk[rows, :count], chunk[rows, count:] = found, found[:, -1:]
         return chunk[0] if alone else chunk
 
-    def told(self) -> list[dict[str, float]]:
-        """Of each episode: seconds per plan (of those that were made together, a share), and what its plans were to cost."""
+    def told(self, last: Observation) -> list[dict[str, float]]:
+        """Of each episode: seconds per plan (of plans that were made together, a share), and what the last one was to cost, and did.
+
+        Args:
+            last: what has come of it.
+        """
+        end, goal, _ = self._look(last)
+        if end.ndim == 3:
+            end, goal = end[None], goal[None]
+        real = self.judge.measure(np.stack([row.seen for row in self._rows]), end, goal)
         return [
-            {"seconds_per_plan": float(np.mean(row.seconds)), "imagined_cost": row.costs[-1]} if row.costs else {}
-            for row in self._rows
+            {"seconds_per_plan": row.seconds / row.plans, "imagined_cost": row.cost, "real_cost": float(cost)}
+            for row, cost in zip(self._rows, real, strict=True)
         ]
 
     def _search(self, now: np.ndarray, goal: np.ndarray, which: np.ndarray, steps: int) -> np.ndarray:
@@ -136,17 +154,15 @@ class Planner:
             seeds=seeds,
         )
         seconds = (time.perf_counter() - begun) / len(rows)
-        for row, actions, cost in zip(rows, self.plan.actions, self.plan.cost, strict=True):
-            row.plans, row.last = row.plans + 1, actions
-            row.seconds.append(seconds)
-            row.costs.append(float(cost))
+        for row, seen, actions, cost in zip(rows, now, self.plan.actions, self.plan.cost, strict=True):
+            row.plans, row.seconds = row.plans + 1, row.seconds + seconds
+            row.seen, row.actions, row.cost = seen, actions, float(cost)
         return self.plan.actions
 
     def _first(self, row: _Row, steps: int) -> torch.Tensor:
         """Where the search begins, (K, A): what is left of the last plan, else the recordings' mean action."""
-        left = None if row.last is None or not self.warm else row.last[self.execute :]
-        if left is None or not len(left):
-            left = self.bounds.middle[None]
+        left = row.actions[self.execute :] if self.warm else row.actions[:0]
+        left = left if len(left) else self.bounds.middle[None]
         actions = left[np.minimum(np.arange(steps), len(left) - 1)]
         return knots_to_steps(steps, min(self.knots or steps, steps)) @ self.bounds.units(actions)
 
@@ -154,8 +170,10 @@ class Planner:
         """Pictures of now and of the goal, and how many actions are left."""
         cameras = [name for name in observation if name.startswith(_CAMERAS)]
         camera = self.camera or (cameras[0] if len(cameras) == 1 else None)
-        if camera not in observation:
-            raise ForeactError(f"the planner looks at {camera or 'one camera'}, the observation has {', '.join(cameras)}")
+        if camera is None or camera not in observation:
+            raise ForeactError(
+                f"the planner looks at {camera or 'one camera'}, the observation has {', '.join(cameras)}"
+            )
         if GOAL not in observation:
             raise ForeactError(f"the observation has no goal: a planner needs a picture under {GOAL!r}")
         now, goal = np.asarray(observation[camera]), np.asarray(observation[GOAL])

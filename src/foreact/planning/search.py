@@ -134,6 +134,8 @@ def _finite(costs: Tensor) -> Tensor:
     """Costs (B, S) in which what is no number is above all that are."""
     known = costs.isfinite()
     if not known.any(dim=1).all():
-        raise ForeactError("no candidate's cost is a number: look at the objective, and at what the world model imagines")
+        raise ForeactError(
+            "no candidate's cost is a number: look at the objective, and at what the world model imagines"
+        )
     worst = costs.detach().masked_fill(~known, -math.inf).amax(dim=1, keepdim=True)
     return torch.where(known, costs, worst + worst.abs() + 1)

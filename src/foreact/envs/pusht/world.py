@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from foreact.core.errors import ForeactError
 from foreact.envs.block import BLOCK_CENTRE, centre_of
+from foreact.envs.env import STATE
 from foreact.envs.pusher import AGENT_RADIUS, ORBIT
 from foreact.envs.pusht.look import LOOKS, WINDOW
 from foreact.envs.pusht.policies import BLOCK, Expert, Pusher
 from foreact.envs.pusht.recording import CAMERA, COLUMNS, FPS, TASKS, LookName, make_pusht
 from foreact.envs.pusht.sliding import Sliding
-from foreact.envs.world import EnvCard, Floats, Frame, Outcome, World, WorldSpec
+from foreact.envs.world import EnvCard, Floats, Frame, Outcome, PlaceableWorld, WorldSpec
 
 Start = Literal["anywhere", "near", "behind"]
 MAX_STEPS: dict[str, int] = {"anywhere": 190, "near": 130, "behind": 100}
@@ -25,9 +27,10 @@ NEAR, TURNS = (
 BEHIND = np.pi / 8  # radians, seen from the block, that the agent is away from straight behind it
 COVERED = 0.95
 WALLS = (7.0, 504.0)  # where they begin
+_SPEEDS = "speeds"  # of agent (2) and block (3), which recordings do not have
 
 
-class PushTWorld(World):
+class PushTWorld(PlaceableWorld):
     """The agent's targets lead a block onto its goal; window pixels (512 x 512), y down.
 
     Args:
@@ -94,6 +97,34 @@ class PushTWorld(World):
     def hidden(self) -> dict[str, Floats]:
         """Pose of the block, (3,)."""
         return {BLOCK: self._info["block_pose"]}
+
+    def snapshot(self) -> dict[str, Floats]:
+        """See `PlaceableWorld`."""
+        agent, block = self._env.agent, self._env.block
+        speeds = np.array([*agent.velocity, *block.velocity, block.angular_velocity])
+        return {STATE: self.state(), **self.hidden(), _SPEEDS: speeds}
+
+    def place(self, columns: Mapping[str, Floats]) -> None:
+        """See `PlaceableWorld`; the physics begins anew, so that nothing of earlier contacts is left."""
+        env, (x, y, angle) = self._env, (float(n) for n in columns[BLOCK])
+        speeds = [float(n) for n in columns.get(_SPEEDS, np.zeros(5))]
+        env._setup()
+        env.agent.position, env.agent.velocity = tuple(float(n) for n in columns[STATE]), tuple(speeds[:2])
+        env.block.angle = angle  # before the position, which it would move: the block turns about its centre of gravity
+        env.block.position = (x, y)
+        env.block.velocity, env.block.angular_velocity = tuple(speeds[2:4]), speeds[4]
+        self._info, self.done = env._get_info(), False
+
+    def finished(self) -> dict[str, Floats]:
+        """See `PlaceableWorld`."""
+        return {**self.snapshot(), BLOCK: self.goal}
+
+    def apart(self, columns: Mapping[str, Floats]) -> tuple[float, float]:
+        """Pixels, over the places of agent and block together, and the block's turn in degrees: DINO-WM's measure of success."""
+        block, wanted = self.hidden()[BLOCK], columns[BLOCK]
+        places = np.concatenate([self.state() - columns[STATE], block[:2] - wanted[:2]])
+        turn = (block[2] - wanted[2] + np.pi) % (2 * np.pi) - np.pi
+        return float(np.linalg.norm(places)), float(np.degrees(abs(turn)))
 
     def close(self) -> None:
         """See `World`."""

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from foreact.core.errors import ForeactError
 from foreact.core.machine import machine, versions
-from foreact.core.progress import ProgressFactory
+from foreact.core.progress import OnProgress, ProgressFactory
 from foreact.data.video import write_video
-from foreact.envs.registry import find_env, make_env
-from foreact.evaluation.acting.choosing import identity, image_size_of, load_policy
-from foreact.evaluation.acting.crew import Crew, Wave
+from foreact.envs.registry import find_env
+from foreact.evaluation.acting.choosing import identity, image_size_of
+from foreact.evaluation.acting.crew import ActWave, Crew, Wave
 from foreact.evaluation.acting.episodes import Episode, play
 from foreact.evaluation.acting.journal import EpisodeJournal
-from foreact.evaluation.intervals import Bootstrap, Interval, wilson
+from foreact.evaluation.acting.summary import tabulate
 from foreact.evaluation.results import Results
-from foreact.evaluation.rows import EpisodeValues, Row
 
 _IMAGE_SIZE = 128
 
@@ -64,10 +63,10 @@ class ActRequest:
         """Of all episodes."""
         return range(self.seed, self.seed + self.episodes)
 
-    def wave(self, seeds: Sequence[int]) -> Wave:
+    def wave(self, seeds: Sequence[int]) -> ActWave:
         """What one process plays at a time."""
         size = self.image_size or image_size_of(self.policy) or _IMAGE_SIZE
-        return Wave(
+        return ActWave(
             policy=self.policy,
             env=self.env,
             image_size=size,
@@ -93,26 +92,63 @@ def act(request: ActRequest, out: Path | None, progress: ProgressFactory) -> Res
     """
     if request.episodes < 1 or request.batch < 1 or request.workers < 1 or request.delay < 0:
         raise ForeactError("--episodes, --batch and --workers must be at least 1, and --delay not negative")
-    card, _ = find_env(request.env)
-    found = card.versions()
-    if found is None:
-        raise ForeactError(f"{request.env} needs {', '.join(card.packages)}: {card.install}")
+    found = require_simulator(request.env)
     about = {k: v for k, v in asdict(request).items() if k not in ("episodes", "workers", "batch")}
     journal = EpisodeJournal(out, about | {"policy": identity(request.policy), "versions": found})
-    known = {episode.seed: episode for episode in journal.read()}
-    left = [seed for seed in request.seeds if seed not in known]
-    waves = [request.wave(left[k : k + request.batch]) for k in range(0, len(left), request.batch)]
-    with progress(f"act in {request.env}", "episodes") as on_progress, Crew(request.workers) as crew:
-        for played in crew.play(waves):
-            journal.add(played)
-            known |= {episode.seed: episode for episode in played}
-            done = [known[seed] for seed in request.seeds if seed in known]
-            on_progress(len(done), request.episodes, {"success": float(np.mean([e.success for e in done]))})
-    results = summarise(request, [known[seed] for seed in request.seeds], found)
+    with progress(f"act in {request.env}", "episodes") as on_progress:
+        played = play_all(request.seeds, request.wave, request, journal, on_progress)
+    results = summarise(request, played, found)
     if out is not None:
         results.save(out)
     journal.remove()
     return results
+
+
+def require_simulator(env_id: str) -> dict[str, str]:
+    """The versions of an environment's packages.
+
+    Raises:
+        ForeactError: an unknown environment, or one of them is missing.
+    """
+    card, _ = find_env(env_id)
+    found = card.versions()
+    if found is None:
+        raise ForeactError(f"{env_id} needs {', '.join(card.packages)}: {card.install}")
+    return found
+
+
+class Abreast(Protocol):
+    """How many episodes are played at a time."""
+
+    @property
+    def batch(self) -> int:
+        """In each process."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Processes."""
+        ...
+
+
+def play_all(
+    seeds: Sequence[int],
+    wave: Callable[[Sequence[int]], Wave],
+    abreast: Abreast,
+    journal: EpisodeJournal,
+    on_progress: OnProgress,
+) -> list[Episode]:
+    """The episodes of all seeds; what the journal has is not played again."""
+    known = {episode.seed: episode for episode in journal.read()}
+    left = [seed for seed in seeds if seed not in known]
+    waves = [wave(left[k : k + abreast.batch]) for k in range(0, len(left), abreast.batch)]
+    with Crew(abreast.workers) as crew:
+        for played in crew.play(waves):
+            journal.add(played)
+            known |= {episode.seed: episode for episode in played}
+            done = [known[seed] for seed in seeds if seed in known]
+            on_progress(len(done), len(seeds), {"success": float(np.mean([e.success for e in done]))})
+    return [known[seed] for seed in seeds]
 
 
 def summarise(request: ActRequest, episodes: Sequence[Episode], simulator: Mapping[str, str]) -> Results:
@@ -120,40 +156,13 @@ def summarise(request: ActRequest, episodes: Sequence[Episode], simulator: Mappi
     keys: dict[str, Any] = {"env": request.env, "policy": request.policy}
     if request.delay:
         keys["delay"] = request.delay
-    whole = [episode for episode in episodes if not episode.crash]
-    if not whole:
-        raise ForeactError(f"every episode crashed, the first with: {episodes[0].crash}")
-    seeds = tuple(episode.seed for episode in whole)
-    values: dict[str, list[float]] = {
-        "success": [float(e.success) for e in whole],
-        "return": [e.reward for e in whole],
-        "length": [float(e.length) for e in whole],
-    }
-    for name in whole[0].measures:
-        values[name] = [e.measures[name] for e in whole]
-    rows = [Row.of(_interval(name, numbers), name, keys) for name, numbers in values.items()]
-    told = [
-        EpisodeValues(keys=keys, metric=name, episodes=seeds, values=tuple(numbers)) for name, numbers in values.items()
-    ]
-    crashed = {f"seed {e.seed}": f"left out: {e.crash}" for e in episodes if e.crash}
     return Results(
         split_hash="",
-        seeds=seeds,
-        rows=tuple(rows),
-        episodes=tuple(told),
         protocol={k: v for k, v in asdict(request).items() if v is not None},
         versions=versions() | dict(simulator),
         machine=machine(torch.device("cpu")),
-        notes=crashed,
+        **vars(tabulate(keys, episodes)),
     )
-
-
-def _interval(metric: str, values: Sequence[float]) -> Interval:
-    if metric == "success":
-        return wilson(round(sum(values)), len(values))
-    found = Bootstrap().mean(np.array(values), np.arange(len(values)))
-    assert found is not None
-    return found
 
 
 def film(request: ActRequest, results: Results, folder: Path, *, each: int = 3) -> list[Path]:
@@ -169,19 +178,17 @@ def film(request: ActRequest, results: Results, folder: Path, *, each: int = 3) 
     seeds = {
         kind: [s for s, v in zip(told.episodes, told.values, strict=True) if v == kind][:each] for kind in (1.0, 0.0)
     }
-    card, _ = find_env(request.env)
     wave, paths = request.wave(()), []
-    env = make_env(wave.env, image_size=wave.image_size, max_steps=wave.max_steps, **dict(wave.options))
-    policy = load_policy(request.policy, card, [env], resample=request.resample)
+    envs, policy = wave.cast(1)
     for kind, chosen in seeds.items():
         for seed in chosen:
             frames: list[np.ndarray] = []
-            play([env], policy, [seed], wave.execution(env), on_frame=partial(_keep, frames))
+            play(envs, policy, [seed], wave.execution(envs[0]), on_frame=partial(_keep, frames))
             path = folder / f"{'success' if kind else 'failure'}-seed-{seed}.mp4"
             folder.mkdir(parents=True, exist_ok=True)
-            write_video(path, np.stack(frames), env.world.spec.fps)
+            write_video(path, np.stack(frames), envs[0].world.spec.fps)
             paths.append(path)
-    env.close()
+    envs[0].close()
     return paths
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from foreact.dreams.imagination import load
 from foreact.envs.env import RobotEnv
 from foreact.envs.policies import make_policy
 from foreact.envs.world import EnvCard
+from foreact.evaluation.acting.episodes import Telling
 
 
 def load_policy(
@@ -34,7 +35,7 @@ def load_policy(
         ForeactError: no such policy, or one that was made for another robot.
     """
     if not is_run(name):
-        return _PerEnvironment([make_policy(name, env, card) for env in envs])
+        return PerEnvironment([make_policy(name, env, card) for env in envs])
     require_fit(name, envs[0], resample=resample)
     policy: Any = load(name, device=device)
     fps = envs[0].world.spec.fps
@@ -122,17 +123,31 @@ class Resampled:
         return chunk[..., np.minimum(times, chunk.shape[-2] - 1), :]
 
 
-class _PerEnvironment:
+class PerEnvironment:
     """Policies that each see the inside of one world, as one that acts in all of them."""
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self._policies = policies
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
+        """See `Policy`."""
         self._acting = self._policies[: len(seeds or [0])]
         for policy, seed in zip(self._acting, seeds or [0], strict=True):
             policy.reset([seed])
 
+    @property
+    def execute(self) -> int | None:
+        """As the policies say."""
+        return getattr(self._policies[0], "execute", None)
+
     def act(self, observation: Observation) -> np.ndarray:
+        """See `Policy`."""
+        return np.stack([policy.act(row) for policy, row in self._pairs(observation)])
+
+    def told(self, last: Observation) -> list[Mapping[str, float]]:
+        """See `episodes.Telling`; nothing of policies that measure nothing."""
+        return [p.told(row)[0] if isinstance(p, Telling) else {} for p, row in self._pairs(last)]
+
+    def _pairs(self, observation: Observation) -> list[tuple[Policy, Observation]]:
         rows = [{name: values[row] for name, values in observation.items()} for row in range(len(self._acting))]
-        return np.stack([policy.act(row) for policy, row in zip(self._acting, rows, strict=True)])
+        return list(zip(self._acting, rows, strict=True))

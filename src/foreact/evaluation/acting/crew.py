@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,22 +22,44 @@ from foreact.evaluation.acting.episodes import Episode, Execution, play
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wave:
-    """Episodes that are played side by side; see `act.ActRequest`."""
+class Wave(ABC):
+    """Episodes that are played side by side.
+
+    Attributes:
+        seeds: of the episodes.
+        execute: actions of each chunk that are executed; the policy's own number if None.
+        delay: milliseconds for which an observation has grown old when the policy sees it.
+    """
+
+    seeds: tuple[int, ...]
+    execute: int | None = None
+    delay: float = 0.0
+
+    @abstractmethod
+    def cast(self, count: int) -> tuple[list[RobotEnv], Policy]:
+        """So many environments, and the policy that acts in them; they do not depend on the seeds."""
+
+    def execution(self, env: RobotEnv) -> Execution:
+        """How chunks are carried out, with the delay in actions."""
+        return Execution(execute=self.execute, delay=round(self.delay / 1000 * env.world.spec.fps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActWave(Wave):
+    """A policy in an environment; see `act.ActRequest`."""
 
     policy: str
     env: str
     image_size: int
     max_steps: int | None
     options: tuple[tuple[str, Any], ...]
-    execute: int | None
-    delay: float
     resample: bool
-    seeds: tuple[int, ...]
 
-    def execution(self, env: RobotEnv) -> Execution:
-        """How chunks are carried out, with the delay in actions."""
-        return Execution(execute=self.execute, delay=round(self.delay / 1000 * env.world.spec.fps))
+    def cast(self, count: int) -> tuple[list[RobotEnv], Policy]:
+        """See `Wave`."""
+        size, steps = self.image_size, self.max_steps
+        envs = [make_env(self.env, image_size=size, max_steps=steps, **dict(self.options)) for _ in range(count)]
+        return envs, load_policy(self.policy, find_env(self.env)[0], envs, resample=self.resample)
 
 
 class Crew:
@@ -111,9 +134,4 @@ def _play(wave: Wave) -> list[Episode]:
 @lru_cache(maxsize=1)
 def _cast(wave: Wave, count: int) -> tuple[list[RobotEnv], Policy]:
     """Environments and policy: made once in a process, since both take seconds."""
-    card, _ = find_env(wave.env)
-    envs = [
-        make_env(wave.env, image_size=wave.image_size, max_steps=wave.max_steps, **dict(wave.options))
-        for _ in range(count)
-    ]
-    return envs, load_policy(wave.policy, card, envs, resample=wave.resample)
+    return wave.cast(count)

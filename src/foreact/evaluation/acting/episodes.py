@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,15 @@ class Episode:
     reward: float = 0.0
     measures: Mapping[str, float] = field(default_factory=dict)
     crash: str = ""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A policy that measures something itself."""
+
+    def told(self, last: Observation) -> list[Mapping[str, float]]:
+        """Further measures of each episode, given what came of it, (B, ...)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +102,9 @@ def play(
         count = execution.count(policy, chunk.shape[1])
         for row, actions in zip(rows, chunk, strict=True):
             row.carry_out(actions[:count])
+    if isinstance(policy, Telling):
+        for row, told in zip(rows, policy.told(stack([row.look() for row in rows])), strict=True):
+            row.episode = replace(row.episode, measures={**row.episode.measures, **told})
     return [row.episode for row in rows]
 
 
@@ -124,6 +136,10 @@ class _Row:
                 self._looks.append((self._step + self._delay, self._env.observe()))
         while self._looks and self._looks[0][0] <= self._step:
             self.seen = self._looks.popleft()[1]
+
+    def look(self) -> Observation:
+        """What there is to see now."""
+        return self._env.observe()
 
     def _advance(self, action: np.ndarray) -> None:
         reward, terminated, truncated, info = self._env.advance(action)
