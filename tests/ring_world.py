@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from foreact.data.writer import LeRobotWriter
-from foreact.envs.world import EnvCard, Outcome, World, WorldSpec
+from foreact.envs.world import EnvCard, Outcome, PlaceableWorld, WorldSpec
 
-CAMERA, STATE = "observation.images.top", "observation.state"
+CAMERA, STATE, RING = "observation.images.top", "observation.state", "observation.ring"
 SIDE, NEAR, STRIDE, MOST = 32, 3.0, 2.0, 40
 
 
-class RingWorld(World):
+class RingWorld(PlaceableWorld):
     """Positions are pixels; an action is a step of at most 2 pixels along each axis."""
 
     def __init__(
@@ -58,7 +58,19 @@ class RingWorld(World):
         return self.dot
 
     def hidden(self) -> dict[str, np.ndarray]:
-        return {"observation.ring": self.ring}
+        return {RING: self.ring}
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        return {STATE: self.dot, RING: self.ring}
+
+    def place(self, columns) -> None:
+        self.dot, self.ring = columns[STATE], columns[RING]
+
+    def finished(self) -> dict[str, np.ndarray]:
+        return {STATE: self.ring, RING: self.ring}
+
+    def apart(self, columns) -> tuple[float, float]:
+        return float(np.linalg.norm(self.dot - columns[STATE])), 0.0
 
 
 class Expert:
@@ -87,7 +99,7 @@ CARD = EnvCard(
     packages=("numpy",),
     install="pip install numpy",
     policies={"expert": Expert},
-    hidden={"observation.ring": ("x", "y")},
+    hidden={RING: ("x", "y")},
 )
 
 
@@ -115,10 +127,12 @@ def demonstrate(
     side: int = SIDE,
     linger: int = 4,
     told: bool = False,
+    ring: bool = False,
 ) -> Path:
     """Record the expert, and how it lingers for some frames."""
     world = RingWorld(side)
     columns = {STATE: ("x", "y"), "action": ("dx", "dy")} | ({"next.success": ("success",)} if told else {})
+    columns |= {RING: ("x", "y")} if ring else {}
     with LeRobotWriter(root, fps=10, cameras={"top": (side, side)}, columns=columns, robot_type="dot") as writer:
         for number in range(episodes):
             world.start(seed + number)
@@ -135,6 +149,8 @@ def demonstrate(
             rows = {STATE: np.array(states, np.float32), "action": np.array(actions, np.float32)}
             if told:
                 rows["next.success"] = np.array(successes, np.float32)[:, None]
+            if ring:
+                rows[RING] = np.tile(world.ring, (len(actions), 1)).astype(np.float32)
             if number in actionless:
                 del rows["action"]
             writer.add_episode({"top": np.stack(frames)}, rows, "go to the ring")

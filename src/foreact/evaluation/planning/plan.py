@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from foreact.core.errors import ForeactError
 from foreact.core.files import read_json
 from foreact.core.machine import machine, versions
-from foreact.core.progress import OnProgress, ProgressFactory
+from foreact.core.progress import ProgressFactory
 from foreact.evaluation.acting.act import play_all, require_simulator
 from foreact.evaluation.acting.choosing import identity
 from foreact.evaluation.acting.episodes import Episode
@@ -95,18 +96,23 @@ def plan(request: PlanRequest, out: Path | None, progress: ProgressFactory) -> R
     if request.episodes < 1 or request.batch < 1 or request.workers < 1 or not request.goals:
         raise ForeactError("--episodes, --batch and --workers must be at least 1, and --goals name a goal")
     found, stage = require_simulator(request.env), request.stage()
-    _ = stage.bounds  # what does not fit is said before anything is played
-    who = dict.fromkeys((PLANNER, *request.against))
+    waves = {
+        (policy, goal): PlanWave(seeds=(), stage=stage, policy=policy, goal=goal)
+        for policy in (PLANNER, *request.against)
+        for goal in request.goals
+    }
+    for wave in waves.values():  # what does not fit is said before anything is played
+        wave.cast(1)
     about = {k: v for k, v in asdict(request).items() if k not in ("goals", "against", "workers", "batch")}
     about |= {"run": identity(request.run), "data": stage.data, "versions": found}
     groups: dict[tuple[str, str], list[Episode]] = {}
     journals = []
-    for policy in who:
-        for goal in dict.fromkeys(request.goals):
-            beside = None if out is None else out.with_name(f"{out.stem}-{_word(policy)}-{_word(goal)}")
-            journals.append(EpisodeJournal(beside, about | {"policy": identity(policy), "goal": goal}))
-            with progress(f"{policy} towards {goal}", "episodes") as on_progress:
-                groups[policy, goal] = _play(request, stage, policy, goal, journals[-1], on_progress)
+    for (policy, goal), wave in waves.items():
+        beside = None if out is None else out.with_name(f"{out.stem}-{_word(policy)}-{_word(goal)}")
+        journals.append(EpisodeJournal(beside, about | {"policy": identity(policy), "goal": goal}))
+        with progress(f"{policy} towards {goal}", "episodes") as on_progress:
+            played = play_all(request.seeds(goal), partial(_at, wave), request, journals[-1], on_progress)
+        groups[policy, goal] = played
     results = summarise(request, groups, found)
     if out is not None:
         results.save(out)
@@ -115,13 +121,9 @@ def plan(request: PlanRequest, out: Path | None, progress: ProgressFactory) -> R
     return results
 
 
-def _play(
-    request: PlanRequest, stage: Stage, policy: str, goal: str, journal: EpisodeJournal, on_progress: OnProgress
-) -> list[Episode]:
-    def wave(seeds: Sequence[int]) -> PlanWave:
-        return PlanWave(seeds=tuple(seeds), stage=stage, policy=policy, goal=goal)
-
-    return play_all(request.seeds(goal), wave, request, journal, on_progress)
+def _at(wave: PlanWave, seeds: Sequence[int]) -> PlanWave:
+    """The wave of these episodes."""
+    return replace(wave, seeds=tuple(seeds))
 
 
 def summarise(request: PlanRequest, groups: Any, simulator: dict[str, str]) -> Results:
