@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,11 @@ class Judge(Protocol):
             seeds: one per row, of what cannot be foreseen.
         """
         ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A judge that can say what has really come of a plan."""
 
     def measure(self, start: np.ndarray, end: np.ndarray, goal: np.ndarray) -> np.ndarray:
         """What it costs, (B,), that pictures (B, height, width, 3) at the start became those at the end: as of an imagined end."""
@@ -117,7 +122,7 @@ class Imagined:
         return cost
 
     def measure(self, start: np.ndarray, end: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """See `Judge`."""
+        """See `Measuring`."""
         was, came, wanted = (self.dream.encode(pictures) for pictures in (start, end, goal))
         return self.objective(came[:, None], wanted, was).cpu().numpy()
 

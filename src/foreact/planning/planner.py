@@ -20,7 +20,7 @@ import torch
 from foreact.core.contracts import Observation
 from foreact.core.errors import ForeactError
 from foreact.planning.bounds import Bounds
-from foreact.planning.judging import Judge, future_seeds
+from foreact.planning.judging import Judge, Measuring, future_seeds
 from foreact.planning.search import Budget, Plan, knots_to_steps, search
 from foreact.planning.solver import Solver
 
@@ -129,14 +129,14 @@ class Planner:
         Args:
             last: what has come of it.
         """
-        end, goal, _ = self._look(last)
-        if end.ndim == 3:
-            end, goal = end[None], goal[None]
-        real = self.judge.measure(np.stack([row.seen for row in self._rows]), end, goal)
-        return [
-            {"seconds_per_plan": row.seconds / row.plans, "imagined_cost": row.cost, "real_cost": float(cost)}
-            for row, cost in zip(self._rows, real, strict=True)
-        ]
+        told = [{"seconds_per_plan": row.seconds / row.plans, "imagined_cost": row.cost} for row in self._rows]
+        if isinstance(self.judge, Measuring):
+            end, goal, _ = self._look(last)
+            if end.ndim == 3:
+                end, goal = end[None], goal[None]
+            real = self.judge.measure(np.stack([row.seen for row in self._rows]), end, goal)
+            told = [{**row, "real_cost": float(cost)} for row, cost in zip(told, real, strict=True)]
+        return told
 
     def _search(self, now: np.ndarray, goal: np.ndarray, which: np.ndarray, steps: int) -> np.ndarray:
         """The best actions (B, T, A) of these rows."""
