@@ -81,14 +81,16 @@ def test_rows_of_the_planner_and_of_all_that_it_is_compared_with(trained_ring, t
 
 def test_what_the_simulator_foresees_comes_true(trained_ring):
     """The cost that is imagined in the simulator itself is the real one."""
-    told = means(plan(request(trained_ring, against=("simulator",)), None, progress_bar), "3", "simulator")
+    told = means(plan(request(trained_ring, who=("planner", "simulator")), None, progress_bar), "3", "simulator")
     assert told["imagined_cost"] == pytest.approx(told["real_cost"], rel=1e-3)
 
 
 def test_the_tasks_own_goal_and_a_picture(trained_ring, tmp_path):
     picture = tmp_path / "goal.png"
     Image.fromarray(make_env("ring", image_size=SIDE).reset(seed=1)[0]["observation.images.top"]).save(picture)
-    asked = request(trained_ring, goals=("task", str(picture)), episodes=2, against=("expert",), options=(("fps", 10.0),))
+    asked = request(
+        trained_ring, goals=("task", str(picture)), episodes=2, who=("planner", "expert"), options=(("fps", 10.0),)
+    )
     results = plan(asked, None, progress_bar)
     assert means(results, "task", "expert")["success"] == 1
     for goal in ("task", str(picture)):
@@ -107,14 +109,16 @@ def test_the_environment_is_where_the_recording_was_and_shows_the_goal(trained_r
         assert seen[GOAL_STEPS] == 3
         for action in goal.actions[goal.start :]:
             end, *_, info = env.step(action)
-        assert np.abs(end["observation.images.top"].astype(int) - seen[GOAL]).mean() < 6  # but for the video's compression
+        assert (
+            np.abs(end["observation.images.top"].astype(int) - seen[GOAL]).mean() < 6
+        )  # but for the video's compression
         assert info["success"]
     again = choose_goals(data, range(16), find_env("ring")[0], steps=3, count=2, seed=0)
     assert [(g.episode, g.start) for g in again] == [(g.episode, g.start) for g in goals[:2]]
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(trained_ring, tmp_path, monkeypatch):
-    out, asked = tmp_path / "plan.json", request(trained_ring, against=("random",))
+    out, asked = tmp_path / "plan.json", request(trained_ring, who=("planner", "random"))
     whole, played = plan(asked, None, progress_bar), []
 
     class Stops(acting.Crew):
@@ -155,8 +159,8 @@ def test_an_episode_does_not_depend_on_who_plays_beside_it(trained_ring, batch, 
         ({"goals": ("later",)}, "later is no goal: write task, a number of actions, or the path of a picture"),
         ({"env": "nowhere"}, "unknown environment 'nowhere'"),
         ({"run": "nowhere"}, "nowhere holds no model"),
-        ({"against": ("nobody",)}, "has no policy 'nobody'"),
-        ({"against": ("recorded",), "goals": ("task",)}, "recorded actions lead to goals of recordings alone"),
+        ({"who": ("nobody",)}, "has no policy 'nobody'"),
+        ({"who": ("recorded",), "goals": ("task",)}, "recorded actions lead to goals of recordings alone"),
         ({"options": (("fps", 20.0),)}, "10 actions per second, ring 20"),
         ({"planner": PlannerConfig(iterations=0)}, "a budget of 0 iterations"),
         ({"planner": PlannerConfig(futures=3)}, "dino_wm is deterministic"),

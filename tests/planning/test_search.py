@@ -93,7 +93,9 @@ def test_a_candidate_without_a_cost_is_the_last_choice(name):
 
 def test_seconds_end_a_search_after_the_iteration_that_it_is_in():
     budget = Budget(iterations=10_000, seconds=0.05)
-    plan = search(away(BEST), make_solver("cem"), torch.zeros(2, 2, 2), steps=2, bounds=BOUNDS, budget=budget, seeds=[1, 2])
+    plan = search(
+        away(BEST), make_solver("cem"), torch.zeros(2, 2, 2), steps=2, bounds=BOUNDS, budget=budget, seeds=[1, 2]
+    )
     assert 1 <= len(plan.diagnostics.seconds) < 10_000
     assert (plan.diagnostics.seconds[:-1] < 0.05).all()
 

@@ -80,6 +80,7 @@ class Plan:
         """Plan."""
         from foreact.core.terminal import show
         from foreact.envs.registry import parse_options
+        from foreact.evaluation.planning.casting import PLANNER
         from foreact.evaluation.planning.plan import PlanRequest, plan
         from foreact.evaluation.planning.table import plan_table
         from foreact.planning.config import PlannerConfig
@@ -107,7 +108,7 @@ class Plan:
             goals=self.goals,
             episodes=self.episodes,
             seed=self.seed,
-            against=self.against,
+            who=(PLANNER, *self.against),
             planner=PlannerConfig(
                 **{name: getattr(self, name) for name in shared}, warm=not self.cold, options=tuple(settings.items())
             ),

@@ -15,22 +15,27 @@ class CEM(Solver):
     """DINO-WM's planner, which has 300 samples and 30 elites.
 
     Attributes:
-        elites: how many of the cheapest candidates are looked at.
+        elites: how many of the cheapest candidates are looked at; a tenth of them if None.
         momentum: how much of the earlier mean and spread is kept.
         least_deviation: below which the spread does not fall.
     """
 
-    elites: int = 8
+    elites: int | None = None
     momentum: float = 0.0
     least_deviation: float = 0.02
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.elites <= self.samples or not 0 <= self.momentum < 1:
+        if not 1 <= self.count <= self.samples or not 0 <= self.momentum < 1:
             raise ForeactError(
                 f"CEM needs 1 to {self.samples} elites of its {self.samples} samples and a momentum below 1, "
-                f"not {self.elites} and {self.momentum:g}"
+                f"not {self.count} and {self.momentum:g}"
             )
+
+    @property
+    def count(self) -> int:
+        """Of elites."""
+        return -(-self.samples // 10) if self.elites is None else self.elites
 
     def propose(self, belief: Belief, draw: Draw) -> Tensor:
         """See `Solver`."""
@@ -38,6 +43,6 @@ class CEM(Solver):
 
     def refit(self, belief: Belief, candidates: Tensor, costs: Tensor) -> Belief:
         """See `Solver`."""
-        elites, _ = best_of(candidates, costs, self.elites)
+        elites, _ = best_of(candidates, costs, self.count)
         mean, deviation = elites.mean(dim=1), elites.std(dim=1, unbiased=False).clamp_min(self.least_deviation)
         return Belief(mean.lerp(belief.mean, self.momentum), deviation.lerp(belief.deviation, self.momentum))

@@ -32,6 +32,7 @@ class PlannerConfig:
         spread: weight of the spread of the futures' costs.
         warm: begin with what is left of the last plan.
         batch: dreams at a time.
+        seed: of all that is random, beside the seeds of the episodes.
     """
 
     solver: str = "cem"
@@ -48,6 +49,7 @@ class PlannerConfig:
     spread: float = 0.0
     warm: bool = True
     batch: int = 256
+    seed: int = 0
 
     def judging(self, dream: Dream) -> dict[str, Any]:
         """The arguments of `Imagined`."""
@@ -77,4 +79,5 @@ class PlannerConfig:
             knots=self.knots,
             warm=self.warm,
             camera=camera,
+            seed=self.seed,
         )

@@ -135,6 +135,6 @@ class Imagined:
         return self.objective(torch.stack(seen, dim=1).float(), goal, start)
 
 
-def future_seeds(seed: int, futures: int) -> list[int]:
+def future_seeds(seed: int | tuple[int, ...], futures: int) -> list[int]:
     """Seeds of a row's futures."""
     return [int(n) >> 1 for n in np.random.SeedSequence(seed).generate_state(futures, np.uint64)]

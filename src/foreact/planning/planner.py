@@ -62,6 +62,7 @@ class Planner:
         knots: of a plan, joined by straight lines; one for each action if None.
         warm: whether a search begins with what is left of the last plan.
         camera: full name of the camera that is looked at; the only one if None.
+        seed: of all that is random, beside the seeds of the episodes.
 
     Attributes:
         plan: the last one, with its diagnostics.
@@ -84,6 +85,7 @@ class Planner:
         knots: int | None = None,
         warm: bool = True,
         camera: str | None = None,
+        seed: int = 0,
     ) -> None:
         if not 1 <= execute <= horizon or (knots is not None and knots < 1):
             raise ForeactError(
@@ -92,6 +94,7 @@ class Planner:
             )
         self.judge, self.solver, self.bounds, self.budget = judge, solver, bounds, budget or Budget()
         self.horizon, self.execute, self.knots, self.warm, self.camera = horizon, execute, knots, warm, camera
+        self.seed = seed
         self.reset()
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
@@ -141,7 +144,7 @@ class Planner:
     def _search(self, now: np.ndarray, goal: np.ndarray, which: np.ndarray, steps: int) -> np.ndarray:
         """The best actions (B, T, A) of these rows."""
         rows = [self._rows[k] for k in which]
-        seeds = [future_seeds(row.seed, row.plans + 1)[-1] for row in rows]
+        seeds = [future_seeds((self.seed, row.seed), row.plans + 1)[-1] for row in rows]
         first = torch.stack([self._first(row, steps) for row in rows])
         begun = time.perf_counter()
         self.plan = search(

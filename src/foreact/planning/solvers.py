@@ -32,7 +32,7 @@ def make_solver(name: str, **options: Any) -> Solver:
     for option, value in options.items():
         if option not in known:
             raise ForeactError(f"{option} means nothing for {name}; its options: {', '.join(known)}")
-        whole = known[option].type == "int"
+        whole = str(known[option].type).startswith("int")
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
             raise ForeactError(f"{name}'s {option} must be a {'whole ' if whole else ''}number, not {value!r}")
     return made(**options)

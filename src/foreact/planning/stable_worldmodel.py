@@ -45,7 +45,9 @@ class ForSolvers:
         Raises:
             ForeactError: no pictures of now and of the goal, or candidates of another width.
         """
-        if self._asked is None or self._asked[0] is not info_dict:  # a search asks many times from one place: pictures are encoded once
+        if (
+            self._asked is None or self._asked[0] is not info_dict
+        ):  # a search asks many times from one place: pictures are encoded once
             now, goal = (_pictures(info_dict, name) for name in (PIXELS, GOAL))
             self._asked = info_dict, self._judge.costs(now, goal, range(self._seed, self._seed + len(now)))
         if action_candidates.shape[-1] % self._bounds.action_dim:
@@ -101,7 +103,9 @@ def _pictures(info: Mapping[str, Any], name: str) -> np.ndarray:
     found = found[:, -1] if found.ndim == 5 else found
     found = found if found.shape[-1] == 3 else found.movedim(-3, -1)
     if found.ndim != 4 or found.shape[-1] != 3 or found.dtype != torch.uint8:
-        raise ForeactError(f"{name} must be uint8 pictures, not {found.dtype} {tuple(found.shape)}: leave them as the camera gave them")
+        raise ForeactError(
+            f"{name} must be uint8 pictures, not {found.dtype} {tuple(found.shape)}: leave them as the camera gave them"
+        )
     return found.cpu().numpy()
 
 

@@ -9,7 +9,16 @@ from foreact.core.lock import locked
 from foreact.core.progress import ProgressFactory
 from foreact.core.terminal import show
 from foreact.evaluation.results import Results
-from foreact.studies import actionless, coin_scores, latent_claims, sampler_variants, settings, study, world_models
+from foreact.studies import (
+    actionless,
+    coin_scores,
+    latent_claims,
+    planning,
+    sampler_variants,
+    settings,
+    study,
+    world_models,
+)
 from foreact.studies.cheaper import Cheaper
 from foreact.studies.coin_world import Coins
 from foreact.studies.latent_actions import LatentActions
@@ -21,6 +30,7 @@ _STUDIES: dict[type, tuple[type[study.Study], Callable[[Results], Any]]] = {
     settings.CheaperStudy: (Cheaper, sampler_variants.table),
     settings.LatentStudy: (LatentActions, latent_claims.markdown),
     settings.ActionlessStudy: (actionless.Actionless, actionless.table),
+    settings.PlanningStudy: (planning.Planning, planning.table),
     settings.Arena: (world_models.WorldModels, world_models.table),
 }
 """What runs a study, and what makes its results a table for the terminal."""

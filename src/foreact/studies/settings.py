@@ -178,7 +178,50 @@ class ActionlessStudy(TrainingStudy):
     workers: int = 1
 
 
-Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy | ActionlessStudy
+@dataclass(frozen=True, kw_only=True)
+class PlanningStudy(Sliced):
+    """Trained world models, solvers and budgets on the same goals, with controls: how near they come, and in how many seconds.
+
+    Attributes:
+        runs: folders of trained world models.
+        data: the LeRobot dataset that goals and the bounds of actions come from.
+        env: id of the environment.
+        out: folder of results.json.
+        seeds: of the planners; the goals are the same for all.
+        plans: solvers and budgets, as SOLVER:ITERATIONSxSAMPLES; the first one is what the controls plan with.
+        goals: how many actions ahead, or task.
+        episodes: of each goal.
+        first_seed: of the choice of goals.
+        controls: what acts beside the planners: recorded, random, simulator, persistence, or a policy as foreact act takes it.
+        objective, horizon, execute, chunk, knots, futures, spread: of all plans, as in foreact plan.
+        option: of the simulator, NAME=VALUE.
+        workers: processes that simulate.
+    """
+
+    name: ClassVar[str] = "planning"
+
+    runs: tuple[Path, ...]
+    data: Path
+    env: str
+    out: OutFolder
+    seeds: int = 3
+    plans: tuple[str, ...] = ("cem:5x64", "mppi:5x64", "gradient:20x8", "shooting:5x64")
+    goals: tuple[str, ...] = ("5", "10", "15", "25", "50")
+    episodes: int = 50
+    first_seed: int = 0
+    controls: tuple[str, ...] = ("recorded", "random", "persistence", "simulator")
+    objective: str = "l2"
+    horizon: int = 10
+    execute: int = 5
+    chunk: int | None = None
+    knots: int | None = None
+    futures: int = 1
+    spread: float = 0.0
+    option: tuple[str, ...] = ()
+    workers: int = 1
+
+
+Study = CoinWorld | Arena | LatentStudy | SamplerStudy | CheaperStudy | ActionlessStudy | PlanningStudy
 
 
 def command(study: Study) -> str:

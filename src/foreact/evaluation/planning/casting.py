@@ -31,7 +31,7 @@ from foreact.recordings.splits import split_episodes, split_of_run
 
 TASK = "task"
 PLANNER, RECORDED, SIMULATOR, PERSISTENCE = "planner", "recorded", "simulator", "persistence"
-CONTROLS = (RECORDED, "random", SIMULATOR, PERSISTENCE)
+PLANNING = (PLANNER, SIMULATOR, PERSISTENCE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from foreact.evaluation.acting.choosing import identity
 from foreact.evaluation.acting.episodes import Episode
 from foreact.evaluation.acting.journal import EpisodeJournal
 from foreact.evaluation.acting.summary import interval_of, tabulate
-from foreact.evaluation.planning.casting import PLANNER, TASK, PlanWave, Stage, require_world_model
+from foreact.evaluation.planning.casting import PLANNER, PLANNING, TASK, PlanWave, Stage, require_world_model
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import EpisodeValues, Row
 from foreact.planning.config import PlannerConfig
@@ -41,7 +41,7 @@ class PlanRequest:
         goals: numbers of actions ahead, `task`, or paths of pictures.
         episodes: of each goal.
         seed: of the choice of goals, and of all that is random.
-        against: what else acts: `recorded`, `random`, `simulator`, `persistence`, or a policy as `foreact act` takes it.
+        who: acts: `planner`, `recorded`, `random`, `simulator`, `persistence`, or a policy as `foreact act` takes it.
         planner: how is planned.
         options: of the simulator.
         batch: environments side by side in each process.
@@ -54,7 +54,7 @@ class PlanRequest:
     goals: tuple[str, ...] = GOALS
     episodes: int = 50
     seed: int = 0
-    against: tuple[str, ...] = ()
+    who: tuple[str, ...] = (PLANNER,)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     options: tuple[tuple[str, Any], ...] = ()
     batch: int = 10
@@ -98,12 +98,12 @@ def plan(request: PlanRequest, out: Path | None, progress: ProgressFactory) -> R
     found, stage = require_simulator(request.env), request.stage()
     waves = {
         (policy, goal): PlanWave(seeds=(), stage=stage, policy=policy, goal=goal)
-        for policy in (PLANNER, *request.against)
+        for policy in request.who
         for goal in request.goals
     }
     for wave in waves.values():  # what does not fit is said before anything is played
         wave.cast(1)
-    about = {k: v for k, v in asdict(request).items() if k not in ("goals", "against", "workers", "batch")}
+    about = {k: v for k, v in asdict(request).items() if k not in ("goals", "who", "workers", "batch")}
     about |= {"run": identity(request.run), "data": stage.data, "versions": found}
     groups: dict[tuple[str, str], list[Episode]] = {}
     journals = []
@@ -133,7 +133,7 @@ def summarise(request: PlanRequest, groups: Any, simulator: dict[str, str]) -> R
     notes: dict[str, str] = {}
     for (policy, goal), episodes in groups.items():
         keys = {"env": request.env, "policy": request.run if policy == PLANNER else policy, "goal": goal}
-        if policy == PLANNER:
+        if policy in PLANNING:
             keys["solver"] = request.planner.solver
         part = tabulate(keys, episodes)
         rows += [*part.rows, *_curve(keys, episodes)]
