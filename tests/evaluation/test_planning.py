@@ -189,7 +189,7 @@ def test_recordings_of_another_world_are_refused(trained_ring, place, tmp_path):
     lost = shutil.copytree(trained_ring / "dino-wm", tmp_path / "lost")
     for text in ("{}", json.dumps(told | {"data": "nowhere"})):
         (lost / "run.json").write_text(text)
-        with pytest.raises(ForeactError, match="name (them|the recordings) with --data"):
+        with pytest.raises(ForeactError, match=r"name (them|the recordings) with --data"):
             plan(request(trained_ring, run=str(lost), data=None), None, progress_bar)
     with pytest.raises(ForeactError, match="holds a rla, not a world model"):
         plan(request(trained_ring, run=str(place[0] / "runs" / "rla")), None, progress_bar)

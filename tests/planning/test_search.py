@@ -125,7 +125,7 @@ def test_bounds_are_those_of_the_recordings_within_what_the_robot_takes():
         (lambda: make_solver("annealing"), "unknown solver 'annealing': choose one of cem, mppi, gradient, shooting"),
         (lambda: make_solver("cem", temperature=1.0), "temperature means nothing for cem; its options: samples, deviation, elites"),
         (lambda: make_solver("cem", samples="many"), "cem's samples must be a whole number, not 'many'"),
-        (lambda: make_solver("cem", samples=4), "1 to 4 elites of its 4 samples"),
+        (lambda: make_solver("cem", samples=4, elites=5), "1 to 4 elites of its 4 samples"),
         (lambda: make_solver("mppi", temperature=0.0), "temperature above 0"),
         (lambda: make_solver("gradient", rate=-1), "rate must be above 0"),
         (lambda: make_solver("shooting", samples=0), "at least one sample"),

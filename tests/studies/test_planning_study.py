@@ -18,7 +18,7 @@ PLANS = ("cem:1x8", "shooting:4x40")
 @pytest.fixture(scope="module")
 def study(ring, tmp_path_factory, in_small):
     root = tmp_path_factory.mktemp("planning")
-    data = str(demonstrate(root / "data", 12, ring=True))
+    data = str(demonstrate(root / "data", 16, ring=True))
     TinyEncoderConfig(stem=(4, 4, 4), dim=8, depth=1, heads=2).build().save_pretrained(root / "encoder")
     with in_small():
         main(["train", "dino-wm", "--data", data, "--out", str(root / "wm"), "--cache", str(root / "cache"), "--encoder",
@@ -63,7 +63,9 @@ def test_what_is_done_is_not_done_again(study, monkeypatch):
     assert json.loads((out / "results.json").read_text())["rows"] == before["rows"]
 
 
-@pytest.mark.parametrize(("wrong", "message"), [("cem", "write SOLVER:ITERATIONSxSAMPLES"), ("cem:0x8", "a budget of 0 iterations")])
+@pytest.mark.parametrize(
+    ("wrong", "message"), [("cem", "write SOLVER:ITERATIONSxSAMPLES"), ("cem:0x8", "a budget of 0 iterations")]
+)
 def test_a_plan_that_means_nothing_is_named(study, wrong, message, capsys, tmp_path):
     words = [wrong if word == PLANS[0] else word for word in study[1]]
     with pytest.raises(SystemExit):

@@ -9,6 +9,7 @@ VERBS = {
     "train": "foreact.commands.train:Train",
     "act": "foreact.commands.act:Act",
     "plan": "foreact.commands.plan:Plan",
+    "drive": "foreact.commands.drive:Drive",
     "evaluate": "foreact.commands.evaluate:Evaluate",
     "claims": "foreact.commands.claims:Claims",
     "report": "foreact.commands.report:Report",

@@ -113,10 +113,10 @@ class Stage:
         """An environment with a goal: `task`, a number of actions, or a picture's path."""
         world = self._make().world
         if goal.isdecimal():
-            return RecordedGoalEnv(_placeable(world, self.env), self.goals(int(goal)))
+            return RecordedGoalEnv(require_placeable(world, self.env), self.goals(int(goal)))
         picture = None if goal == TASK else self._picture(goal)
         if picture is None:
-            _placeable(world, self.env)
+            require_placeable(world, self.env)
         return PictureEnv(world, max_steps=world.spec.max_steps, picture=picture)
 
     def make_policy(self, name: str, envs: Sequence[RobotEnv]) -> Policy:
@@ -132,7 +132,7 @@ class Stage:
             return PerEnvironment([Recorded(env) for env in envs])
         if name == SIMULATOR:
             judging = self._certain.judging(self.dream)
-            judges = [InSimulator(**judging, world=_placeable(e.world, self.env), camera=camera) for e in envs]
+            judges = [InSimulator(**judging, world=require_placeable(e.world, self.env), camera=camera) for e in envs]
             return PerEnvironment(
                 [self._certain.planner(self.dream, self.bounds, judge=j, camera=camera) for j in judges]
             )
@@ -220,10 +220,15 @@ def _config(run: str) -> Any:
     return read_config(Path(run))
 
 
-def _placeable(world: Any, env: str) -> PlaceableWorld:
+def require_placeable(world: Any, env: str) -> PlaceableWorld:
+    """A world as one that can be put into a recorded state.
+
+    Raises:
+        ForeactError: it cannot.
+    """
     if not isinstance(world, PlaceableWorld):
         raise ForeactError(
-            f"{env} cannot be put into a recorded state, so it has no goals of recordings or of the task: give the path of a "
-            "picture with --goals, or plan in pusht"
+            f"{env} cannot be put into a recorded state, so it has no goals of recordings or of the task, and drives nothing: plan "
+            "with the path of a picture in --goals, or take pusht"
         )
     return world
