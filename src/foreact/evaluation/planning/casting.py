@@ -27,11 +27,13 @@ from foreact.evaluation.planning.controls import InSimulator, Persistence, Recor
 from foreact.evaluation.planning.goals import Goal, PictureEnv, RecordedGoalEnv, choose_goals
 from foreact.planning.bounds import Bounds
 from foreact.planning.config import PlannerConfig
+from foreact.planning.familiar import Familiar
 from foreact.recordings.splits import split_episodes, split_of_run
 
 TASK = "task"
 PLANNER, RECORDED, SIMULATOR, PERSISTENCE = "planner", "recorded", "simulator", "persistence"
 PLANNING = (PLANNER, SIMULATOR, PERSISTENCE)
+_LOOKED_AT, _STRANGE = 64, 2.0  # recorded frames; times farther from them than any of them is from the others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,21 @@ class Stage:
                 f"{path} has {picture.shape[0]} x {picture.shape[1]} pixels, the recordings {' x '.join(map(str, self.dataset.image_shape))}: "
                 "take a picture of the same camera in the same size"
             )
+        strange = self._familiar.strangeness(picture)
+        if strange > _STRANGE:
+            raise ForeactError(
+                f"nothing in the recordings is near {path}: it is {strange:.1f} times farther from all of them than any of them is from "
+                "the others; take a picture of the same scene"
+            )
         return picture
+
+    @cached_property
+    def _familiar(self) -> Familiar:
+        """Frames of the training episodes."""
+        rng, train = np.random.default_rng(self.seed), np.array(self.held_out[0])
+        episodes = rng.choice(train, _LOOKED_AT)
+        frames = np.array([rng.integers(self.dataset.episode(int(e)).length) for e in episodes])
+        return Familiar(self.dream, self.dataset.gather_frames(episodes, frames))
 
     def _require_fit(self, env: RobotEnv) -> None:
         """See that environment, recordings and model speak of the same actions.

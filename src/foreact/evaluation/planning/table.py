@@ -9,18 +9,20 @@ from foreact.evaluation.rows import distinct, select
 
 _SHOWN = {
     "success": "success",
-    "final_distance": "final distance",
-    "imagined_cost": "imagined cost",
-    "real_cost": "real cost",
-    "seconds_per_plan": "seconds per plan",
+    "start_distance": "from",
+    "final_distance": "to",
+    "imagined_cost": "imagined",
+    "real_cost": "real",
+    "seconds_per_plan": "s/plan",
 }
+"""Metric -> title of its column: distance at start and end, cost that was imagined and that came of it."""
 
 
 def plan_table(results: Results) -> Table:
     """One line per goal and policy: means, and success with its 95 % interval."""
     table = Table(title=f"goals reached in {results.rows[0]['env']}")
-    for column in ("goal", "policy", *_SHOWN.values(), "episodes"):
-        table.add_column(column)
+    for column in ("goal", "policy", *_SHOWN.values(), "n"):
+        table.add_column(column, overflow="fold")
     for goal in distinct(results.rows, "goal"):
         for policy in distinct(results.rows, "policy"):
             rows = {row.metric: row for row in select(results.rows, goal=goal, policy=policy)}
