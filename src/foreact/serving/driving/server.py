@@ -93,8 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Moments and films."""
-        asked = {"/start": self._start, "/step": self._step, "/film": self._film}.get(self.path)
-        self._answer(asked or (lambda: (_ for _ in ()).throw(ForeactError(f"nothing is at {self.path[:80]}"))))
+        known: dict[str, Callable[[], dict[str, Any] | bytes]]
+        known = {"/start": self._start, "/step": self._step, "/film": self._film}
+        self._answer(known.get(self.path, self._nothing))
 
     def _start(self) -> dict[str, Any]:
         words = self._words()
@@ -119,6 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
             path = Path(folder) / "drive.mp4"
             write_video(path, frames, self.drive.dataset.fps)
             return path.read_bytes()
+
+    def _nothing(self) -> bytes:
+        raise ForeactError(f"nothing is at {self.path[:80]}")
 
     def _words(self) -> dict[str, Any]:
         length = int(self.headers.get("Content-Length") or 0)
