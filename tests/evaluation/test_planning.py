@@ -22,6 +22,7 @@ from foreact.evaluation.results import Results
 from foreact.evaluation.rows import select
 from foreact.planning.config import PlannerConfig
 from foreact.planning.planner import GOAL, GOAL_STEPS
+from foreact.recordings.splits import Split
 from tests.ring_world import SIDE, demonstrate
 
 pytestmark = pytest.mark.usefixtures("ring")
@@ -76,6 +77,7 @@ def test_rows_of_the_planner_and_of_all_that_it_is_compared_with(trained_ring, t
     assert means(results, "3", "simulator")["real_cost"] < means(results, "3", "persistence")["real_cost"]
     row = next(row for row in json.loads(out.read_text())["rows"] if row["metric"] == "seconds_per_plan")
     assert (row["policy"], row["env"], row["goal"], row["solver"], row["n"]) == (run, "ring", "3", "cem", 3)
+    assert results.split_hash == Split.load(trained_ring / "dino-wm" / "split.json").hash
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
 
@@ -155,6 +157,7 @@ def test_an_episode_does_not_depend_on_who_plays_beside_it(trained_ring, batch, 
     [
         ({"episodes": 0}, "at least 1"),
         ({"goals": ()}, "name a goal"),
+        ({"goals": ("0",)}, "at least 1 action ahead"),
         ({"goals": ("99",)}, "no held-out episode is long enough for goals 99 steps ahead"),
         ({"goals": ("later",)}, "later is no goal: write task, a number of actions, or the path of a picture"),
         ({"env": "nowhere"}, "unknown environment 'nowhere'"),

@@ -28,7 +28,7 @@ from foreact.evaluation.planning.goals import Goal, PictureEnv, RecordedGoalEnv,
 from foreact.planning.bounds import Bounds
 from foreact.planning.config import PlannerConfig
 from foreact.planning.familiar import Familiar
-from foreact.recordings.splits import split_episodes, split_of_run
+from foreact.recordings.splits import Split, split_episodes, split_of_run
 
 TASK = "task"
 PLANNER, RECORDED, SIMULATOR, PERSISTENCE = "planner", "recorded", "simulator", "persistence"
@@ -77,10 +77,9 @@ class Stage:
         return dataset
 
     @cached_property
-    def held_out(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Numbers of the episodes that the run was trained on, and of those that it was not."""
-        split = split_of_run(Path(self.run), self.dataset) or split_episodes(self.dataset)
-        return split.train, split.validation
+    def split(self) -> Split:
+        """Which episodes the run was trained on, and which it was not."""
+        return split_of_run(Path(self.run), self.dataset) or split_episodes(self.dataset)
 
     @cached_property
     def dream(self) -> Dream:
@@ -95,7 +94,7 @@ class Stage:
     def bounds(self) -> Bounds:
         """Of the actions in the training episodes that the simulator takes."""
         spec = self.bare.world.spec
-        recorded = [self.dataset.actions(e) for e in self.held_out[0] if self.dataset.has_actions(e)]
+        recorded = [self.dataset.actions(e) for e in self.split.train if self.dataset.has_actions(e)]
         return Bounds.of(np.concatenate(recorded or [np.empty((0, len(spec.low)))]), spec.low, spec.high)
 
     @cached_property
@@ -108,7 +107,7 @@ class Stage:
     def goals(self, steps: int) -> list[Goal]:
         """Those so many actions ahead."""
         return choose_goals(
-            self.dataset, self.held_out[1], find_env(self.env)[0], steps=steps, count=self.episodes, seed=self.seed
+            self.dataset, self.split.validation, find_env(self.env)[0], steps=steps, count=self.episodes, seed=self.seed
         )
 
     def make_env(self, goal: str) -> RobotEnv:
@@ -176,7 +175,7 @@ class Stage:
     @cached_property
     def _familiar(self) -> Familiar:
         """Frames of the training episodes."""
-        rng, train = np.random.default_rng(self.seed), np.array(self.held_out[0])
+        rng, train = np.random.default_rng(self.seed), np.array(self.split.train)
         episodes = rng.choice(train, _LOOKED_AT)
         frames = np.array([rng.integers(self.dataset.episode(int(e)).length) for e in episodes])
         return Familiar(self.dream, self.dataset.gather_frames(episodes, frames))

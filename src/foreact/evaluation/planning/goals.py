@@ -54,8 +54,10 @@ def choose_goals(
     """Goals so many actions ahead; episode and start of the k-th are drawn from the seed and k alone.
 
     Raises:
-        ForeactError: no held-out episode is long enough, or the recordings lack what says where things were.
+        ForeactError: no step, no held-out episode that is long enough, or the recordings lack what says where things were.
     """
+    if steps < 1:
+        raise ForeactError("a goal is at least 1 action ahead")
     long = [number for number in episodes if dataset.episode(number).length > steps]
     if not long:
         raise ForeactError(f"{dataset.root}: no held-out episode is long enough for goals {steps} steps ahead")

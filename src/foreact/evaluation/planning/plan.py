@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -113,7 +113,7 @@ def plan(request: PlanRequest, out: Path | None, progress: ProgressFactory) -> R
         with progress(f"{policy} towards {goal}", "episodes") as on_progress:
             played = play_all(request.seeds(goal), partial(_at, wave), request, journals[-1], on_progress)
         groups[policy, goal] = played
-    results = summarise(request, groups, found)
+    results = summarise(request, groups, stage, found)
     if out is not None:
         results.save(out)
     for journal in journals:
@@ -126,7 +126,9 @@ def _at(wave: PlanWave, seeds: Sequence[int]) -> PlanWave:
     return replace(wave, seeds=tuple(seeds))
 
 
-def summarise(request: PlanRequest, groups: Any, simulator: dict[str, str]) -> Results:
+def summarise(
+    request: PlanRequest, groups: Mapping[tuple[str, str], Sequence[Episode]], stage: Stage, simulator: dict[str, str]
+) -> Results:
     """The tidy table: rows as of `foreact act` for each policy and goal, and success over thresholds."""
     rows: list[Row] = []
     told: list[EpisodeValues] = []
@@ -140,7 +142,8 @@ def summarise(request: PlanRequest, groups: Any, simulator: dict[str, str]) -> R
         told += part.episodes
         notes |= {f"{policy} towards {goal}, {name}": why for name, why in part.notes.items()}
     return Results(
-        split_hash="",
+        split_hash=stage.split.hash,
+        dataset={"name": stage.dataset.root.resolve().name, "fingerprint": stage.dataset.fingerprint()},
         seeds=tuple(range(request.seed, request.seed + request.episodes)),
         rows=tuple(rows),
         episodes=tuple(told),

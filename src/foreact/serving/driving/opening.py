@@ -32,11 +32,11 @@ def open_drive(
         episodes=1,
         seed=0,
     )
-    dream, dataset, (train, held_out) = stage.dream, stage.dataset, stage.held_out
+    dream, dataset, split = stage.dream, stage.dataset, stage.split
     if env is None:
-        return Drive(dream, dataset, held_out, _bounds(dataset, train), chunk=chunk, futures=futures)
+        return Drive(dream, dataset, split.validation, _bounds(dataset, split.train), chunk=chunk, futures=futures)
     world = require_placeable(stage.bare.world, env)
-    return Drive(dream, dataset, held_out, stage.bounds, world=world, chunk=chunk, futures=futures)
+    return Drive(dream, dataset, split.validation, stage.bounds, world=world, chunk=chunk, futures=futures)
 
 
 def _bounds(dataset: LeRobotDataset, episodes: tuple[int, ...]) -> Bounds:
