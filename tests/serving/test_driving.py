@@ -16,6 +16,7 @@ from foreact.envs.registry import make_env
 from foreact.planning.bounds import Bounds
 from foreact.serving.driving import moments
 from foreact.serving.driving.moments import Drive
+from foreact.serving.driving.opening import open_drive
 from foreact.serving.driving.server import serve
 from tests.planning.toy_dream import Colours, Toy
 from tests.ring_world import SIDE, STATE, demonstrate
@@ -109,6 +110,19 @@ def test_the_oldest_moments_are_forgotten(data, monkeypatch):
 def test_a_run_without_image_decoder_cannot_be_driven(data):
     with pytest.raises(ForeactError, match="has no image decoder to draw what it imagines"):
         Drive(Dream(Toy(), Colours()), data, (0,), BOUNDS)
+
+
+@pytest.mark.usefixtures("ring")
+def test_a_run_is_driven_by_its_folder(place):
+    run, asked = str(place[0] / "runs" / "rla-wm"), {"data": None, "options": {}, "chunk": 5, "futures": 2}
+    made = open_drive(run, env=None, **asked)
+    seen = made.step(made.start(made.episodes[0], 0, seed=0).number, made.bounds.middle)
+    assert len(seen.futures) == 2
+    assert seen.real is None
+    with pytest.raises(ForeactError, match="environments draw square ones"):
+        open_drive(run, env="ring", **asked)
+    with pytest.raises(ForeactError, match="holds a rla, not a world model"):
+        open_drive(str(place[0] / "runs" / "rla"), env=None, **asked)
 
 
 @pytest.fixture

@@ -67,11 +67,8 @@ class Stage:
 
     @cached_property
     def dataset(self) -> LeRobotDataset:
-        """The recordings, which must be of square pictures and have actions."""
+        """The recordings, which must have actions."""
         dataset = LeRobotDataset(self.data)
-        height, width = dataset.image_shape
-        if height != width:
-            raise ForeactError(f"{self.data} has pictures of {height} x {width} pixels; environments draw square ones")
         if dataset.action_dim is None:
             raise ForeactError(f"{self.data} has no actions: there are no bounds to plan within")
         return dataset
@@ -145,7 +142,10 @@ class Stage:
         return replace(self.planner, futures=1, worst=False, spread=0.0)
 
     def _make(self) -> RobotEnv:
-        return make_env(self.env, image_size=self.dataset.image_shape[0], **dict(self.options))
+        height, width = self.dataset.image_shape
+        if height != width:
+            raise ForeactError(f"{self.data} has pictures of {height} x {width} pixels; environments draw square ones")
+        return make_env(self.env, image_size=height, **dict(self.options))
 
     def _picture(self, path: str) -> np.ndarray:
         """The user's own goal.
