@@ -154,7 +154,7 @@ class Stage:
             ForeactError: no picture, or one of another size than the recordings'.
         """
         try:
-            picture = np.asarray(Image.open(path).convert("RGB"))
+            picture = np.array(Image.open(path).convert("RGB"))
         except OSError as error:
             raise ForeactError(
                 f"{path} is no goal: write task, a number of actions, or the path of a picture"
