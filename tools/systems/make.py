@@ -11,6 +11,7 @@ Every stage is resumable; what is done is left as it is. `generic` learns from a
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,10 +20,13 @@ from typing import Any
 
 from foreact.core.files import write_json
 from foreact.core.pretrained import GENERIC, SHIPPED, SYSTEM_FILE, load_model
+from foreact.core.pretrained import RECORDINGS as SHOWN_BESIDE
+from foreact.data.lerobot import LeRobotDataset
 from foreact.evaluation.results import Results
 from foreact.evaluation.rows import select
+from foreact.recordings.splits import SPLIT_FILE, Split, Splits
 from tools.systems.cards import generic_card, pusht_card
-from tools.systems.recordings import FAMILIES, RECORDINGS
+from tools.systems.recordings import FAMILIES, RECORDINGS, SHOWN
 from tools.systems.skill import held_out_skill
 
 PRESET, ENCODER, SIDE = "tiny", "tiny", 96
@@ -33,7 +37,7 @@ PUSHT = "pusht-7001"
 
 def record(out: Path, programs: dict[str, str]) -> None:
     """All recordings; simulators live in Python environments of their own, whose `foreact` is named."""
-    for recording in RECORDINGS:
+    for recording in (*RECORDINGS, SHOWN):
         words = [*recording.command.split(), "--out", str(out / "data" / recording.name)]
         program = {"python": sys.executable, "foreact": programs.get(recording.family, "foreact")}[words[0]]
         _run([program, *words[1:]])
@@ -81,6 +85,7 @@ def ship(out: Path, panda: Path) -> None:
     rows = [row.to_dict() for row in select(results.rows, chunk=results.last_chunk, subset="moving")]
     pusht = about | {"steps": PUSHT_STEPS, "rows": rows}
     _write(out / "pusht", "pusht", ("rla", "rla-wm", "dino-wm", "image-decoder"), pusht_card(results), pusht)
+    _ship_recordings(out)
 
 
 def families(out: Path, panda: Path) -> dict[str, list[Path]]:
@@ -91,6 +96,17 @@ def families(out: Path, panda: Path) -> dict[str, list[Path]]:
 
 def _short(out: Path, left_out: str | None) -> Path:
     return out / "short" / (left_out or "all") / "rla"
+
+
+def _ship_recordings(out: Path) -> None:
+    """Episodes to drive and to plan from, which nothing was trained on."""
+    folder = SHIPPED / "pusht" / SHOWN_BESIDE
+    shutil.copytree(out / "data" / SHOWN.name, folder, dirs_exist_ok=True)
+    dataset = LeRobotDataset(folder)
+    first, *others = (episode.index for episode in dataset.episodes)
+    split = Split(dataset=dataset.fingerprint(), train=(first,), validation=tuple(others))
+    for model in ("rla-wm", "dino-wm"):
+        Splits(parts=(split,)).save(SHIPPED / "pusht" / model / SPLIT_FILE)
 
 
 def _write(source: Path, name: str, models: Sequence[str], card: str, about: dict[str, Any]) -> None:

@@ -56,4 +56,6 @@ RECORDINGS = (
         for k, task in enumerate(_PLAYED)
     ),
 )
+SHOWN = Recording(family="pusht", words="pusht --episodes 8 --max-steps 55 --image-size 96", seed=7003)
+"""Ships with the Push-T system, to drive and to plan from; nothing is trained on it."""
 FAMILIES = tuple(dict.fromkeys(recording.family for recording in RECORDINGS))

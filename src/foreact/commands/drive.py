@@ -16,7 +16,7 @@ class Drive:
     """Drive a world model's imagination with mouse, keys or sliders, on a page of this machine; Ctrl-C ends it.
 
     Attributes:
-        model: folder of a world model, with an image decoder beside it.
+        model: folder of a world model, with an image decoder beside it, or a system that ships: pusht.
         env: id of the environment that shows beside it what really happens; none by default.
         data: the LeRobot dataset whose frames are driven from; the one that the run was trained on by default.
         port: of the page; 0 takes a free one.
@@ -35,12 +35,13 @@ class Drive:
 
     def run(self) -> None:
         """Open the page."""
+        from foreact.dreams.imagination import world_model_in
         from foreact.envs.registry import parse_options
         from foreact.serving.driving.opening import open_drive
         from foreact.serving.driving.server import serve
 
         drive = open_drive(
-            str(self.model),
+            str(world_model_in(self.model)),
             env=self.env,
             data=None if self.data is None else str(self.data),
             options=parse_options(self.option),

@@ -21,7 +21,7 @@ class Plan:
     the simulator's own goal, with its own starts and its own success.
 
     Attributes:
-        model: folder of a world model, such as a run of foreact train rla-wm or dino-wm.
+        model: folder of a world model, such as a run of foreact train rla-wm or dino-wm, or a system that ships: pusht.
         env: id of the environment, such as pusht; see foreact envs.
         data: the LeRobot dataset that goals and the bounds of actions come from; the one that the run was trained on by default.
         goals: how many actions ahead, task, or paths of pictures.
@@ -79,6 +79,7 @@ class Plan:
     def run(self) -> None:
         """Plan."""
         from foreact.core.terminal import show
+        from foreact.dreams.imagination import world_model_in
         from foreact.envs.registry import parse_options
         from foreact.evaluation.planning.casting import PLANNER
         from foreact.evaluation.planning.plan import PlanRequest, plan
@@ -102,7 +103,7 @@ class Plan:
             "spread",
         )
         request = PlanRequest(
-            run=str(self.model),
+            run=str(world_model_in(self.model)),
             env=self.env,
             data=None if self.data is None else str(self.data),
             goals=self.goals,

@@ -26,8 +26,8 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 SHIPPED = Path(__file__).parent.parent / "systems"
 """Trained models that come with the library: folders of runs, by the name of what they were trained for."""
-GENERIC, SYSTEM_FILE = "generic", "system.json"
-"""Those that were trained on many scenes, to begin with; and what a system was trained on and how it does, as data."""
+GENERIC, SYSTEM_FILE, RECORDINGS = "generic", "system.json", "recordings"
+"""Those that were trained on many scenes, to begin with; what a system was trained on and how it does, as data; a few recordings."""
 
 T = TypeVar("T")
 

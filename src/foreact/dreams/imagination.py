@@ -102,7 +102,7 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None, device:
     Raises:
         ForeactError: nothing readable there, or parts that do not fit together.
     """
-    source = _world_model_in(source)
+    source = world_model_in(source)
     model: Any = load_model(source).to(device)
     found = card(model.config.kind)
     if found.policy is not None:
@@ -120,7 +120,7 @@ def load(source: str | Path, *, image_decoder: str | Path | None = None, device:
     return Imagination(model, encoder, decoder)
 
 
-def _world_model_in(source: str | Path) -> str | Path:
+def world_model_in(source: str | Path) -> str | Path:
     """The world model in a folder of runs, the first in the order in which they are known; anything else as it is."""
     folder = find_local(source)
     if folder is None or read_kind(folder) is not None:

@@ -38,7 +38,7 @@ class ActorCritic(nn.Module):
         ForeactError: `peft` is not installed.
     """
 
-    def __init__(self, policy: Residual, *, rank: int, alpha: float) -> None:
+    def __init__(self, policy: Residual, *, rank: int, alpha: int) -> None:
         super().__init__()
         features = policy.action_head.in_features
         self.policy = policy.requires_grad_(False)
@@ -66,7 +66,7 @@ def merged(policy: Residual) -> Residual:
     return plain
 
 
-def _adapt(policy: Residual, rank: int, alpha: float) -> None:
+def _adapt(policy: Residual, rank: int, alpha: int) -> None:
     if find_spec("peft") is None:
         raise ForeactError(
             "LoRA needs peft: pip install 'foreact[rl]', or train the residual's head alone with --rank 0"

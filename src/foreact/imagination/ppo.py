@@ -57,7 +57,7 @@ class PPOConfig:
     value_weight: float = 0.5
     grad_clip: float = 0.5
     rank: int = 8
-    alpha: float = 16.0
+    alpha: int = 16
     bound: float = 0.1
     bound_unit: Literal["normalised", "recorded"] = "normalised"
     seed: int = 0

@@ -14,6 +14,7 @@ import torch
 from foreact.core.errors import ForeactError
 from foreact.core.files import read_json
 from foreact.core.machine import machine, versions
+from foreact.core.pretrained import RECORDINGS
 from foreact.core.progress import ProgressFactory
 from foreact.evaluation.acting.act import play_all, require_simulator
 from foreact.evaluation.acting.choosing import identity
@@ -166,12 +167,14 @@ def _curve(keys: dict[str, Any], episodes: Sequence[Episode]) -> list[Row]:
 
 
 def data_of(run: str) -> str:
-    """The dataset that a run was trained on, as the run says.
+    """The recordings that lie beside a run, as with what ships; else the dataset that it was trained on, as the run says.
 
     Raises:
         ForeactError: it says nothing, or of a folder that is not there.
     """
-    path = Path(run) / "run.json"
+    path, beside = Path(run) / "run.json", Path(run).parent / RECORDINGS
+    if (beside / "meta" / "info.json").is_file():
+        return str(beside)
     try:
         data = str(read_json(path)["data"])
     except (OSError, ValueError, KeyError, TypeError) as error:
