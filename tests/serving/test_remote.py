@@ -81,7 +81,7 @@ def test_a_served_run_acts_as_the_run_itself(run, tmp_path):
             act(ActRequest(policy=url, env="ring", options={"fps": 20.0}), None, progress_bar)
     finally:
         server.send_signal(signal.SIGINT)
-        assert server.wait(10) == 0
+        assert server.wait(60) == 0
         assert server.stderr.read() == ""
 
 

@@ -63,6 +63,10 @@ class Batcher:
                 else:
                     waiting.set_result(answer)
 
+    def close(self) -> None:
+        """Let the thread go, once it has answered."""
+        self._thread.shutdown(wait=False)
+
     def _answer(self, batch: Sequence[Request]) -> list[np.ndarray | ForeactError]:
         """One answer to each; what one request breaks is broken for no other."""
         try:

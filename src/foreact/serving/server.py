@@ -124,6 +124,7 @@ class PolicyServer:
                 yield next(iter(server.sockets)).getsockname()[1]
         finally:
             working.cancel()
+            batcher.close()
 
     async def _talk(self, line: ServerConnection, batcher: Batcher) -> None:
         """With one robot, until it goes."""
