@@ -52,7 +52,7 @@ def cloned(config=CLONED):
 def agent_of(rank=0, config=CLONED):
     model = on_top_of(cloned(config), (0.1, 0.2))
     torch.manual_seed(1)
-    return ActorCritic(model, rank=rank, alpha=16.0)
+    return ActorCritic(model, rank=rank, alpha=16)
 
 
 class Paid(ChunkVectorEnv):
