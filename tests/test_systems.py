@@ -10,8 +10,12 @@ from foreact import load
 from foreact.core.errors import ForeactError
 from foreact.core.files import read_json
 from foreact.core.pretrained import SHIPPED, load_model
+from foreact.data.lerobot import LeRobotDataset
+from foreact.dreams.imagination import world_model_in
 from foreact.encoders.base import BUNDLED
 from foreact.encoders.loading import load_encoder
+from foreact.evaluation.planning.plan import data_of
+from foreact.serving.driving.opening import open_drive
 from foreact.studies.settings import ActionlessStudy
 
 ROOT = Path(__file__).parents[1]
@@ -52,24 +56,26 @@ def test_seeds_of_what_ships_are_nobody_elses():
     assert trained
     assert used
     assert not trained & used
-    assert min(trained) >= 7000 > max(used - {ActionlessStudy.first_seed})
+    assert max(trained) < ActionlessStudy.first_seed
 
 
-def test_the_shipped_push_t_system_moves_agent_and_block_as_the_simulator_does():
-    pytest.importorskip("gym_pusht")
-    from foreact.envs.recorder import record_take
-    from foreact.envs.registry import find_env, make_env
+@pytest.mark.parametrize("name", ["pusht", "pusht/dino-wm"])
+def test_the_shipped_push_t_system_foresees_episodes_that_nothing_was_trained_on(name):
+    dataset, model, errors, copied = LeRobotDataset(SHIPPED / "pusht" / "recordings"), load(name), [], []
+    for episode in dataset.episodes:
+        start, frames = 10, dataset.frames(episode.index)
+        future = model.imagine(frames[start], dataset.actions(episode.index)[start : start + 20], seed=0)
+        truth = model.encode(frames[[start, start + 20]]).numpy()
+        errors.append(np.abs(future.tokens[-1] - truth[1]).mean())
+        copied.append(np.abs(truth[0] - truth[1]).mean())
+    assert np.mean(errors) < 0.95 * np.mean(copied)
 
-    env = make_env("pusht", image_size=96, start="near")
-    take = record_take(env, find_env("pusht")[0].policies["expert"](env.world), seed=123)
-    frames, actions = take.frames["observation.images.top"], take.columns["action"]
-    model, errors, copied = load("pusht"), [], []
-    for start in range(0, len(frames) - 21, 10):
-        future = model.imagine(frames[start], actions[start : start + 20], seed=0)
-        truth = frames[start + 20].astype(float)
-        errors.append(np.abs(future.frames[-1] - truth).mean())
-        copied.append(np.abs(frames[start].astype(float) - truth).mean())
-    assert np.mean(errors) < 0.6 * np.mean(copied)
+
+def test_it_is_driven_and_planned_with_by_its_name():
+    folder = world_model_in("pusht")
+    assert data_of(str(folder)) == str(SHIPPED / "pusht" / "recordings")
+    drive = open_drive(str(folder), env=None, data=None, options={}, chunk=5, futures=2)
+    assert len(drive.episodes) == 7
 
 
 def test_a_damaged_part_is_named(tmp_path, monkeypatch):

@@ -62,6 +62,8 @@ def pusht_card(results: Results) -> str:
     ]
     for model in results.names():
         rows = [results.row(model, metric, results.last_chunk, "moving") for metric in metrics]
+        if not any(rows):
+            continue
         told = [f"{number(r.mean, describe(r.metric).digits)} [{interval(r)}]" if r else "" for r in rows]
         lines.append(f"| {model} | " + " | ".join(told) + " |")
     how = results.protocol
