@@ -115,9 +115,7 @@ class LaWM(TrainableModel):
 
     def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
         """Layer-normalised u^_T (B, N, C) (Eq. 2) from tokens (B, N, C) and z (B, 1, Z)."""
-        u_t = self.layer_normalise(tokens_t)
-        out = self.decoder(u_t, z)
-        return u_t + out if self.config.residual_output else out
+        return self.decoder(self.layer_normalise(tokens_t), z)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Smooth L1 + beta KL + state loss (Eq. 4), with z drawn from the posterior; the last where the batch has states."""
