@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from foreact.latent_actions.lawm import LaWMConfig
 
 
+def layer_normalise(tokens: Tensor) -> Tensor:
+    """Tokens (..., C) with mean 0 and variance 1 over C, without parameters: the space that LaWM predicts in."""
+    return F.layer_norm(tokens.float(), tokens.shape[-1:])
+
+
 class InverseDynamics(nn.Module):
     """IDM: both frames' tokens and one query, which first reads them by cross-attention, then joins 24 layers."""
 

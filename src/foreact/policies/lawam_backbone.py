@@ -161,7 +161,9 @@ class Backbone(nn.Module):
         grid = torch.tensor([[1, side, side]], device=patches.device).expand(len(patches), -1)
         out = self.qwen.visual(patches.flatten(0, 1), grid_thw=grid)
         views = out.pooler_output.unflatten(0, (len(pictures), -1, self.rows**2))
-        deep = [feature.unflatten(0, views.shape[:3]).transpose(0, 1).flatten(0, 2) for feature in out.deepstack_features]
+        deep = [
+            feature.unflatten(0, views.shape[:3]).transpose(0, 1).flatten(0, 2) for feature in out.deepstack_features
+        ]
         return list(views.unbind(0)), deep
 
     def patches(self, picture: Tensor) -> Tensor:
@@ -196,9 +198,7 @@ class Backbone(nn.Module):
 
             packed = self.tokenizer.cpu().numpy().astype(np.uint8).tobytes()
             try:
-                self._words = Tokenizer.from_str(
-                    zlib.decompressobj().decompress(packed, _LARGEST_TOKENIZER).decode()
-                )
+                self._words = Tokenizer.from_str(zlib.decompressobj().decompress(packed, _LARGEST_TOKENIZER).decode())
             except Exception as error:
                 raise ForeactError(f"the policy's tokenizer cannot be read: {str(error)[:100]}") from error
         return self._words.encode_batch(list(texts), add_special_tokens=False)
@@ -263,7 +263,11 @@ class QueryAggregation(nn.Module):
     def __init__(self, width: int, channels: int, heads: int = 8) -> None:
         super().__init__()
         self.query = learned_tokens(1, channels, scale=1.0)
-        self.norm_context, self.norm_query, self.norm = nn.LayerNorm(width), nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.norm_context, self.norm_query, self.norm = (
+            nn.LayerNorm(width),
+            nn.LayerNorm(channels),
+            nn.LayerNorm(channels),
+        )
         self.read = nn.MultiheadAttention(channels, heads, kdim=width, vdim=width, batch_first=True)
         self.think = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
         self.out = nn.Linear(channels, channels)

@@ -116,7 +116,9 @@ def load(name: str, layers: int) -> tuple[Any, str]:
             raise ForeactError(explain(name, error, what="Qwen3-VL with its tokenizer")) from error
     wrong = sorted(told["missing_keys"]) + sorted(str(key) for key in told["mismatched_keys"])
     if wrong:
-        raise ForeactError(f"{name}: {len(wrong)} weights are missing or of another shape ({wrong[0]}): download it again")
+        raise ForeactError(
+            f"{name}: {len(wrong)} weights are missing or of another shape ({wrong[0]}): download it again"
+        )
     return model.float(), tokenizer
 
 
