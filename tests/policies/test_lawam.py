@@ -21,9 +21,9 @@ from foreact.encoders.tiny import TinyEncoderConfig
 from foreact.latent_actions.lawm import LaWMConfig
 from foreact.policies import qwen
 from foreact.policies.bc import Camera
-from foreact.policies.lawam import Body, LaWAMConfig, LaWAMExtras
 from foreact.policies.lawam_acting import LaWAMPolicy
 from foreact.policies.lawam_backbone import BackboneConfig
+from foreact.policies.lawam_config import Body, LaWAMConfig, LaWAMExtras
 from foreact.policies.lawam_expert import ExpertConfig
 from foreact.policies.lawam_training import LaWAMTraining
 from foreact.recordings.demonstrations import LATENT

@@ -68,6 +68,14 @@ class TrainableModel(PretrainedModel):
     def fit(self, data: Any) -> None:
         """Set statistics from the training split, `TrainingData` or `DemonstrationData`, before the first step."""
 
+    def adopt(self, trained: PretrainedModel) -> None:
+        """Take the weights and statistics of a trained model of the same kind and sizes.
+
+        Raises:
+            ForeactError: it cannot go on from there.
+        """
+        self.load_state_dict(trained.state_dict())
+
     def after_step(self, step: int, steps: int) -> None:
         """What is to be done after optimiser step `step` of `steps`."""
 

@@ -14,150 +14,27 @@ Shape legend: B batch, H actions of the longest chunk, A action dimension, N pat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from foreact.core.config import ModelConfig
 from foreact.core.errors import ForeactError
-from foreact.core.recipe import PairSampling
-from foreact.core.token_spec import TokenSpec
+from foreact.core.pretrained import PretrainedModel
 from foreact.core.trainable import DemonstrationData, TrainableModel
 from foreact.data.lerobot import ACTION
-from foreact.latent_actions.lawm import LaWMConfig
 from foreact.latent_actions.lawm_networks import ForwardDynamics, layer_normalise
 from foreact.nn.flow import integrate, interpolate, sample_times
-from foreact.policies.bc import Camera, mean_inside
-from foreact.policies.lawam_backbone import Backbone, BackboneConfig, QueryAggregation, Seen
-from foreact.policies.lawam_expert import ActionExpert, Chunk, Context, ExpertConfig
+from foreact.policies.bc import mean_inside
+from foreact.policies.lawam_backbone import Backbone, QueryAggregation, Seen
+from foreact.policies.lawam_config import LaWAMConfig
+from foreact.policies.lawam_expert import ActionExpert, Chunk, Context
 from foreact.recordings.demonstrations import LATENT
 from foreact.recordings.recording import IMAGES, TOKENS
 from foreact.recordings.windows import TASK, WindowBatch
 
-Insulation = Literal["none", "subgoal", "backbone"]
-Subgoal = Literal["predicted", "present", "none"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Body:
-    """A robot as it was recorded at one control rate.
-
-    Attributes:
-        robot: name of its type.
-        embodiment: number of its weights and units.
-        fps: actions per second.
-        action: names of its action's numbers.
-        cameras: primary view first.
-    """
-
-    robot: str
-    embodiment: int
-    fps: float
-    action: tuple[str, ...]
-    cameras: tuple[Camera, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaWAMExtras:
-    """What the paper does not have.
-
-    Attributes:
-        true_subgoals: share of the training rows whose expert sees the true u_T in the place of the predicted one.
-    """
-
-    true_subgoals: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaWAMConfig(ModelConfig):
-    """Sizes, switches, and the robots that it acts as; the defaults are the paper's.
-
-    Attributes:
-        lawm: of stage 1, whose decoder imagines the subgoal.
-        backbone, expert: sizes of both.
-        bodies: robots and rates that it has learnt from; it acts as the first one.
-        seconds: T.
-        execute: actions of a chunk that are executed before it looks again; 0 for all.
-        steps: Euler steps of the flow (10 in the paper).
-        draws: K, noises and flow times per row and training step.
-        distill_weight, subgoal_weight: of Eq. 5.
-        insulation: where the actions' gradient stops: nowhere, before the subgoal (released), or also before the backbone.
-        subgoal: what the expert sees beside u_t: u^_T, u_t once more (Fig. 6, without LaWM), or neither u_t nor a subgoal.
-        lawm_learns: whether the subgoal's error trains LaWM's decoder on (released).
-        clock: what tells actions apart: their time in seconds (Eq. 7), or their number, whatever the rate.
-        extras: see `LaWAMExtras`.
-    """
-
-    kind: ClassVar[str] = "lawam"
-
-    lawm: LaWMConfig
-    backbone: BackboneConfig
-    expert: ExpertConfig
-    bodies: tuple[Body, ...]
-    seconds: float
-    execute: int = 0
-    steps: int = 10
-    draws: int = 2
-    distill_weight: float = 0.1
-    subgoal_weight: float = 0.1
-    insulation: Insulation = "subgoal"
-    subgoal: Subgoal = "predicted"
-    lawm_learns: bool = True
-    clock: Literal["seconds", "number"] = "seconds"
-    extras: LaWAMExtras = field(default_factory=LaWAMExtras)
-
-    def build(self) -> LaWAM:
-        """A policy with fresh weights."""
-        return LaWAM(self)
-
-    @property
-    def tokens(self) -> TokenSpec:
-        """Of the frozen encoder."""
-        return self.lawm.tokens
-
-    encoded = tokens
-
-    @property
-    def cameras(self) -> tuple[Camera, ...]:
-        """That it looks at when it acts."""
-        return self.bodies[0].cameras
-
-    @property
-    def action(self) -> tuple[str, ...]:
-        """Names of the numbers of an action that it gives."""
-        return self.bodies[0].action
-
-    @property
-    def state(self) -> tuple[str, ...]:
-        """Nothing: no state of the robot is seen."""
-        return ()
-
-    @property
-    def fps(self) -> float:
-        """Actions per second when it acts."""
-        return self.bodies[0].fps
-
-    @property
-    def horizon(self) -> int:
-        """Actions of the chunk that it gives."""
-        return self.actions_of(self.bodies[0])
-
-    def actions_of(self, body: Body) -> int:
-        """H_b, the actions of a body within T seconds (Eq. 6).
-
-        Raises:
-            ForeactError: not even one.
-        """
-        if self.seconds * body.fps < 1:
-            raise ForeactError(f"{self.seconds:g} s hold no action of a robot that takes {body.fps:g} a second")
-        return PairSampling(seconds=self.seconds).gap(body.fps) or 1
-
-    def acting_as(self, robot: str, fps: float) -> LaWAMConfig:
-        """The same with the body of that name and rate first, or as it is where there is none."""
-        fits = sorted(self.bodies, key=lambda body: ((body.robot, body.fps) != (robot, fps), body.fps != fps))
-        return replace(self, bodies=tuple(fits)) if fits[0].fps == fps else self
+PER_ROBOT = tuple(f"expert.{part}" for part in ("encode", "decode"))
+"""Beginnings of the names of weights that every robot has for itself."""
 
 
 class LaWAM(TrainableModel):
@@ -206,6 +83,24 @@ class LaWAM(TrainableModel):
         mean, std = data.latent_statistics()
         self.aggregate.mean.copy_(mean)
         self.aggregate.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    def adopt(self, trained: PretrainedModel) -> None:
+        """Take all weights, those of single robots by the robots' names; who is new keeps fresh ones, and limits of its own."""
+        theirs = cast(LaWAMConfig, trained.config)
+        if theirs.teacher != self.config.teacher:
+            raise ForeactError("the policy to begin with has learnt z of another LaWM: name that one with --lawm")
+        known = {body.robot: body for body in theirs.bodies if body.robot}
+        rows = [(body.embodiment, known[body.robot]) for body in self.config.bodies if body.robot in known]
+        for body in self.config.bodies:
+            if body.robot in known and known[body.robot].action != body.action:
+                raise ForeactError(f"robot {body.robot} had other actions: ({', '.join(known[body.robot].action)})")
+        state, mine = trained.state_dict(), self.state_dict()
+        for name in mine:
+            if name in ("low", "high") or name.startswith(PER_ROBOT):
+                for here, there in rows:
+                    mine[name][here] = state[name][there.embodiment]
+                state[name] = mine[name]
+        self.load_state_dict(state)
 
     def loss(self, batch: WindowBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Eq. 5. The subgoal and z^ are taught wherever frame t + T lies inside the episode, actions where they are known."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from foreact.core.cards import DataSpec, Demonstrations, ModelCard, ModelPath, ModelTraining, Part, TrainingPlan
 from foreact.core.errors import ForeactError
 from foreact.core.presets import Preset
-from foreact.core.pretrained import PretrainedModel
+from foreact.core.pretrained import PretrainedModel, state_hash
 from foreact.core.recipe import PairSampling, TrainConfig
 from foreact.latent_actions.lawm import LaWM, LaWMConfig, LaWMTraining
 from foreact.policies import qwen
 from foreact.policies.bc_training import chosen_cameras
-from foreact.policies.lawam import Body, Insulation, LaWAMConfig, LaWAMExtras, Subgoal
 from foreact.policies.lawam_acting import LaWAMPolicy
 from foreact.policies.lawam_backbone import ASK_ACTIONS, ASK_MOTION, BackboneConfig
+from foreact.policies.lawam_config import Body, Insulation, LaWAMConfig, LaWAMExtras, Subgoal
 from foreact.policies.lawam_expert import ExpertConfig
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SECONDS = 1.2
 _LAYERS = 16  # of Qwen3-VL's 28
 _QWENS: dict[str, dict[str, int]] = {
-    "tiny": {"hidden": 128, "layers": 4, "heads": 4, "vision_depth": 3, "patch": 8},
+    "tiny": {"hidden": 128, "layers": 4, "heads": 4, "vision_depth": 2, "patch": 8},
     "small": {"hidden": 256, "layers": 6, "heads": 8, "vision_depth": 6, "patch": 8},
 }
 _EXPERTS: dict[str, dict[str, Any]] = {
@@ -120,6 +120,7 @@ class LaWAMTraining(ModelTraining):
         lawm = cast(LaWM, parts["lawm"])
         tokens, seconds = lawm.config.tokens, lawm.config.seconds or self.horizon
         self._check(lawm, seconds)
+        teacher = state_hash(lawm)
         source = self.backbone or (None if preset.name in _QWENS else qwen.PUBLISHED)
 
         def build(data: DataSpec) -> TrainableModel:
@@ -131,7 +132,7 @@ class LaWAMTraining(ModelTraining):
                 backbone = replace(backbone, qwen=qwen.describe(loaded), tokenizer_bytes=_TOKENIZER)
             else:
                 words = qwen.make_tokenizer([*data.instructions, ASK_MOTION, ASK_ACTIONS])
-            model = self._config(preset, data, lawm.config, backbone, seconds).build()
+            model = replace(self._config(preset, data, lawm.config, backbone, seconds), teacher=teacher).build()
             model.lawm.load_state_dict(lawm.decoder.state_dict())
             if loaded is not None:
                 model.backbone.qwen.load_state_dict(loaded.state_dict())

@@ -66,10 +66,10 @@ def make_task(
     draw = _batches(model, plan, config, recordings, latents)
     batches = draw(recordings)
     about = {"kind": model.exported.config.kind, "model": model.config.to_dict(), "split": recordings.splits.hash}
+    if not plan.fitted and (start is None or model.mixes_robots):  # of robots that the start has not seen
+        model.fit(batches)
     if start is not None:
         about["start"] = begin_with(model, load_model(start), source=start, frozen=plan.frozen)
-    elif not plan.fitted:
-        model.fit(batches)
     return Task(
         model=model,
         loss=plan.loss or (lambda module, batch, generator: module.loss(batch, generator)),
