@@ -55,8 +55,10 @@ class LaWAM(TrainableModel):
         super().__init__()
         self.config, tokens, expert = config, config.tokens, config.expert
         self.backbone = Backbone(config.backbone, tokens.image_size)
-        self.aggregate = QueryAggregation(self.backbone.width, config.lawm.latent_channels)
-        self.lawm = ForwardDynamics(config.lawm).requires_grad_(config.lawm_learns)
+        self.aggregate = QueryAggregation(self.backbone.width, config.lawm.latent_channels).requires_grad_(
+            config.subgoal != "none"
+        )
+        self.lawm = ForwardDynamics(config.lawm).requires_grad_(config.lawm_learns and config.subgoal == "predicted")
         self.expert = ActionExpert(expert, tokens.grid, tokens.channels, self.backbone.width)
         self.register_buffer("low", -torch.ones(expert.embodiments, expert.action_dim))
         self.register_buffer("high", torch.ones(expert.embodiments, expert.action_dim))
