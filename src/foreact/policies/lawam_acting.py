@@ -103,4 +103,4 @@ class LaWAMPolicy(NetworkPolicy):
             raise ForeactError(
                 f"{TASK} has {len(words)} instructions for {rows} observations: give one word string to each"
             )
-        return words
+        return self.model.backbone.checked(words)
