@@ -101,6 +101,6 @@ class LaWAMPolicy(NetworkPolicy):
         words = words * rows if len(words) == 1 else words
         if len(words) != rows or not all(isinstance(word, str) for word in words):
             raise ForeactError(
-                f"{TASK} has {len(words)} instructions for {rows} observations: give one word string to each"
+                f"{TASK} has {len(words)} instructions for {rows} observations: give one to each"
             )
         return self.model.backbone.checked(words)
