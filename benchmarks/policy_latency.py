@@ -74,8 +74,8 @@ def parts(model: LaWAM, encode: Callable[[], Any], device: torch.device) -> dict
     body, size = model.config.bodies[0], model.config.tokens.image_size
     frames = torch.randint(256, (1, size, size, 3), dtype=torch.uint8, device=device)
     fps, embodiment = torch.tensor([body.fps], device=device), torch.tensor([body.embodiment], device=device)
-    chunk = model.chunk(fps, embodiment, model.config.horizon)
-    noise = torch.randn(1, model.config.horizon, model.config.expert.action_dim, device=device)
+    chunk = model.chunk(fps, embodiment, model.config.chunk)
+    noise = torch.randn(1, model.config.chunk, model.config.expert.action_dim, device=device)
     seen = model.backbone([frames], [WORDS])
     u_t = torch.randn(1, model.config.tokens.count, model.config.tokens.channels, device=device)
     z = model.aggregate(seen.latents)
@@ -144,7 +144,7 @@ def main() -> None:
     model, encode = build(asked.preset, asked.actions, asked.fps, device)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=asked.dtype == "bfloat16"):
         found = {name: measure(call, asked.repeats, device) for name, call in parts(model, encode, device).items()}
-    show(found, f"one chunk of {model.config.horizon} actions, {asked.preset}, {asked.dtype}, {asked.device}")
+    show(found, f"one chunk of {model.config.chunk} actions, {asked.preset}, {asked.dtype}, {asked.device}")
     record.write(known | {"parameters": model.num_parameters(), "parts": found}, asked.out)
 
 

@@ -112,7 +112,7 @@ def test_the_papers_sizes():
     assert count["aggregate"] == 145_920 - released_norm + 32 * 33
     assert (count["backbone"] - queries) / 1e6 == pytest.approx(1523.5, abs=0.1)
     assert (model.num_parameters() + 85_660_416) / 1e9 == pytest.approx(2.144, abs=0.001)
-    assert config.horizon == 24
+    assert config.chunk == 24
 
 
 def test_the_tiny_preset_is_small():

@@ -21,6 +21,7 @@ from foreact.core.errors import ForeactError
 from foreact.latent_actions.lawm_networks import layer_normalise
 from foreact.policies.acting import NetworkPolicy, check_observation
 from foreact.policies.lawam import LaWAM
+from foreact.policies.spec import PolicySpec
 from foreact.recordings.windows import TASK
 
 
@@ -32,6 +33,7 @@ class LaWAMPolicy(NetworkPolicy):
     """
 
     model: LaWAM
+    memoryless = False
 
     def __init__(self, model: LaWAM) -> None:
         super().__init__(model)
@@ -41,7 +43,7 @@ class LaWAMPolicy(NetworkPolicy):
     def act_as(self, robot: str, fps: float) -> None:
         """Act as the robot of that name and rate, if it has learnt from one; else as before."""
         self.config = self.model.config.acting_as(robot, fps)
-        self.execute = min(self.config.execute or self.config.horizon, self.config.horizon)
+        self.execute, self._spec = self.config.execute, PolicySpec.of(self.config, "this policy")
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         """See `Policy`; the noise that actions are made of follows from a row's seed."""
@@ -58,7 +60,7 @@ class LaWAMPolicy(NetworkPolicy):
         Raises:
             ForeactError: a camera or the instruction is missing, of another size than in the recordings, empty or too long.
         """
-        alone = check_observation(self.config, observation)
+        alone = check_observation(self._spec, observation)
         frames = {c.name: self._tensor(observation[c.name], alone) for c in self.config.cameras}
         pictures, words = list(frames.values()), self._words(observation, alone)
         chunk = self._chunk(len(words))
@@ -71,7 +73,7 @@ class LaWAMPolicy(NetworkPolicy):
     @torch.no_grad()
     def imagine(self, observation: Observation) -> Tensor:
         """u_t and u^_T, layer-normalised (2, B, N, C)."""
-        alone = check_observation(self.config, observation)
+        alone = check_observation(self._spec, observation)
         pictures = [self._tensor(observation[c.name], alone) for c in self.config.cameras]
         u_t = layer_normalise(self._encode(pictures[0]))
         return torch.stack(
@@ -81,7 +83,7 @@ class LaWAMPolicy(NetworkPolicy):
     def _chunk(self, rows: int) -> Any:
         body = self.config.bodies[0]
         fps, embodiment = (torch.tensor([v] * rows, device=self._device) for v in (body.fps, body.embodiment))
-        return self.model.chunk(fps, embodiment, self.config.horizon)
+        return self.model.chunk(fps, embodiment, self.config.chunk)
 
     def _draw(self, rows: int, actions: int) -> Tensor:
         """Noise (B, H, A), of which row i follows from seed i alone."""
@@ -100,7 +102,5 @@ class LaWAMPolicy(NetworkPolicy):
         rows = 1 if alone else len(observation[self.config.cameras[0].name])
         words = words * rows if len(words) == 1 else words
         if len(words) != rows or not all(isinstance(word, str) for word in words):
-            raise ForeactError(
-                f"{TASK} has {len(words)} instructions for {rows} observations: give one to each"
-            )
+            raise ForeactError(f"{TASK} has {len(words)} instructions for {rows} observations: give one to each")
         return self.model.backbone.checked(words)

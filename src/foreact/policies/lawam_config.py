@@ -61,7 +61,7 @@ class LaWAMConfig(ModelConfig):
         bodies: robots and rates that it has learnt from; it acts as the first one.
         seconds: T.
         teacher: hash of stage 1's weights, whose z it learns.
-        execute: actions of a chunk that are executed before it looks again; 0 for all.
+        executed: actions of a chunk that are executed before it looks again; 0 for all.
         steps: Euler steps of the flow (10 in the paper).
         draws: K, noises and flow times per row and training step.
         distill_weight, subgoal_weight: of Eq. 5.
@@ -80,7 +80,7 @@ class LaWAMConfig(ModelConfig):
     bodies: tuple[Body, ...]
     seconds: float
     teacher: str = ""
-    execute: int = 0
+    executed: int = 0
     steps: int = 10
     draws: int = 2
     distill_weight: float = 0.1
@@ -125,9 +125,19 @@ class LaWAMConfig(ModelConfig):
         return self.bodies[0].fps
 
     @property
-    def horizon(self) -> int:
-        """Actions of the chunk that it gives."""
+    def robot(self) -> str:
+        """Name of the robot that it acts as."""
+        return self.bodies[0].robot
+
+    @property
+    def chunk(self) -> int:
+        """Actions that it gives at a time."""
         return self.actions_of(self.bodies[0])
+
+    @property
+    def execute(self) -> int:
+        """How many of them are executed before it looks again."""
+        return min(self.executed or self.chunk, self.chunk)
 
     def actions_of(self, body: Body) -> int:
         """H_b, the actions of a body within T seconds (Eq. 6).

@@ -188,7 +188,7 @@ class LaWAMTraining(ModelTraining):
             ),
             bodies=self._bodies(data),
             seconds=seconds,
-            execute=self.execute,
+            executed=self.execute,
             distill_weight=0.0 if self.no_distill else 0.1,
             insulation=self.insulation,
             subgoal=self.subgoal,
