@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -130,9 +131,9 @@ class ActionExpert(nn.Module):
         language = self.read_language(states)
         dynamics = self._dynamics(u_t, subgoal) if self.segments is not None else language
         streams = [language if self._reads_language(k) else dynamics for k in range(0, self.config.depth, 2)]
-        return Context(
-            keys_values=[block.keys_values(s) for block, s in zip(self.blocks[::2], streams, strict=True)], known=known
-        )
+        blocks: Any = self.blocks[::2]
+        pairs = [block.keys_values(stream) for block, stream in zip(blocks, streams, strict=True)]
+        return Context(keys_values=pairs, known=known)
 
     def forward(self, actions: Tensor, flow_time: Tensor, chunk: Chunk, context: Context) -> Tensor:
         """The velocity (B, H, A) of noisy normalised actions (B, H, A) at flow times (B,)."""
