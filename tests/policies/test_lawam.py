@@ -376,3 +376,28 @@ def test_a_tokenizer_spells_words_that_it_has_not_seen():
     (seen,), (strange,) = model.backbone._tokens(["go to the ring"]), model.backbone._tokens(["ça"])
     assert len(seen.ids) == 4
     assert max(strange.ids) < json.loads(CONFIG.backbone.qwen)["text_config"]["vocab_size"]
+
+
+@pytest.mark.slow
+def test_it_learns_to_go_where_the_words_say():
+    """One picture, two instructions, opposite actions: nothing but the words tells them apart."""
+    torch.manual_seed(0)
+    model = replace(CONFIG, bodies=(FAST,), insulation="none").build()
+    model.backbone.set_words(words())
+    batch, sign = a_batch(), torch.tensor([1.0, -1.0, 1.0, -1.0])
+    columns = {name: column[:1].expand_as(column).clone() for name, column in batch.columns.items()}
+    columns[ACTION] = 0.7 * sign[:, None, None].expand(B, H, 3).clone()
+    inside = {name: torch.ones_like(mask) for name, mask in batch.inside.items()}
+    told = tuple(WORDS[0] if s > 0 else WORDS[3] for s in sign)
+    fast = {"embodiment": torch.ones(B, dtype=torch.long), "fps": torch.full((B,), 10.0)}
+    batch = replace(batch, columns=columns, inside=inside, task=told, **fast)
+    optimizer, noise = torch.optim.AdamW(model.parameters(), lr=3e-3), torch.Generator().manual_seed(0)
+    for _ in range(250):
+        optimizer.zero_grad()
+        model.loss(batch, noise)["loss"].backward()
+        optimizer.step()
+    views = [columns[name][:, 0] for name in (IMAGES, WRIST)]
+    chunk = model.eval().chunk(batch.fps, batch.embodiment, H)
+    with torch.no_grad():
+        actions = model(views, told, columns[IMAGES + TOKENS][:, 0], torch.randn(B, H, 3), chunk)[..., :2]
+    assert (actions.mean(dim=(1, 2)) * sign).min() > 0.35, actions.mean(dim=(1, 2))
