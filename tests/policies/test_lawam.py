@@ -196,6 +196,13 @@ def test_without_a_subgoal_a_given_one_alone_or_none_is_looked_at(subgoal):
     assert changed == (subgoal == "present")
 
 
+def test_a_regressed_subgoal_is_taught_by_the_future_alone():
+    model = build(replace(CONFIG, subgoal="regressed"))
+    told = model.loss(a_batch(), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(told["loss"], told["flow"] + 0.1 * told["subgoal"])
+    assert "distill" not in told
+
+
 def test_cached_keys_give_what_the_plain_path_gives():
     """Keys and values computed once against ones computed anew at every Euler step."""
     model, batch = build(), a_batch()

@@ -58,7 +58,7 @@ class LaWAM(TrainableModel):
         self.aggregate = QueryAggregation(self.backbone.width, config.lawm.latent_channels).requires_grad_(
             config.subgoal != "none"
         )
-        self.lawm = ForwardDynamics(config.lawm).requires_grad_(config.lawm_learns and config.subgoal == "predicted")
+        self.lawm = ForwardDynamics(config.lawm).requires_grad_(config.lawm_learns and config.imagines)
         self.expert = ActionExpert(expert, tokens.grid, tokens.channels, self.backbone.width)
         self.register_buffer("low", -torch.ones(expert.embodiments, expert.action_dim))
         self.register_buffer("high", torch.ones(expert.embodiments, expert.action_dim))
@@ -115,9 +115,10 @@ class LaWAM(TrainableModel):
         subgoal = u_t
         if config.subgoal != "none":
             z = self.aggregate(seen.latents)
+        if config.subgoal in ("predicted", "present"):
             error = (z - columns[LATENT][:, 0]).square()
             losses["distill"] = mean_inside(error, batch.inside[LATENT][:, :1, None])  # z^ is what stage 1 would infer
-        if config.subgoal == "predicted":
+        if config.imagines:
             subgoal = self.lawm(u_t, z).float()
             losses["subgoal"] = mean_inside((subgoal - u_T).square(), there[:, None, None])  # u^_T is the future
             copied = mean_inside((u_t - u_T).square(), there[:, None, None])
@@ -141,7 +142,7 @@ class LaWAM(TrainableModel):
 
     def imagine(self, seen: Seen, u_t: Tensor) -> Tensor:
         """u^_T (B, N, C) (Eq. 3), or u_t where the config has no subgoal."""
-        return self.lawm(u_t, self.aggregate(seen.latents)).float() if self.config.subgoal == "predicted" else u_t
+        return self.lawm(u_t, self.aggregate(seen.latents)).float() if self.config.imagines else u_t
 
     def denoise(self, noise: Tensor, chunk: Chunk, context: Context) -> Tensor:
         """Normalised actions (B, H, A) from noise, by Euler steps."""

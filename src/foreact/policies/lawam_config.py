@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from foreact.policies.lawam import LaWAM
 
 Insulation = Literal["none", "subgoal", "backbone"]
-Subgoal = Literal["predicted", "present", "none"]
+Subgoal = Literal["predicted", "regressed", "present", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,8 @@ class LaWAMConfig(ModelConfig):
         draws: K, noises and flow times per row and training step.
         distill_weight, subgoal_weight: of Eq. 5.
         insulation: where the actions' gradient stops: nowhere, before the subgoal (released), or also before the backbone.
-        subgoal: what the expert sees beside u_t: u^_T, u_t once more (Fig. 6, without LaWM), or neither u_t nor a subgoal.
+        subgoal: what the expert sees beside u_t: u^_T; the same without stage 1, by a decoder with fresh weights and a z that is
+            not distilled; u_t once more (Fig. 6, without LaWM); or neither u_t nor a subgoal.
         lawm_learns: whether the subgoal's error trains LaWM's decoder on (released).
         clock: what tells actions apart: their time in seconds (Eq. 7), or their number, whatever the rate.
         extras: see `LaWAMExtras`.
@@ -96,6 +97,11 @@ class LaWAMConfig(ModelConfig):
         from foreact.policies.lawam import LaWAM
 
         return LaWAM(self)
+
+    @property
+    def imagines(self) -> bool:
+        """Whether a subgoal is made at all."""
+        return self.subgoal in ("predicted", "regressed")
 
     @property
     def tokens(self) -> TokenSpec:

@@ -75,7 +75,8 @@ class LaWAMTraining(ModelTraining):
         execute: actions of a chunk that are executed before the policy looks again; 0 for all.
         insulation: where the actions' gradient stops: none, subgoal (before the imagined subgoal) or backbone (before the
             backbone, too).
-        subgoal: what the action expert sees beside the present: predicted, present (the present once more) or none.
+        subgoal: what the action expert sees beside the present: predicted, regressed (without stage 1's weights and latent
+            action), present (the present once more) or none.
         no_distill: do not teach the latent action that stage 1 infers.
         freeze_lawm: leave stage 1's decoder as it is.
         clock: tell actions apart by their time in seconds, or by their number.
@@ -133,7 +134,8 @@ class LaWAMTraining(ModelTraining):
             else:
                 words = qwen.make_tokenizer([*data.instructions, ASK_MOTION, ASK_ACTIONS])
             model = replace(self._config(preset, data, lawm.config, backbone, seconds), teacher=teacher).build()
-            model.lawm.load_state_dict(lawm.decoder.state_dict())
+            if self.subgoal != "regressed":
+                model.lawm.load_state_dict(lawm.decoder.state_dict())
             if loaded is not None:
                 model.backbone.qwen.load_state_dict(loaded.state_dict())
             model.backbone.set_words(words)
@@ -166,6 +168,10 @@ class LaWAMTraining(ModelTraining):
             raise ForeactError(f"its LaWM looks {seconds:g} s ahead, and so must the policy: leave out --horizon")
         if not 0 <= self.true_subgoals <= 1 or self.execute < 0:
             raise ForeactError("--true-subgoals is a share from 0 to 1, and --execute not negative")
+        if self.freeze_lawm and self.subgoal == "regressed":
+            raise ForeactError(
+                "--subgoal regressed begins with a fresh decoder, which --freeze-lawm would leave as it is"
+            )
 
     def _described(self, preset: Preset, image_size: int) -> BackboneConfig:
         """The backbone with fresh weights."""
