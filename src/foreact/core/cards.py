@@ -62,11 +62,7 @@ class DataSpec:
 
     @property
     def robot(self) -> RobotSpec:
-        """Of the first dataset.
-
-        Raises:
-            ForeactError: nothing is known of it.
-        """
+        """Of the first dataset; raises `ForeactError` where nothing is known of it."""
         if not self.robots:
             raise ForeactError("a policy needs to know the robot, its cameras, actions and rate")
         return self.robots[0]
@@ -140,6 +136,7 @@ class TrainingPlan:
         encoder: name, Hub id or folder of the frozen encoder.
         image_size: side of the square frames that it sees, in pixels.
         recipe: how the model is trained.
+        begun: the same, all at one rate, where it begins with the weights of another one; as otherwise if None.
         law: how its pairs are drawn.
         loss: instead of the model's own.
         fitted: the model has its statistics already.
@@ -156,6 +153,7 @@ class TrainingPlan:
     encoder: str
     image_size: int
     recipe: TrainConfig
+    begun: TrainConfig | None = None
     law: PairSampling
     loss: Loss | None = None
     fitted: bool = False
@@ -237,10 +235,6 @@ class ModelTraining(ABC):
             law=self.law(preset),
             frames=self.reads_frames(),
         )
-
-    def begun(self, plan: TrainingPlan, preset: Preset) -> TrainingPlan:
-        """The plan of a training that begins with the weights of another one."""
-        return plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ _RECIPES = {
     "tiny": _TINY,
     "small": replace(_TINY, steps=10_000, learning_rate=5e-4, warmup=200, ema=0.999, save_every=1000),
 }
-_BEGUN_PAPER = replace(_PAPER, steps=25_000, batch_size=256, warmup=1500, schedule="cosine")
+_LIBERO = replace(_PAPER, steps=25_000, batch_size=256, warmup=1500, schedule="cosine")
 _OTHER_RATES = {"paper": 0.3}
 """Of all but the expert in pretraining, beside the expert's: 3e-5 and 1e-4."""
 _TOKENIZER = 1 << 23
@@ -147,16 +147,13 @@ class LaWAMTraining(ModelTraining):
             encoder=tokens.encoder,
             image_size=tokens.image_size,
             recipe=self.recipe(preset),
+            begun=preset.of(_RECIPES, _LIBERO),
             law=PairSampling(seconds=seconds),
             frames=True,
             demonstrations=Demonstrations(latent=lawm, horizon=seconds),
             frozen={"lawm": "lawm"} if self.freeze_lawm else {},
             rates={"expert.": 1.0, "": preset.of(_OTHER_RATES, 1.0)},
         )
-
-    def begun(self, plan: TrainingPlan, preset: Preset) -> TrainingPlan:
-        """Post-training on one benchmark, all at one rate: LIBERO's in the paper, with a cosine."""
-        return replace(plan, recipe=preset.of(_RECIPES, _BEGUN_PAPER), rates={})
 
     def _check(self, lawm: LaWM, seconds: float) -> None:
         tokens = lawm.config.tokens
