@@ -106,10 +106,11 @@ def load(name: str, layers: int) -> tuple[Any, str]:
             if config.to_dict().get("model_type") != "qwen3_vl" or there < layers:
                 raise ForeactError(f"{name} has {there} language layers, the backbone takes the first {layers}")
             config.text_config.num_hidden_layers = layers
-            model, told = Qwen3VLModel.from_pretrained(
+            found: Any = Qwen3VLModel.from_pretrained(
                 name, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer.to_str()
+            model, told = found
         except ForeactError:
             raise
         except Exception as error:

@@ -91,7 +91,7 @@ class WindowBatch(Shard):
     def to(self, device: torch.device) -> WindowBatch:
         """The batch on another device."""
         columns, inside = ({k: v.to(device) for k, v in part.items()} for part in (self.columns, self.inside))
-        alone = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        alone: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, columns=columns, inside=inside, **alone)
 
 
