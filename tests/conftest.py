@@ -98,7 +98,7 @@ def scaled_down() -> Iterator[None]:
     from foreact.core import presets
     from foreact.decoders import unet
     from foreact.evaluation.state_probe import ProbeConfig
-    from foreact.policies import bc_training
+    from foreact.policies import bc_training, lawam_training
     from foreact.recordings import batches
     from foreact.world_models import rae, video_diffusion
 
@@ -107,6 +107,10 @@ def scaled_down() -> Iterator[None]:
         patch.setitem(rae._HEAD, "tiny", 64)
         sizes = {"channels": 4, "dim": 16, "depth": 1, "heads": 2, "queries": 2, "hidden": (16,)}
         patch.setitem(bc_training._SIZES, "tiny", sizes)
+        small = {"hidden": 32, "layers": 2, "heads": 2, "vision_depth": 1, "patch": 8}
+        patch.setitem(lawam_training._QWENS, "tiny", small)
+        narrow = {"dim": 16, "depth": 4, "heads": 2, "language_dim": 16}
+        patch.setitem(lawam_training._EXPERTS, "tiny", lawam_training._EXPERTS["tiny"] | narrow)
         patch.setitem(video_diffusion._WIDTHS, "tiny", (16, 32))
         patch.setitem(unet._CHANNELS, "tiny", (16, 8, 8, 8))
         patch.setattr(batches, "_STATISTICS_PAIRS", 64)

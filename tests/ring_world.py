@@ -128,12 +128,15 @@ def demonstrate(
     linger: int = 4,
     told: bool = False,
     ring: bool = False,
+    fps: int = 10,
+    robot: str = "dot",
+    words: str = "go to the ring",
 ) -> Path:
     """Record the expert, and how it lingers for some frames."""
     world = RingWorld(side)
     columns = {STATE: ("x", "y"), "action": ("dx", "dy")} | ({"next.success": ("success",)} if told else {})
     columns |= {RING: ("x", "y")} if ring else {}
-    with LeRobotWriter(root, fps=10, cameras={"top": (side, side)}, columns=columns, robot_type="dot") as writer:
+    with LeRobotWriter(root, fps=fps, cameras={"top": (side, side)}, columns=columns, robot_type=robot) as writer:
         for number in range(episodes):
             world.start(seed + number)
             expert = Expert(world)
@@ -153,5 +156,5 @@ def demonstrate(
                 rows[RING] = np.tile(world.ring, (len(actions), 1)).astype(np.float32)
             if number in actionless:
                 del rows["action"]
-            writer.add_episode({"top": np.stack(frames)}, rows, "go to the ring")
+            writer.add_episode({"top": np.stack(frames)}, rows, words)
     return root

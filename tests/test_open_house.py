@@ -79,6 +79,7 @@ OF_ONE_PAPER = {
     "fitting/request.py": {"rla", "rla_wm"},
     "fitting/run.py": {"rla"},
     "fitting/measure.py": {"rla"},
+    "policies/lawam_training.py": {"lawm"},
     "policies/wam.py": {"rla"},
     "world_models/rla_wm_training.py": {"rla", "rla_wm_released"},
 }

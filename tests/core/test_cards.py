@@ -32,7 +32,7 @@ ROBOT = RobotSpec(
 def configure(kind, size="tiny", **options):
     """The config of a kind over tokens that suit it, with eight actions and nine numbers of state."""
     tokens = {"adaworld": PixelEncoder(128).spec, "video_diffusion": PixelEncoder(128).spec, "dino_cls": WITH_CLASS}
-    data = DataSpec(tokens=tokens.get(kind, TOKENS), action_dim=8, state_dim=9, robot=ROBOT)
+    data = DataSpec(tokens=tokens.get(kind, TOKENS), action_dim=8, state_dim=9, robots=(ROBOT,))
     if kind == "wam":  # stands on a learner of z
         return card(kind).training(**options)._config(preset(size), data, {"latent": configure("rla", size).build()})
     return card(kind).training(**options).configure(preset(size), data)

@@ -30,6 +30,16 @@ def test_block_is_equivariant_to_the_order_of_tokens():
     torch.testing.assert_close(block(x)[:, order], block(x[:, order]), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("length", [11, 600], ids=["explicit", "fused"])
+def test_keys_that_are_not_seen_change_nothing(length):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 8) for n in (7, length, length))
+    seen = torch.arange(length) < torch.tensor([[5], [length]])
+    found = attend(q, k, v, seen=seen)
+    torch.testing.assert_close(found[:1], attend(q[:1], k[:1, :, :5], v[:1, :, :5]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[1:], attend(q[1:], k[1:], v[1:]), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_fast_path_for_short_sequences_equals_the_fused_kernel(dtype):
     torch.manual_seed(0)

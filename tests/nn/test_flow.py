@@ -45,6 +45,15 @@ def test_bad_samplers_are_refused():
         sample_times("cauchy", 2, torch.Generator())
 
 
+def test_lawams_law_is_a_mirrored_beta():
+    """0.999 (1 - x) with x ~ Beta(1.5, 1), whose mean is 0.6 and variance 1.5 / (2.5^2 * 3.5)."""
+    times = sample_times("noisy", 20_000, torch.Generator().manual_seed(0))
+    assert times.min() >= 0
+    assert times.max() <= 0.999
+    assert times.mean().item() == pytest.approx(0.999 * 0.4, abs=0.01)
+    assert times.std().item() == pytest.approx(0.999 * math.sqrt(1.5 / (2.5**2 * 3.5)), abs=0.01)
+
+
 @pytest.mark.parametrize(("law", "spread"), [("uniform", 1 / math.sqrt(12)), ("logit_normal", 0.208)])
 def test_time_laws(law, spread):
     times = sample_times(law, 20_000, torch.Generator().manual_seed(0))

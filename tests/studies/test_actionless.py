@@ -87,7 +87,7 @@ def test_an_unknown_row_is_named(study, capsys):
 
 def test_shuffled_z_is_that_of_another_episode():
     parts = {e: np.full((length, 1, 2), e, np.float32) for e, length in ((3, 5), (4, 9), (7, 6))}
-    latents = Latents([parts], [[3, 4, 7]], horizon=2, name="z")
+    latents = Latents([parts], [[3, 4, 7]], horizons=[2], name="z")
     other = latents.shuffled()
     rows = np.zeros(3, int), np.array([3, 4, 7]), np.array([4, 8, 5])
     own, taken = latents.read(*rows)[0][:, 0, 0], other.read(*rows)[0][:, 0, 0]

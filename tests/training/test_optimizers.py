@@ -46,6 +46,17 @@ def test_every_trainable_parameter_is_in_exactly_one_optimiser(name):
     assert {id(p) for p in owned} == {id(p) for p in net.parameters() if p.requires_grad}
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_parts_have_their_share_of_the_learning_rate(name):
+    net = Net()
+    first = next(n for n, _ in net.named_parameters()).partition(".")[0] + "."
+    optimizers = build_optimizers(net, name, learning_rate=1e-3, weight_decay=0, rates={first: 0.3})
+    shares = {id(p): g["share"] for o in optimizers for g in o.param_groups for p in g["params"]}
+    for parameter, tensor in net.named_parameters():
+        if tensor.requires_grad:
+            assert shares[id(tensor)] == (0.3 if parameter.startswith(first) else 1.0)
+
+
 TOKENS = TokenSpec(grid=(8, 8), channels=192, fingerprint="test@0", encoder="tiny", image_size=128)
 WITH_CLASS = TokenSpec(grid=(1, 65), channels=192, fingerprint="test@0", encoder="cls+tiny", image_size=128)
 FLAT = DataSpec(tokens=WITH_CLASS, action_dim=8, state_dim=9)

@@ -17,7 +17,7 @@ class Act:
     """Let a policy act in a simulator and count its successes; run again with the same --out to go on after an interruption.
 
     Attributes:
-        policy: a run of foreact train bc or wam, the address of a policy server (ws://host:port, see foreact serve), expert or
+        policy: a run of foreact train bc, wam or lawam, the address of a policy server (ws://host:port, see foreact serve), expert or
             another scripted policy of the environment, random, or module:function of your own, which is given the simulated
             world and returns a policy.
         env: id of the environment, such as pusht; see foreact envs.

@@ -6,6 +6,7 @@ H horizon in actions, A action dimension, P state dimension. h actions lead from
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,8 +33,33 @@ class Columns:
     two_views: bool = False
 
 
+class Shard(ABC):
+    """This process's part of a step's batch; what is random is drawn for all of it.
+
+    Attributes:
+        shard: which part of the step's batch this is, and of how many.
+    """
+
+    shard: tuple[int, int]
+
+    @property
+    @abstractmethod
+    def _rows(self) -> Tensor:
+        """Any column, (rows, ...)."""
+
+    def draw(self, sampler: Callable[[int], Tensor]) -> Tensor:
+        """This shard's rows of `sampler(rows)`, drawn for the whole batch so that shards agree with one process."""
+        index, shards = self.shard
+        rows = len(self._rows)
+        return sampler(rows * shards)[index * rows : (index + 1) * rows].to(self._rows.device)
+
+    def noise(self, *shape: int, generator: torch.Generator) -> Tensor:
+        """Normal noise (rows, *shape), drawn as `draw` does."""
+        return self.draw(lambda n: torch.randn(n, *shape, generator=generator, device=generator.device))
+
+
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(Shard):
     """Pairs of frames as tokens, with the actions between them.
 
     Attributes:
@@ -73,15 +99,9 @@ class Batch:
             raise ValueError("this model needs actions, the batch has none")
         return self.actions
 
-    def draw(self, sampler: Callable[[int], Tensor]) -> Tensor:
-        """This shard's rows of `sampler(rows)`, drawn for the whole batch so that shards agree with one process."""
-        index, shards = self.shard
-        rows = len(self.lengths)
-        return sampler(rows * shards)[index * rows : (index + 1) * rows].to(self.tokens_t.device)
-
-    def noise(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Normal noise (rows, *shape), drawn as `draw` does."""
-        return self.draw(lambda n: torch.randn(n, *shape, generator=generator, device=generator.device))
+    @property
+    def _rows(self) -> Tensor:
+        return self.tokens_t
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""

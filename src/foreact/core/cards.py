@@ -47,14 +47,25 @@ class DataSpec:
         action_dim: A; 0 without actions.
         state_dim: P; 0 without states.
         embodiments: largest number of an embodiment, and one more.
-        robot: what the first dataset says of its robot and cameras.
+        robots: what each dataset says of its robot and cameras.
+        instructions: the words of all training episodes, each once.
+        law: how pairs of frames are drawn.
     """
 
     tokens: TokenSpec
     action_dim: int = 0
     state_dim: int = 0
     embodiments: int = 2
-    robot: RobotSpec | None = None
+    robots: tuple[RobotSpec, ...] = ()
+    instructions: tuple[str, ...] = ()
+    law: PairSampling = field(default_factory=PairSampling)
+
+    @property
+    def robot(self) -> RobotSpec:
+        """Of the first dataset; raises `ForeactError` where nothing is known of it."""
+        if not self.robots:
+            raise ForeactError("a policy needs to know the robot, its cameras, actions and rate")
+        return self.robots[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +74,7 @@ class RobotSpec:
 
     Attributes:
         name: of its type; empty where unknown.
+        embodiment: its number.
         camera: full name of the chosen one.
         cameras: full name -> height and width as recorded.
         action: names of an action's numbers, A of them.
@@ -71,6 +83,7 @@ class RobotSpec:
     """
 
     name: str = ""
+    embodiment: int = 1
     camera: str
     cameras: Mapping[str, tuple[int, int]]
     action: tuple[str, ...]
@@ -85,14 +98,14 @@ class Demonstrations:
     Attributes:
         labelled: share of the training episodes whose actions are looked at.
         actions_from: the one dataset whose actions are looked at, beside those that are learnt from without; all if None.
-        horizon: frames between the pairs that z is inferred from.
+        horizon: between the pairs that z is inferred from, in frames (int) or seconds (float).
         latent: gives z of all episodes, those without actions as well; without it these are left out.
         shuffled: take z of another episode, which says nothing about this one: a control.
     """
 
     labelled: float = 1.0
     actions_from: str | None = None
-    horizon: int = 0
+    horizon: float = 0
     latent: PretrainedModel | None = None
     shuffled: bool = False
 
@@ -123,6 +136,7 @@ class TrainingPlan:
         encoder: name, Hub id or folder of the frozen encoder.
         image_size: side of the square frames that it sees, in pixels.
         recipe: how the model is trained.
+        begun: the same, all at one rate, where it begins with the weights of another one; as otherwise if None.
         law: how its pairs are drawn.
         loss: instead of the model's own.
         fitted: the model has its statistics already.
@@ -131,6 +145,7 @@ class TrainingPlan:
         demonstrations: which episodes a policy learns from; None for what is no policy.
         frozen: submodule that training does not change -> the option that names where it comes from; kept by reference in
             checkpoints.
+        rates: beginning of a parameter's name -> its share of the learning rate; 1 for all others.
         about: what a resume must find unchanged, beside config, recipe, law and split.
     """
 
@@ -138,6 +153,7 @@ class TrainingPlan:
     encoder: str
     image_size: int
     recipe: TrainConfig
+    begun: TrainConfig | None = None
     law: PairSampling
     loss: Loss | None = None
     fitted: bool = False
@@ -145,6 +161,7 @@ class TrainingPlan:
     tokens: bool = True
     demonstrations: Demonstrations | None = None
     frozen: Mapping[str, str] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
 

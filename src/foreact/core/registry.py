@@ -40,6 +40,7 @@ MODELS: dict[str, dict[str, str]] = {
     "policy": {
         "bc": "foreact.policies.bc_training:CARD",
         "wam": "foreact.policies.wam:CARD",
+        "lawam": "foreact.policies.lawam_training:CARD",
     },
 }
 """Role -> kind -> where its card is, of the kinds that `foreact train` knows."""

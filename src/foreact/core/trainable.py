@@ -32,8 +32,8 @@ class TrainingData(Protocol):
 class DemonstrationData(Protocol):
     """The same for what learns from windows of demonstrations."""
 
-    def limits(self, name: str) -> tuple[Tensor, Tensor]:
-        """Smallest and largest values (D,) of a feature in the episodes whose actions are looked at."""
+    def limits(self, name: str, embodiment: int | None = None) -> tuple[Tensor, Tensor]:
+        """Smallest and largest values (D,) of a feature in the episodes whose actions are looked at, of one embodiment or all."""
         ...
 
     def latent_statistics(self) -> tuple[Tensor, Tensor]:
@@ -47,6 +47,8 @@ class TrainableModel(PretrainedModel):
     learns_from: ClassVar[Literal["pairs", "frames", "recorded_frames", "windows"]] = "pairs"
     """Pairs of frames (`core.batch.Batch`), single frames (`FrameBatch`), resized with their tokens or as recorded, or windows of
     demonstrations (`WindowBatch`)."""
+    mixes_robots: ClassVar[bool] = False
+    """Windows may come from robots of other actions and rates; shorter actions are padded with NaN."""
 
     @property
     def columns(self) -> Columns:
@@ -65,6 +67,14 @@ class TrainableModel(PretrainedModel):
 
     def fit(self, data: Any) -> None:
         """Set statistics from the training split, `TrainingData` or `DemonstrationData`, before the first step."""
+
+    def adopt(self, trained: PretrainedModel) -> None:
+        """Take the weights and statistics of a trained model of the same kind and sizes.
+
+        Raises:
+            ForeactError: it cannot go on from there.
+        """
+        self.load_state_dict(trained.state_dict())
 
     def after_step(self, step: int, steps: int) -> None:
         """What is to be done after optimiser step `step` of `steps`."""

@@ -68,7 +68,7 @@ class HuggingFaceEncoder(nn.Module):
             ForeactError: the weights are missing, gated or not safetensors, the model is none of images, or the image
                 size does not fit. No other encoder is ever taken instead.
         """
-        with _quiet():
+        with quiet():
             model, normalisation = _load(name, revision), _normalisation(name, revision)
         return cls(model, name=name, image_size=image_size, normalisation=normalisation)
 
@@ -130,7 +130,7 @@ class HuggingFaceEncoder(nn.Module):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Load without the bars, warnings and reports of transformers, whose settings then are as before.
 
     Downloads keep their bar, which `disable_progress_bar` would take away, too: hence the flag itself.
@@ -157,7 +157,7 @@ def _load(name: str, revision: str | None) -> nn.Module:
             name, revision=revision, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except Exception as error:
-        raise ForeactError(_explain(name, error)) from error
+        raise ForeactError(explain(name, error)) from error
     model, loading = model
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith(UNUSED))
     if missing:
@@ -168,8 +168,8 @@ def _load(name: str, revision: str | None) -> nn.Module:
     return model
 
 
-def _explain(name: str, error: BaseException) -> str:
-    """One line: what stands in the way of the weights, and what to do."""
+def explain(name: str, error: BaseException, what: str = "vision model") -> str:
+    """One line: what stands in the way of the weights of a model of that kind, and what to do."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     chain, cause = [], error
@@ -183,7 +183,7 @@ def _explain(name: str, error: BaseException) -> str:
     if any(isinstance(e, RepositoryNotFoundError) for e in chain):
         return f"{name}: the Hub has no such model, or it is private: check the name and run `hf auth login`, or give a local folder"
     if Path(name).is_dir():
-        return f"{name}: cannot be loaded as a vision model ({reason}): it needs config.json and model.safetensors"
+        return f"{name}: cannot be loaded as a {what} ({reason}): it needs config.json and model.safetensors"
     return f"{name}: cannot be had from the Hub ({reason}): check network and name, or give a local folder"
 
 

@@ -29,7 +29,7 @@ from foreact.core.presets import Preset
 from foreact.core.recipe import PairSampling
 from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import TrainableModel, TrainingData
-from foreact.latent_actions.lawm_networks import ForwardDynamics, InverseDynamics, Posterior, StateHead
+from foreact.latent_actions.lawm_networks import ForwardDynamics, InverseDynamics, Posterior, StateHead, layer_normalise
 from foreact.latent_actions.training import LatentActionTraining
 from foreact.nn.gaussian import draw_and_price
 
@@ -52,11 +52,12 @@ class LaWMConfig(ModelConfig):
         embodiments: E; the first is for humans, whose state is unknown.
         state_weight: of the state head's loss.
         residual_output: predict the change of the tokens instead of the tokens (not in the paper).
+        seconds: T, between the frames of all pairs that it learnt from; 0 where they were of many distances, or it is unknown.
         two_views: z is inferred from another view of the pair than the one that is predicted; in training alone.
     """
 
     kind: ClassVar[str] = "lawm"
-    added: ClassVar[tuple[str, ...]] = ("two_views",)
+    added: ClassVar[tuple[str, ...]] = ("two_views", "seconds")
 
     tokens: TokenSpec
     dim: int = 1024
@@ -71,6 +72,7 @@ class LaWMConfig(ModelConfig):
     embodiments: int = 32
     state_weight: float = 1.0
     residual_output: bool = False
+    seconds: float = 0.0
     two_views: bool = False
 
     def build(self) -> LaWM:
@@ -79,8 +81,9 @@ class LaWMConfig(ModelConfig):
 
     @classmethod
     def upgrade_run(cls, about: dict[str, Any]) -> dict[str, Any]:
-        """Before 0.2 the config did not say whether there were two views; the run did."""
-        return about | {"model": {"two_views": "views" in about} | about["model"]}
+        """Before 0.2 the config said neither whether there were two views nor how far apart they are; the run did."""
+        known = {"two_views": "views" in about, "seconds": about.get("sampling", {}).get("seconds", 0.0)}
+        return about | {"model": known | about["model"]}
 
 
 class LaWM(TrainableModel):
@@ -106,8 +109,8 @@ class LaWM(TrainableModel):
             self.register_buffer("state_range", torch.ones(config.embodiments, config.state_dim))
 
     def layer_normalise(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, C) with mean 0 and variance 1 over C, without parameters: the space that LaWM predicts in."""
-        return F.layer_norm(tokens.float(), tokens.shape[-1:])
+        """Tokens (B, N, C) in the space that LaWM predicts in, see `lawm_networks.layer_normalise`."""
+        return layer_normalise(tokens)
 
     def infer(self, tokens_t: Tensor, tokens_th: Tensor) -> Tensor:
         """The mean (B, 1, Z) of the posterior q(z | u_t, u_T) (Eq. 2) of two (B, N, C)."""
@@ -115,9 +118,7 @@ class LaWM(TrainableModel):
 
     def decode(self, tokens_t: Tensor, z: Tensor) -> Tensor:
         """Layer-normalised u^_T (B, N, C) (Eq. 2) from tokens (B, N, C) and z (B, 1, Z)."""
-        u_t = self.layer_normalise(tokens_t)
-        out = self.decoder(u_t, z)
-        return u_t + out if self.config.residual_output else out
+        return self.decoder(self.layer_normalise(tokens_t), z)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Smooth L1 + beta KL + state loss (Eq. 4), with z drawn from the posterior; the last where the batch has states."""
@@ -229,6 +230,7 @@ class LaWMTraining(LatentActionTraining):
             residual_output=preset.residual_output,
             state_dim=data.state_dim,
             embodiments=max(preset.of(_EMBODIMENTS, 2), data.embodiments),
+            seconds=data.law.seconds or 0.0,
             two_views=self.augment,
         )
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from foreact.latent_actions.lawm import LaWMConfig
 
 
+def layer_normalise(tokens: Tensor) -> Tensor:
+    """Tokens (..., C) with mean 0 and variance 1 over C, without parameters: the space that LaWM predicts in."""
+    return F.layer_norm(tokens.float(), tokens.shape[-1:])
+
+
 class InverseDynamics(nn.Module):
     """IDM: both frames' tokens and one query, which first reads them by cross-attention, then joins 24 layers."""
 
@@ -84,18 +89,20 @@ class ForwardDynamics(nn.Module):
         self.out = nn.Linear(config.dim, channels)
         # tokens have one norm, changes have not: behind a norm, small and large ones are learnt slowly or not at all
         self.norm = nn.Identity() if config.residual_output else nn.LayerNorm(channels)
+        self.residual = config.residual_output
         initialise(self)
         if config.residual_output:
             zero(self.out)
         self.register_buffer("codes", sincos_2d(config.tokens.grid, config.dim), persistent=False)
 
     def forward(self, u_t: Tensor, z: Tensor) -> Tensor:
-        """(B, N, C) and (B, 1, Z) -> (B, N, C)."""
+        """Layer-normalised (B, N, C) and (B, 1, Z) -> (B, N, C)."""
         x_BND = self.project(u_t) + self.codes
         condition_BD = self.project_z(z[:, 0])
         for block in self.blocks:
             x_BND = block(x_BND, condition_BD)
-        return self.norm(self.out(x_BND))
+        out = self.norm(self.out(x_BND))
+        return u_t + out if self.residual else out
 
 
 class StateHead(nn.Module):
@@ -125,9 +132,11 @@ class PerEmbodiment(nn.Module):
         self.weight = nn.Parameter(torch.randn(count, inputs, outputs) * inputs**-0.5)
         self.bias = nn.Parameter(torch.zeros(count, outputs))
 
-    def forward(self, x_BI: Tensor, embodiment_B: Tensor) -> Tensor:
-        """(B, inputs) and (B,) -> (B, outputs)."""
-        return torch.einsum("bi,bio->bo", x_BI, self.weight[embodiment_B]) + self.bias[embodiment_B]
+    def forward(self, x: Tensor, embodiment_B: Tensor) -> Tensor:
+        """(B, inputs), or (B, H, inputs), and (B,) -> the same with outputs."""
+        bias = self.bias[embodiment_B]
+        out = torch.einsum("b...i,bio->b...o", x, self.weight[embodiment_B])
+        return out + (bias if x.ndim == 2 else bias[:, None])
 
 
 def space_time_codes(grid: tuple[int, int], dim: int) -> Tensor:

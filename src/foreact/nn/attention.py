@@ -12,11 +12,17 @@ from torch.nn import functional as F
 _SHORT = 512  # keys up to which the explicit product beats the fused kernel on a CPU: bf16 5x at 64; float32 is alike
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
-    """Scaled-dot-product attention, each (B, heads, tokens, channels): PyTorch's fused kernel, except where it is slow."""
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, seen: Tensor | None = None) -> Tensor:
+    """Scaled-dot-product attention, each (B, heads, tokens, channels): PyTorch's fused kernel, except where it is slow.
+
+    `seen` (B, M) masks the keys that are looked at, at least one in each row; all if None.
+    """
+    mask = None if seen is None else seen[:, None, None]
     if q.device.type == "cpu" and k.shape[2] <= _SHORT and not causal:
-        return ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1).to(v.dtype) @ v
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+        return scores.softmax(dim=-1).to(v.dtype) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
 
 
 class Attention(nn.Module):
@@ -30,36 +36,35 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x_BND: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+    def forward(self, x_BND: Tensor, seen: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D), looking at the tokens in `seen` (B, N) alone."""
         B, N, D = x_BND.shape
         qkv = self.qkv(x_BND).view(B, N, 3, self.heads, D // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        y = attend(q, k, v, causal=self.causal)
+        y = attend(q, k, v, causal=self.causal, seen=seen)
         return self.out(y.transpose(1, 2).reshape(B, N, D))
 
 
 class CrossAttention(nn.Module):
-    """Attention from tokens to a context whose keys and values can be computed once and reused."""
+    """Attention from tokens to a context, of width D or another, whose keys and values can be computed once and reused."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, *, context: int | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.q = nn.Linear(dim, dim)
-        self.kv = nn.Linear(dim, 2 * dim)
+        self.kv = nn.Linear(context or dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def keys_values(self, context_BMD: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_values(self, context_BMC: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the context, each (B, heads, M, D / heads)."""
-        B, M, D = context_BMD.shape
-        k, v = self.kv(context_BMD).view(B, M, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        k, v = self.kv(context_BMC).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return k, v
 
-    def forward(self, x_BND: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
-        """(B, N, D) attending to the context's keys and values -> (B, N, D)."""
+    def forward(self, x_BND: Tensor, keys_values: tuple[Tensor, Tensor], seen: Tensor | None = None) -> Tensor:
+        """(B, N, D) attending to the context's keys and values, those in `seen` (B, M) alone -> (B, N, D)."""
         B, N, D = x_BND.shape
         q = self.q(x_BND).view(B, N, self.heads, D // self.heads).transpose(1, 2)
-        y = attend(q, *keys_values)
+        y = attend(q, *keys_values, seen=seen)
         return self.out(y.transpose(1, 2).reshape(B, N, D))
 
 

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 Solver = Literal["euler", "midpoint", "heun"]
-TimeLaw = Literal["uniform", "logit_normal"]
+TimeLaw = Literal["uniform", "logit_normal", "noisy"]
 Time = TypeVar("Time", float, Tensor)
 
 
 def sample_times(law: TimeLaw, batch: int, generator: torch.Generator) -> Tensor:
-    """Flow times (B,) in (0, 1) drawn from the named law on the generator's device."""
-    if law == "uniform":
-        return torch.rand(batch, generator=generator, device=generator.device)
+    """Flow times (B,) in (0, 1) drawn from the named law on the generator's device; "noisy" is LaWAM's 0.999 (1 - Beta(1.5, 1))."""
+    if law in ("uniform", "noisy"):
+        even = torch.rand(batch, generator=generator, device=generator.device)
+        return even if law == "uniform" else 0.999 * (1 - even ** (1 / 1.5))  # Beta(a, 1) is the a-th root of a uniform
     if law == "logit_normal":
         return torch.sigmoid(torch.randn(batch, generator=generator, device=generator.device))
     raise ValueError(f"unknown flow time law {law!r}")

@@ -37,6 +37,22 @@ def time_angles(time_B: Tensor, frequencies: int) -> Tensor:
     return 1000.0 * widen(time_B)[:, None] * rates
 
 
+def seconds_code(seconds: Tensor, dim: int, periods: tuple[float, float]) -> Tensor:
+    """Sine-cosine codes of times in seconds (LaWAM, Eq. 7), (..., dim): half sines, half cosines.
+
+    The paper's frequencies are those of word positions, 1 rad/s and slower: over a chunk of one second its codes hardly move, and
+    neighbouring actions look alike. Periods between a few actions and a few chunks tell them apart.
+
+    Args:
+        seconds: times, (...).
+        dim: channels, an even number.
+        periods: the shortest and the longest, in seconds; geometric in between. The paper's are 2 pi and 20,000 pi.
+    """
+    steps = torch.linspace(0, 1, dim // 2, device=seconds.device)
+    angles = 2 * math.pi / (periods[0] * (periods[1] / periods[0]) ** steps) * widen(seconds)[..., None]
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)
+
+
 class TimeEmbedding(nn.Module):
     """Flow time in [0, 1] -> (B, dim): cosines, then sines, of `time_angles` through a two-layer MLP."""
 

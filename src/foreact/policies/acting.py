@@ -21,7 +21,7 @@ from foreact.core.errors import ForeactError
 from foreact.core.token_spec import TokenSpec
 from foreact.data.lerobot import STATE
 from foreact.encoders.loading import load_encoder
-from foreact.policies.bc import BC, BCConfig, Camera
+from foreact.policies.bc import BCConfig, Camera
 from foreact.policies.spec import PolicySpec
 from foreact.recordings.recording import TOKENS
 
@@ -30,7 +30,7 @@ class NetworkPolicy:
     """Acts with the averaged weights; nothing is random. It stays on the device that its network is on.
 
     Args:
-        model: of `foreact train bc` or `wam`.
+        model: of `foreact train bc` or `wam`, or another one whose config says which cameras and states it sees.
 
     Attributes:
         config: of the model.
@@ -40,9 +40,9 @@ class NetworkPolicy:
 
     memoryless = True
 
-    def __init__(self, model: BC) -> None:
+    def __init__(self, model: Any) -> None:
         self.model, self.config, self.execute = model.eval(), model.config, model.config.execute
-        tokens = model.config.extras.tokens
+        tokens = model.config.encoded
         self._encoder: Encoder | None = None
         if tokens is not None:
             self._encoder = load_encoder(tokens.encoder, image_size=tokens.image_size)
@@ -87,8 +87,13 @@ class NetworkPolicy:
         if camera + TOKENS in observation:
             tokens = self._tensor(observation[camera + TOKENS], alone)
         else:
-            tokens = self._encoder.encode(self._tensor(observation[camera], alone))
+            tokens = self._encode(self._tensor(observation[camera], alone))
         return self.model.sight.draw(tokens.half())
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        """Tokens (B, N, C) as caches have them."""
+        assert self._encoder is not None
+        return self._encoder.encode(frames).half()
 
     def _tensor(self, array: Any, alone: bool) -> Tensor:
         rows = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.core.config import ModelConfig
+from foreact.core.token_spec import TokenSpec
 from foreact.core.trainable import DemonstrationData, TrainableModel
 from foreact.data.lerobot import ACTION, STATE
 from foreact.nn.attention import Block, learned_tokens
@@ -81,6 +82,11 @@ class BCConfig(ModelConfig):
     hidden: tuple[int, ...] = (2048, 2048)
     dropout: float = 0.1
     extras: Extras = field(default_factory=Extras)
+
+    @property
+    def encoded(self) -> TokenSpec | None:
+        """Tokens of a frozen encoder that it looks at."""
+        return self.extras.tokens
 
     def build(self) -> BC:
         """A policy with fresh weights."""
@@ -181,10 +187,20 @@ class BC(TrainableModel):
         """Mean over the labelled rows of each row's mean squared error, over its actions before the episode's end."""
         inside = batch.inside[ACTION]
         target = torch.where(inside[..., None], self.action_limits.normalise(batch.columns[ACTION]), 0.0)
-        error = torch.where(inside[..., None], self.read_actions(features).float() - target, 0.0).square().mean(dim=2)
-        per_row = error.sum(dim=1) / inside.sum(dim=1).clamp_min(1)
-        labelled = inside.any(dim=1)
-        return per_row.sum() / labelled.sum().clamp_min(1)
+        return mean_inside((self.read_actions(features).float() - target).square(), inside[..., None])
+
+
+def mean_inside(errors: Tensor, inside: Tensor) -> Tensor:
+    """Mean over the rows that have anything inside of each row's mean there; what lies outside has no gradient.
+
+    Args:
+        errors: (B, ...).
+        inside: mask of that shape, or of one that can be expanded to it.
+    """
+    inside = inside.expand_as(errors)
+    kept = torch.where(inside, errors, 0.0).flatten(1).sum(dim=1)
+    counts = inside.flatten(1).sum(dim=1)
+    return (kept / counts.clamp_min(1)).sum() / (counts > 0).sum().clamp_min(1)
 
 
 class Limits(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -157,15 +157,13 @@ class PolicyTraining(ModelTraining):
 
     def _config(self, preset: Preset, data: DataSpec, parts: Mapping[str, PretrainedModel]) -> BCConfig:
         robot, decoder = data.robot, parts.get("through_decoder")
-        if robot is None:
-            raise ForeactError("a policy needs to know the robot, its cameras, actions and rate")
         extras = Extras(
             tokens=data.tokens if self._reads_tokens else None,
             decoder=None if decoder is None else decoder.config,  # type: ignore[arg-type]
             position_scale=1.0 if preset.name in _SIZES else 0.0,
         )
         return self.config(
-            cameras=self._cameras(robot),
+            cameras=chosen_cameras(robot, self.cameras),
             image_size=self._image_size(preset),
             action=robot.action,
             state=() if self.no_state else robot.state,
@@ -178,15 +176,21 @@ class PolicyTraining(ModelTraining):
             **self.sizes(preset, data, parts),
         )
 
-    def _cameras(self, robot: RobotSpec) -> tuple[Camera, ...]:
-        chosen = [name if name.startswith("observation.") else f"observation.images.{name}" for name in self.cameras]
-        unknown = [name for name in chosen if name not in robot.cameras]
-        if unknown:
-            raise ForeactError(f"no camera {unknown[0]}: the recordings have {', '.join(robot.cameras)}")
-        return tuple(
-            Camera(name=name, height=robot.cameras[name][0], width=robot.cameras[name][1])
-            for name in chosen or [robot.camera]
-        )
+
+def chosen_cameras(robot: RobotSpec, names: Sequence[str]) -> tuple[Camera, ...]:
+    """Cameras of a robot by full or short name; the one of --camera if none is named.
+
+    Raises:
+        ForeactError: it has no such camera.
+    """
+    chosen = [name if name.startswith("observation.") else f"observation.images.{name}" for name in names]
+    unknown = [name for name in chosen if name not in robot.cameras]
+    if unknown:
+        raise ForeactError(f"no camera {unknown[0]}: the recordings have {', '.join(robot.cameras)}")
+    return tuple(
+        Camera(name=name, height=robot.cameras[name][0], width=robot.cameras[name][1])
+        for name in chosen or [robot.camera]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from foreact.recordings.latents import Latents
 from foreact.recordings.mixture import RowSampler
 from foreact.recordings.recording import IMAGES, TOKENS, Recording
 from foreact.recordings.recordings import Recordings
-from foreact.recordings.windows import Window, WindowBatch, read_windows, require_same
+from foreact.recordings.windows import TASK, Window, WindowBatch, read_windows, require_same, require_words
 
 LATENT = "latent"
 """Column of z, (B, 1, Q, Z)."""
@@ -41,9 +41,11 @@ class DemonstrationBatches:
         latents: z of all episodes; without it labelled episodes alone are drawn from.
         batch_size: windows per step over all processes.
         seed: of all draws.
+        mixed: let sources have different actions and rates.
 
     Raises:
-        ForeactError: no labelled episode, sources whose actions differ, or a batch size that does not halve.
+        ForeactError: no labelled episode, sources whose actions differ, episodes without the words that are asked for, or a batch
+            size that does not halve.
     """
 
     def __init__(
@@ -55,11 +57,14 @@ class DemonstrationBatches:
         latents: Latents | None,
         batch_size: int,
         seed: int,
+        mixed: bool = False,
     ) -> None:
         self.recordings, self.window, self.latents = recordings, window, latents
         self.labelled = labelled_episodes(recordings, demonstrations)
         actions = [number for number, episodes in enumerate(self.labelled) if episodes]
-        Recordings(sources=tuple(recordings.sources[k] for k in actions)).require_actions()
+        Recordings(sources=tuple(recordings.sources[k] for k in actions)).require_actions(same=not mixed)
+        if TASK in window.columns:
+            require_words(recordings)
         for name in self._seen:
             require_same(recordings, name)
         silent = self._silent() if latents else [np.zeros((0, 2), np.int64)] * len(self.labelled)
@@ -82,8 +87,10 @@ class DemonstrationBatches:
         """Rows with a z, of the training episodes whose actions are not looked at."""
         assert self.latents is not None
         pairs = zip(self.recordings.sources, self.labelled, strict=True)
-        ahead = self.latents.horizon
-        return [_rows(s, [e for e in s.split.train if e not in set(own)], ahead) for s, own in pairs]
+        return [
+            _rows(s, [e for e in s.split.train if e not in set(own)], ahead)
+            for (s, own), ahead in zip(pairs, self.latents.horizons, strict=True)
+        ]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -129,11 +136,12 @@ class DemonstrationBatches:
         columns, masks = {**batch.columns, LATENT: z[:, None]}, {**batch.inside, LATENT: inside[:, None]}
         return replace(batch, columns=columns, inside=masks)
 
-    def limits(self, name: str) -> tuple[Tensor, Tensor]:
+    def limits(self, name: str, embodiment: int | None = None) -> tuple[Tensor, Tensor]:
         """See `DemonstrationData.limits`."""
         rows = [
             rows[:-1] if name == ACTION and len(rows) > 1 else rows
             for source, episodes in zip(self.recordings.sources, self.labelled, strict=True)
+            if embodiment in (None, source.embodiment)
             for rows in map(_column(source, name).__getitem__, episodes)
         ]
         joined = torch.from_numpy(np.concatenate(rows).astype(np.float32))
@@ -221,4 +229,5 @@ def _join(labelled: WindowBatch, silent: WindowBatch) -> WindowBatch:
         inside=joined(labelled.inside, silent.inside),
         task=labelled.task + silent.task,
         embodiment=torch.cat([labelled.embodiment, silent.embodiment]),
+        fps=torch.cat([part.fps for part in (labelled, silent) if part.fps is not None]),
     )

@@ -21,6 +21,7 @@ from foreact.core.pretrained import PretrainedModel, state_hash
 from foreact.core.progress import ProgressFactory
 from foreact.recordings.recording import Recording
 from foreact.recordings.recordings import Recordings
+from foreact.recordings.windows import to_frames
 
 _BATCH = 128
 _SHUFFLE_SEED = 0x5817FF
@@ -32,7 +33,7 @@ class Latents:
     Args:
         parts: of each source, episode -> z (T - h, Q, Z) float32.
         training: of each source, the episodes that statistics are made of.
-        horizon: h.
+        horizons: h of each source.
         name: of the learner's weights and of h; what a resume must find unchanged.
     """
 
@@ -41,10 +42,10 @@ class Latents:
         parts: Sequence[Mapping[int, np.ndarray]],
         training: Sequence[Sequence[int]],
         *,
-        horizon: int,
+        horizons: Sequence[int],
         name: str,
     ) -> None:
-        self.horizon, self.name, self._parts, self._training = horizon, name, parts, training
+        self.horizons, self.name, self._parts, self._training = horizons, name, parts, training
         self.shape = next(z.shape[1:] for part in parts for z in part.values() if len(z))
 
     def read(self, source: np.ndarray, episodes: np.ndarray, frames: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -63,7 +64,7 @@ class Latents:
         return Latents(
             [_exchanged(part, rng) for part in self._parts],
             self._training,
-            horizon=self.horizon,
+            horizons=self.horizons,
             name=f"{self.name}-shuffled",
         )
 
@@ -89,29 +90,30 @@ def _exchanged(part: Mapping[int, np.ndarray], rng: np.random.Generator) -> dict
 
 
 def infer_latents(
-    model: PretrainedModel, recordings: Recordings, *, horizon: int, cache: Path | None, progress: ProgressFactory
+    model: PretrainedModel, recordings: Recordings, *, horizon: float, cache: Path | None, progress: ProgressFactory
 ) -> Latents:
     """Infer z of all episodes in the splits of recordings, or read what an earlier call has kept.
 
     Args:
         model: a latent-action learner.
         recordings: with the tokens of its encoder.
-        horizon: h.
+        horizon: h, in frames (int), or in seconds (float), which are rounded to each source's own frames.
         cache: folder of caches; nothing is kept without one.
         progress: shows the inference's progress.
 
     Raises:
         ForeactError: tokens of another encoder, or no episode is longer than h.
     """
-    name = f"{model.config.kind}-{state_hash(model)}-{horizon}"
+    weights = f"{model.config.kind}-{state_hash(model)}"
+    horizons = [to_frames(horizon, source.fps) for source in recordings.sources]
     parts = []
-    for source in recordings.sources:
-        model.config.tokens.require(source.cache.spec, model=name, source=str(source.dataset.root))  # type: ignore[attr-defined]
-        parts.append(_of_source(model, source, horizon, cache, name, progress))
+    for source, frames in zip(recordings.sources, horizons, strict=True):
+        model.config.tokens.require(source.cache.spec, model=weights, source=str(source.dataset.root))  # type: ignore[attr-defined]
+        parts.append(_of_source(model, source, frames, cache, f"{weights}-{frames}", progress))
     training = [[e for e in s.split.train if len(part[e])] for s, part in zip(recordings.sources, parts, strict=True)]
     if not any(training):
-        raise ForeactError(f"no training episode is longer than the {horizon} frames between which z is inferred")
-    return Latents(parts, training, horizon=horizon, name=name)
+        raise ForeactError(f"no training episode is longer than the {max(horizons)} frames between which z is inferred")
+    return Latents(parts, training, horizons=horizons, name=f"{weights}-{horizon}")
 
 
 def _of_source(

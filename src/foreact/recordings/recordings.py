@@ -122,8 +122,8 @@ class Recordings:
         """The same recordings with the held-out episodes in the place of the training ones."""
         return Recordings(sources=tuple(source.held_out for source in self.sources))
 
-    def require_actions(self) -> None:
-        """See that all sources have the same actions, by number, names and rate.
+    def require_actions(self, *, same: bool = True) -> None:
+        """See that all sources have actions, the same ones where `same`, by number, names and rate.
 
         Raises:
             ForeactError: a source has none, or others than the first one.
@@ -131,6 +131,8 @@ class Recordings:
         first = self.sources[0]
         for source in self.sources:
             source.require_actions()
+            if not same:
+                continue
             for what, mine, others in (
                 ("actions", source.dataset.names_of(ACTION), first.dataset.names_of(ACTION)),
                 ("actions per second", f"{source.fps:g}", f"{first.fps:g}"),
@@ -164,9 +166,9 @@ class Recordings:
         return found
 
     def _widest(self, name: str, parts: dict[int, np.ndarray]) -> int:
-        """Of a state, the width that batches have whichever sources they hold."""
+        """The width that batches have whichever sources they hold."""
         widths = [part.shape[-1] for part in parts.values()]
-        return max(*widths, self.state_dim) if name == STATE else max(widths)
+        return max(*widths, {STATE: self.state_dim, ACTION: self.action_dim}.get(name, 0))
 
 
 def pooled(statistics: Sequence[tuple[np.ndarray, np.ndarray]], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foreact.core.batch import Shard
 from foreact.core.errors import ForeactError
 from foreact.data.lerobot import ACTION, STATE
 from foreact.recordings.mixture import RowSampler
@@ -46,7 +47,7 @@ class Window:
 
     def offsets(self, name: str, fps: float) -> np.ndarray:
         """The times of a column in frames of a source, (K,)."""
-        return np.array([t if isinstance(t, int) else round(t * fps) for t in self.columns[name]], dtype=np.int64)
+        return np.array([to_frames(t, fps) for t in self.columns[name]], dtype=np.int64)
 
     @property
     def timed(self) -> tuple[str, ...]:
@@ -54,8 +55,13 @@ class Window:
         return tuple(name for name in self.columns if name != TASK)
 
 
+def to_frames(time: float, fps: float) -> int:
+    """A time in frames (int) or seconds (float), in frames of a source."""
+    return time if isinstance(time, int) else round(time * fps)
+
+
 @dataclass(frozen=True, kw_only=True)
-class WindowBatch:
+class WindowBatch(Shard):
     """Windows around frames.
 
     Attributes:
@@ -65,6 +71,7 @@ class WindowBatch:
             leads to no recorded frame, as the last one of every episode.
         task: words, B of them; empty where they were not asked for.
         embodiment: who is seen, (B,).
+        fps: frames, and actions, per second, (B,); None where windows were not read from recordings.
         labelled: whose actions and states are looked at, (B,); None where all are.
         shard: which part of the step's batch this is, and of how many.
     """
@@ -73,14 +80,19 @@ class WindowBatch:
     inside: Mapping[str, Tensor]
     task: tuple[str, ...]
     embodiment: Tensor
+    fps: Tensor | None = None
     labelled: Tensor | None = None
     shard: tuple[int, int] = (0, 1)
+
+    @property
+    def _rows(self) -> Tensor:
+        return self.embodiment
 
     def to(self, device: torch.device) -> WindowBatch:
         """The batch on another device."""
         columns, inside = ({k: v.to(device) for k, v in part.items()} for part in (self.columns, self.inside))
-        labelled = None if self.labelled is None else self.labelled.to(device)
-        return replace(self, columns=columns, inside=inside, embodiment=self.embodiment.to(device), labelled=labelled)
+        alone: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, columns=columns, inside=inside, **alone)
 
 
 def read_windows(
@@ -104,6 +116,7 @@ def read_windows(
         inside=inside,
         task=tuple(sources[k].dataset.episode(int(e)).task for k, e in rows),
         embodiment=torch.tensor([sources[k].embodiment for k in source]),
+        fps=torch.tensor([sources[k].fps for k in source]),
     )
 
 
@@ -178,6 +191,21 @@ def require_same(recordings: Recordings, name: str) -> None:
                     f"{name} has the shape {mine} in {source.dataset.root} and {others} in {first.dataset.root}: "
                     "they cannot be in one batch; train on them apart"
                 )
+
+
+def require_words(recordings: Recordings) -> None:
+    """See that every training episode has an instruction.
+
+    Raises:
+        ForeactError: one has none.
+    """
+    for source in recordings.sources:
+        silent = [e for e in source.split.train if not source.dataset.episode(e).task.strip()]
+        if silent:
+            raise ForeactError(
+                f"{source.dataset.root}: {len(silent)} training episodes have no instruction, the first is {silent[0]}: "
+                "who learns to follow words needs them; leave these out with --episodes, or train lawm on them, which needs none"
+            )
 
 
 def _rows(source: Recording, *, with_actions: bool) -> np.ndarray:

@@ -93,9 +93,8 @@ class _Run:
         bf16 = use_bf16(config.precision, self.accelerator.device.type)
         self.config = config = replace(config, precision="bf16" if bf16 else "no")
         self.loss = _Loss(task, self.accelerator.device, bf16=bf16)
-        self.raw_optimizers = build_optimizers(
-            self.model, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
-        )
+        given = {"learning_rate": config.learning_rate, "weight_decay": config.weight_decay}
+        self.raw_optimizers = build_optimizers(self.model, config.optimizer, rates=task.rates, **given)
         self.about = {"train": _what_matters(config), **task.about}
         self.step, self.average = load_state(run, task, self.raw_optimizers, self.about)
         if not self.average:
@@ -153,7 +152,7 @@ class _Run:
     def _advance(self, batch: Any) -> dict[str, Tensor]:
         config = self.config
         for group in (g for o in self.optimizers for g in o.param_groups):
-            group["lr"] = learning_rate(config, self.step)
+            group["lr"] = group["share"] * learning_rate(config, self.step)
         self.generator.manual_seed(config.seed * 1_000_003 + self.step)
         set_seed((config.seed * 1_000_003 + self.step) % _NUMPY_SEEDS)  # dropout and its like, inside models
         scalars = self.module(_to_device(batch, self.accelerator.device), self.generator)

@@ -21,6 +21,7 @@ from foreact.recordings.demonstrations import DemonstrationBatches
 from foreact.recordings.describe import describe
 from foreact.recordings.frames import FrameBatches, RecordedFrames
 from foreact.recordings.latents import Latents
+from foreact.recordings.recording import Recording
 from foreact.recordings.recordings import Recordings
 from foreact.recordings.splits import SPLIT_FILE
 from foreact.recordings.token_cache import device_of
@@ -56,17 +57,19 @@ def make_task(
         action_dim=recordings.action_dim,
         state_dim=recordings.state_dim,
         embodiments=max(2, recordings.embodiments),
-        robot=_robot(recordings),
+        robots=tuple(map(_robot, recordings.sources)),
+        instructions=_instructions(recordings),
+        law=plan.law,
     )
     model = plan.build(spec)
     _require_fit(model, recordings)
     draw = _batches(model, plan, config, recordings, latents)
     batches = draw(recordings)
     about = {"kind": model.exported.config.kind, "model": model.config.to_dict(), "split": recordings.splits.hash}
+    if not plan.fitted and (start is None or model.mixes_robots):  # of robots that the start has not seen
+        model.fit(batches)
     if start is not None:
         about["start"] = begin_with(model, load_model(start), source=start, frozen=plan.frozen)
-    elif not plan.fitted:
-        model.fit(batches)
     return Task(
         model=model,
         loss=plan.loss or (lambda module, batch, generator: module.loss(batch, generator)),
@@ -77,14 +80,19 @@ def make_task(
         held_out=_held_out(draw, recordings),
         workers=_workers(batches, recordings),
         frozen=FrozenPart.of(model, plan.frozen),
+        rates=plan.rates,
     )
 
 
-def _robot(recordings: Recordings) -> RobotSpec:
-    first = recordings.sources[0].dataset
-    features = first.features
+def _instructions(recordings: Recordings) -> tuple[str, ...]:
+    return tuple(sorted({s.dataset.episode(e).task for s in recordings.sources for e in s.split.train}))
+
+
+def _robot(source: Recording) -> RobotSpec:
+    first, features = source.dataset, source.dataset.features
     return RobotSpec(
         name=first.robot_type or "",
+        embodiment=source.embodiment,
         camera=first.camera,
         cameras={name: first.shape_of(name) for name in first.cameras},
         action=first.names_of(ACTION) if ACTION in features else (),
@@ -100,7 +108,12 @@ def _batches(
     size: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
     if model.learns_from == "windows":
         asked, whole = plan.demonstrations or Demonstrations(), Demonstrations()
-        draw: Any = partial(DemonstrationBatches, window=Window(columns=model.window), latents=latents, **size)
+        about: dict[str, Any] = {
+            "window": Window(columns=model.window),
+            "latents": latents,
+            "mixed": model.mixes_robots,
+        }
+        draw: Any = partial(DemonstrationBatches, **about, **size)
         return lambda part: draw(part, demonstrations=asked if part is recordings else whole)  # all that is held out
     if model.learns_from == "frames":
         return partial(FrameBatches, **size)

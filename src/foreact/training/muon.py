@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
     """Muon for matrices (rows, columns).
 
     Args:
-        params: matrices.
+        params: matrices, or groups of them.
         lr: of steps whose root mean square would be AdamW's, 0.2.
         weight_decay: decoupled from the gradient.
         momentum: decay of the gradients' moving average.
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         lr: float,
         *,
         weight_decay: float = 0.0,

@@ -6,6 +6,10 @@ to AdamW's root mean square, so one learning rate serves both. See `training.muo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -14,16 +18,37 @@ from foreact.training.muon import Muon
 
 
 def build_optimizers(
-    model: nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float
+    model: nn.Module,
+    name: OptimizerName,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    rates: Mapping[str, float] = MappingProxyType({}),
 ) -> list[torch.optim.Optimizer]:
-    """Optimisers over the trainable parameters of `model`, each parameter in one of them."""
+    """Optimisers over the trainable parameters of `model`, each parameter in one of them.
+
+    Args:
+        model: what is trained.
+        name: of the optimiser of transformer blocks.
+        learning_rate, weight_decay: of all parameters.
+        rates: beginning of a name -> the share of the learning rate that such parameters have, noted as their group's `share`.
+    """
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     matrices = {n: p for n, p in trainable.items() if name == "muon" and p.ndim == 2 and ".blocks." in f".{n}"}
-    rest = [p for n, p in trainable.items() if n not in matrices]
-    adamw = torch.optim.AdamW(rest, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    rest = {n: p for n, p in trainable.items() if n not in matrices}
+    adamw = torch.optim.AdamW(_groups(rest, rates), lr=learning_rate, weight_decay=weight_decay, fused=True)
     if not matrices:
         return [adamw]
-    return [Muon(matrices.values(), learning_rate, weight_decay=weight_decay), adamw]
+    return [Muon(_groups(matrices, rates), learning_rate, weight_decay=weight_decay), adamw]
+
+
+def _groups(parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters by their share of the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        share = next((share for start, share in rates.items() if name.startswith(start)), 1.0)
+        groups.setdefault(share, []).append(parameter)
+    return [{"params": own, "share": share} for share, own in groups.items()]
 
 
 def state_by_name(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:

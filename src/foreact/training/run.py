@@ -158,6 +158,8 @@ def plan_training(request: TrainRequest) -> TrainingPlan:
     kind, sizes = card(request.kind), preset(request.preset)
     options = request.options or default_options(kind)
     plan = options.plan(sizes, {name: load_part(part, name, request.out) for name, part in options.parts().items()})
+    if request.start is not None:
+        plan = dataclasses.replace(plan, recipe=plan.begun or plan.recipe, rates={})
     law = (request.law or plan.law) if request.seconds is None else PairSampling(seconds=request.seconds)
     return dataclasses.replace(plan, law=law, recipe=_checked(dataclasses.replace(plan.recipe, **request.overrides)))
 

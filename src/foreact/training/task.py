@@ -61,6 +61,7 @@ class Task(Trained):
         about: JSON data that must be unchanged for a resume.
         after_step: called with (step, steps) after each optimiser step.
         held_out: like `batches`, from data that is never trained on; None where there is none.
+        rates: beginning of a parameter's name -> its share of the learning rate; 1 for all others.
     """
 
     loss: Callable[[Any, Any, torch.Generator], dict[str, Tensor]]
@@ -70,3 +71,4 @@ class Task(Trained):
     after_step: Callable[[int, int], None] | None = None
     held_out: Callable[[int, int, int], Any] | None = None
     workers: int = 1
+    rates: Mapping[str, float] = field(default_factory=dict)

@@ -7,9 +7,10 @@ from typing import Any
 
 from foreact.core.errors import ForeactError
 from foreact.core.pretrained import PretrainedModel, state_hash
+from foreact.core.trainable import TrainableModel
 
 
-def begin_with(model: PretrainedModel, trained: PretrainedModel, *, source: str, frozen: Collection[str] = ()) -> str:
+def begin_with(model: TrainableModel, trained: PretrainedModel, *, source: str, frozen: Collection[str] = ()) -> str:
     """Give a model the weights and statistics of a trained one of its kind and sizes; its picture size may be another.
 
     Args:
@@ -22,7 +23,7 @@ def begin_with(model: PretrainedModel, trained: PretrainedModel, *, source: str,
         The hash of the weights.
 
     Raises:
-        ForeactError: another kind, encoder, sizes or frozen part; says which.
+        ForeactError: another kind, encoder, sizes or frozen part, or what `TrainableModel.adopt` says; says which.
     """
     mine, theirs = model.config, trained.config
     if mine.kind != theirs.kind:
@@ -39,7 +40,7 @@ def begin_with(model: PretrainedModel, trained: PretrainedModel, *, source: str,
     for part in frozen:
         if state_hash(model.get_submodule(part)) != state_hash(trained.get_submodule(part)):
             raise ForeactError(f"{source} stands on another {part}: name the one that it was trained with, --{part}")
-    model.load_state_dict(trained.state_dict())
+    model.adopt(trained)
     return state_hash(trained)
 
 

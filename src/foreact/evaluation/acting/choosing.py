@@ -17,7 +17,7 @@ from foreact.core.pretrained import WEIGHTS_FILE, read_config, read_kind
 from foreact.dreams.imagination import load
 from foreact.envs.env import RobotEnv
 from foreact.envs.policies import make_policy
-from foreact.envs.world import EnvCard
+from foreact.envs.world import EnvCard, WorldSpec
 from foreact.evaluation.acting.episodes import Telling
 from foreact.policies.remote import RemotePolicy, is_remote
 from foreact.policies.spec import PolicySpec
@@ -43,6 +43,8 @@ def load_policy(
     require_fit(name, envs[0], resample=resample)
     policy: Any = RemotePolicy(name) if is_remote(name) else load(name, device=device)
     fps = envs[0].world.spec.fps
+    if hasattr(policy, "act_as"):
+        policy.act_as(envs[0].world.spec.robot, fps)
     return policy if policy.config.fps == fps else Resampled(policy, policy.config.fps, fps)
 
 
@@ -56,14 +58,17 @@ def is_trained(name: str) -> bool:
     return is_remote(name) or read_kind(Path(name)) is not None
 
 
-def spec_of(name: str) -> PolicySpec:
-    """What a trained policy sees and does, without loading its weights.
+def spec_of(name: str, world: WorldSpec | None = None) -> PolicySpec:
+    """What a trained policy sees and does, in a world if it has learnt from several robots or rates, without loading its weights.
 
     Raises:
         ForeactError: no policy, or no server there.
     """
     if not is_remote(name):
-        return PolicySpec.of(read_config(Path(name)), name)
+        config: Any = read_config(Path(name))
+        if world is not None and hasattr(config, "acting_as"):
+            config = config.acting_as(world.robot, world.fps)
+        return PolicySpec.of(config, name)
     policy = RemotePolicy(name)
     policy.close()
     return policy.config
@@ -75,8 +80,8 @@ def require_fit(run: str, env: RobotEnv, *, resample: bool = False) -> None:
     Raises:
         ForeactError: other cameras, states, actions, or another control rate; says which.
     """
-    config = spec_of(run)
     spec = env.world.spec
+    config = spec_of(run, spec)
     for camera in config.cameras:
         if spec.cameras.get(camera.name) != (camera.height, camera.width):
             shown = ", ".join(f"{name} {height} x {width}" for name, (height, width) in spec.cameras.items())
