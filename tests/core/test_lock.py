@@ -73,7 +73,10 @@ def test_who_waited_for_a_file_that_is_gone_locks_the_new_one(tmp_path, monkeypa
         assert os.path.samestat((tmp_path / LOCK_FILE).stat(), os.fstat(opened[1].fileno()))
 
 
-@pytest.mark.parametrize("words", ["train rla --data {data}", "fit {data}", "collect pusht", "benchmark coin-world"])
+@pytest.mark.parametrize(
+    "words",
+    ["train rla --data {data}", "fit {data}", "collect pusht", "benchmark coin-world", "import-weights --rla {data}"],
+)
 def test_every_verb_that_fills_a_folder_keeps_others_out(words, tiny_dataset, tmp_path, capsys):
     from foreact.cli import main
 

@@ -58,6 +58,12 @@ class ImportWeights:
 
     def run(self) -> None:
         """Import: all that was named, or nothing."""
+        from foreact.core.lock import locked
+
+        with locked(self.out):
+            self._import()
+
+    def _import(self) -> None:
         from foreact.core.pretrained import read_kind
 
         made = [(self.out / model.config.kind.replace("_", "-"), model, files) for model, files in self._models()]
