@@ -56,7 +56,7 @@ def build(preset_name: str, actions: int, fps: float, device: torch.device) -> t
     preset = PRESETS[preset_name]()
     name, size = LaWMTraining().frames(preset)
     encoder, tokens, picture = meta_encoder(name, image_size=size)
-    encoder = encoder.to_empty(device=device)
+    encoder = encoder.to_empty(device=device).requires_grad_(False)
     for tensor in (*encoder.parameters(), *encoder.buffers()):
         torch.nn.init.normal_(tensor.detach(), std=0.02)
     picture = torch.rand(picture.shape, device=device)
@@ -66,7 +66,7 @@ def build(preset_name: str, actions: int, fps: float, device: torch.device) -> t
     with device:
         model = LaWAMTraining().configure(preset, DataSpec(tokens=tokens, action_dim=actions, robots=(robot,))).build()
     model.backbone.set_words(qwen.make_tokenizer([WORDS]))
-    return model.eval(), lambda: encoder(picture)
+    return model.eval().requires_grad_(False), lambda: encoder(picture)
 
 
 def parts(model: LaWAM, encode: Callable[[], Any], device: torch.device) -> dict[str, Callable[[], Any]]:

@@ -116,7 +116,7 @@ def test_the_papers_sizes():
 
 
 def test_the_tiny_preset_is_small():
-    tokens = TokenSpec(grid=(8, 8), channels=64, fingerprint="", encoder="", image_size=128)
+    tokens = TokenSpec(grid=(8, 8), channels=192, fingerprint="", encoder="", image_size=128)
     robot = RobotSpec(camera=TOP, cameras={TOP: (128, 128)}, action=("a",) * 4, state=(), fps=20.0)
     model = meta_build(
         LaWAMTraining().configure(preset("tiny"), DataSpec(tokens=tokens, action_dim=4, robots=(robot,)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SECONDS = 1.2
 _LAYERS = 16  # of Qwen3-VL's 28
 _QWENS: dict[str, dict[str, int]] = {
-    "tiny": {"hidden": 128, "layers": 4, "heads": 4, "vision_depth": 2, "patch": 8},
+    "tiny": {"hidden": 128, "layers": 3, "heads": 4, "vision_depth": 2, "patch": 8},
     "small": {"hidden": 256, "layers": 6, "heads": 8, "vision_depth": 6, "patch": 8},
 }
 _EXPERTS: dict[str, dict[str, Any]] = {
