@@ -31,7 +31,7 @@ from tools.systems.skill import held_out_skill
 
 PRESET, ENCODER, SIDE = "tiny", "tiny", 96
 STEPS = {"early": 6_000, "rla": 2_000, "image-decoder": 3_000, "short": 300}
-PUSHT_STEPS = {"rla": 1_500, "image-decoder": 1_200, "teacher": 1_000, "rla-wm": 400, "dino-wm": 2_000}
+PUSHT_STEPS = {"rla": 1_500, "image-decoder": 1_200, "teacher": 5_000, "rla-wm": 1_000, "dino-wm": 2_000}
 PUSHT = "pusht-7001"
 
 
