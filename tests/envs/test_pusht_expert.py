@@ -106,3 +106,17 @@ def test_success_is_what_was_asked_for():
 def test_other_options_are_refused(options, said):
     with pytest.raises(ForeactError, match=said):
         make_env("pusht", **options)
+
+
+def test_what_is_placed_is_seen_where_it_is_and_goes_on_as_recorded(env):
+    """The picture too, before any step: else who drives or plans looks at another scene."""
+    env = make_env("pusht", image_size=96, start="near")
+    env.reset(seed=4)
+    for _ in range(6):
+        env.step(np.array([300.0, 200.0]))
+    was, seen = env.world.snapshot(), env.world.pictures()
+    env.reset(seed=5)
+    assert any(np.abs(env.world.pictures()[name].astype(int) - picture).max() > 100 for name, picture in seen.items())
+    env.world.place(was)
+    for name, picture in seen.items():
+        assert np.abs(env.world.pictures()[name].astype(int) - picture).mean() < 0.5

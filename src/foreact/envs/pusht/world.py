@@ -113,6 +113,8 @@ class PushTWorld(PlaceableWorld):
         env.block.angle = angle  # before the position, which it would move: the block turns about its centre of gravity
         env.block.position = (x, y)
         env.block.velocity, env.block.angular_velocity = tuple(speeds[2:4]), speeds[4]
+        for body in (env.agent, env.block):
+            env.space.reindex_shapes_for_body(body)  # else pictures show them where they were made, until the next step
         self._info, self.done = env._get_info(), False
 
     def finished(self) -> dict[str, Floats]:
