@@ -74,7 +74,7 @@ def prepare(
         state=tuple(map(str, range(_STATES))),
         fps=10.0,
     )
-    data = DataSpec(tokens=tokens, action_dim=_ACTIONS, state_dim=_STATES, robot=robot)
+    data = DataSpec(tokens=tokens, action_dim=_ACTIONS, state_dim=_STATES, robots=(robot,))
     model: Any = options.configure(preset, data).build().to(device)
     config = options.recipe(preset)
     config = dataclasses.replace(config, batch_size=batch_size or config.batch_size)

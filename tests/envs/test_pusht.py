@@ -108,6 +108,7 @@ def test_interrupted_recording_resumes_to_the_same_dataset(recording, tmp_path):
     assert LeRobotDataset(tmp_path / "b").fingerprint() == LeRobotDataset(recording).fingerprint()
 
 
+@pytest.mark.slow
 def test_recording_does_not_depend_on_the_number_of_workers(recording, tmp_path):
     def interrupt(done: int, total: int) -> None:
         if done == 1:

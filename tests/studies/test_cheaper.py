@@ -48,6 +48,7 @@ def command(place, tiny_dataset, tmp_path, monkeypatch):
             "--cache", str(root / "cache")]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_trains_scores_resumes_and_reports_divergence(command, tmp_path, monkeypatch, capsys):
     main(command)
     results = json.loads((tmp_path / "results.json").read_text())
